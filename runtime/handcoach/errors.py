@@ -1,0 +1,8 @@
+"""The one error that a person is meant to read."""
+
+
+class HandCoachError(Exception):
+    """Something the user can mend. The message is one sentence: what is wrong and what to do.
+
+    Every `main` prints it on standard error and returns 2; nobody sees a traceback.
+    """

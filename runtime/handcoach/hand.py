@@ -1,0 +1,143 @@
+"""The conventions of the whole project, written once: joints, axes, scale, sides and the hand frame.
+
+Joint order is that of FreiHAND, HanCo and MediaPipe. Camera axes are x right, y down, z away from the
+camera. Normalised landmarks have the wrist at the origin and the distance from the wrist to the middle
+MCP equal to 1 (Skøt & Wolf 2025, eq. 2-4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.errors import HandCoachError
+
+Side = Literal["left", "right"]
+Array = NDArray[np.float32]
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+JOINTS = (
+    "wrist",
+    "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip",
+    "index_mcp", "index_pip", "index_dip", "index_tip",
+    "middle_mcp", "middle_pip", "middle_dip", "middle_tip",
+    "ring_mcp", "ring_pip", "ring_dip", "ring_tip",
+    "little_mcp", "little_pip", "little_dip", "little_tip",
+)  # fmt: skip
+WRIST, INDEX_MCP, MIDDLE_MCP, LITTLE_MCP = 0, 5, 9, 17
+TIPS = (4, 8, 12, 16, 20)
+# Each bone runs from a joint to the next one out; every finger starts at the wrist.
+BONES = tuple((0 if j % 4 == 1 else j - 1, j) for j in range(1, 21))
+
+
+class DegenerateHandError(HandCoachError):
+    """Joints coincide or are not finite, so that the hand has no scale or no palm plane."""
+
+
+def _array(value: object, shape: tuple[int, ...], what: str) -> Array:
+    array = np.asarray(value, dtype=np.float32)
+    if array.shape != shape:
+        raise ValueError(f"{what} must have shape {shape}, not {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite")
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture from a source.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3), never mirrored.
+        t: seconds since the source started; for stills 0.
+        index: 0, 1, 2, ... within the source, skipped frames counted.
+        file: path of a still, None for a camera or a video.
+    """
+
+    image: NDArray[np.uint8]
+    t: float
+    index: int
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise ValueError(f"image must be uint8 (H, W, 3), not {self.image.dtype} {self.image.shape}")
+
+
+@dataclass(frozen=True, eq=False)
+class Hand:
+    """One hand as seen in one frame.
+
+    Attributes:
+        landmarks: float32 (21, 3), normalised, in the camera's axes and as seen (not mirrored).
+        points: float32 (21, 2), pixels of the source frame.
+        side: which hand of the person it is.
+        score: presence, 0..1.
+    """
+
+    landmarks: Array
+    points: Array
+    side: Side
+    score: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "landmarks", _array(self.landmarks, (21, 3), "landmarks"))
+        object.__setattr__(self, "points", _array(self.points, (21, 2), "points"))
+        if self.side not in ("left", "right"):
+            raise ValueError(f"side must be left or right, not {self.side!r}")
+
+    @property
+    def canonical(self) -> Array:
+        """Landmarks (21, 3) as a right hand: what every exercise judges."""
+        return mirror(self.landmarks) if self.side == "left" else self.landmarks
+
+
+def mirror(landmarks: Array) -> Array:
+    """Mirror landmarks (..., 21, 3) across the YZ plane: a left hand becomes a right hand and back."""
+    return np.asarray(landmarks * np.array([-1, 1, 1], dtype=landmarks.dtype))
+
+
+def normalise(joints: NDArray[np.floating]) -> tuple[Array, Array, float]:
+    """Wrist-centre and scale joints (21, 3) in any unit (paper eq. 2-4).
+
+    Returns:
+        landmarks float32 (21, 3); root (3,), the wrist; scale, the wrist to middle-MCP distance, both in
+        the unit of the joints.
+
+    Raises:
+        DegenerateHandError: the joints are not finite, or wrist and middle MCP coincide.
+    """
+    joints = np.asarray(joints, dtype=np.float64)
+    root = joints[WRIST]
+    scale = float(np.linalg.norm(joints[MIDDLE_MCP] - root))
+    if not np.isfinite(joints).all() or not scale > 1e-9:
+        raise DegenerateHandError("The wrist and the middle knuckle coincide, so this hand has no scale.")
+    return ((joints - root) / scale).astype(np.float32), root.astype(np.float32), scale
+
+
+def hand_frame(landmarks: NDArray[np.floating]) -> Array:
+    """Turn canonical landmarks (..., 21, 3) into the hand frame (paper 5.2.1, eq. 6-7).
+
+    x runs from the wrist to the index MCP, z is the normal of the palm triangle (wrist, index MCP,
+    little MCP) and y = z cross x. The result does not depend on how the hand is turned.
+
+    Returns:
+        float32 of the same shape; the wrist stays at the origin.
+
+    Raises:
+        DegenerateHandError: the palm triangle has no area.
+    """
+    p = np.asarray(landmarks, dtype=np.float64)
+    p = p - p[..., :1, :]
+    x = p[..., INDEX_MCP, :]
+    z = np.cross(x, p[..., LITTLE_MCP, :])
+    length_x = np.linalg.norm(x, axis=-1, keepdims=True)
+    length_z = np.linalg.norm(z, axis=-1, keepdims=True)
+    if not np.isfinite(p).all() or (length_x < 1e-6).any() or (length_z < 1e-6).any():
+        raise DegenerateHandError("The wrist, index and little knuckles lie on a line: this hand has no palm.")
+    x, z = x / length_x, z / length_z
+    axes = np.stack([x, np.cross(z, x), z], axis=-2)  # rows are the new axes
+    return np.asarray(np.einsum("...ij,...kj->...ki", axes, p), dtype=np.float32)
