@@ -1,0 +1,206 @@
+"""What `handcoach record` writes and `handcoach-export exercise` reads: landmarks of each posture.
+
+    OUT/recording.json   {"format": 1, "hand", "landmark_model", "labels": {label: file}}
+    OUT/<label>.npz      landmarks float32 (N, 21, 3) canonical and normalised; t float64 (N,), seconds in
+                         its source; take int32 (N,), which call of `record` a frame came with
+
+No picture is stored, and no pickle. Every file is written beside its place and renamed, so that a crash
+leaves the previous recording whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.errors import HandCoachError
+from handcoach.hand import Array
+
+FORMAT = 1
+INDEX = "recording.json"
+HANDS = ("left", "right", "either")
+MAX_FRAMES = 1_000_000  # of one label, 252 MB: more is no recording of an exercise
+_LABEL = re.compile(r"\w[\w-]{0,39}")
+
+
+class RecordingError(HandCoachError):
+    """A recording cannot be read or added to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Landmarks of every posture that was shown.
+
+    Attributes:
+        labels: label to float32 (N, 21, 3), canonical normalised landmarks, in the order they were recorded.
+        hand: the hand that was shown: left, right, or either where both were.
+        landmark_model: name of the model that the landmarks came from.
+        takes: label to int32 (N,): frames of one call of `record` share a number, and so should stay on one
+            side of a split.
+    """
+
+    labels: dict[str, Array]
+    hand: str
+    landmark_model: str
+    takes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+
+
+def read(folder: str | Path) -> Recording:
+    """The recording in a folder.
+
+    Raises:
+        RecordingError: there is none, or it is damaged, or it is of another format.
+    """
+    folder = Path(folder)
+    index = _read_index(folder)
+    labels: dict[str, Array] = {}
+    takes: dict[str, NDArray[np.int32]] = {}
+    for label, name in index["labels"].items():
+        labels[label], _, takes[label] = _read_label(folder / name)
+    return Recording(labels, index["hand"], index["landmark_model"], takes)
+
+
+def add(
+    folder: str | Path,
+    label: str,
+    landmarks: Array,
+    t: NDArray[np.float64],
+    *,
+    hand: str,
+    landmark_model: str,
+) -> int:
+    """Add frames to a label of the recording in a folder; folder, recording and label are made where new.
+
+    Args:
+        landmarks: float32 (N, 21, 3), canonical and normalised.
+        t: seconds (N,).
+        hand: left, right or either.
+
+    Returns:
+        how many frames the label has now.
+
+    Raises:
+        RecordingError: see `read`; or the label cannot be a file's name; or the recording was made with
+            another landmark model.
+    """
+    folder = Path(folder)
+    landmarks = np.asarray(landmarks, dtype=np.float32)
+    t = np.asarray(t, dtype=np.float64)
+    if landmarks.shape != (len(t), 21, 3) or hand not in HANDS:
+        raise ValueError(f"landmarks {landmarks.shape}, t {t.shape} and hand {hand!r} do not fit together")
+    index = check(folder, label, landmark_model)
+    take = np.zeros(len(t), dtype=np.int32)
+    if label in index["labels"]:
+        old, old_t, old_take = _read_label(folder / index["labels"][label])
+        landmarks, t = np.concatenate([old, landmarks]), np.concatenate([old_t, t])
+        take = np.concatenate([old_take, take + (old_take.max(initial=-1) + 1)]).astype(np.int32)
+    if index["labels"] and index["hand"] != hand:
+        hand = "either"
+    name = index["labels"].setdefault(label, f"{label}.npz")
+    index["hand"] = hand
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / name, lambda f: np.savez_compressed(f, landmarks=landmarks, t=t, take=take))
+        text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
+        _replace(folder / INDEX, lambda f: f.write(text.encode()))
+    except OSError as error:
+        raise RecordingError(
+            f"The recording {folder} cannot be written ({error.strerror or error}): give a folder that you "
+            "may write to."
+        ) from error
+    return len(landmarks)
+
+
+def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
+    """Refuse what `add` would refuse, before a camera is opened for it; the index as it is, or a new one."""
+    if not _LABEL.fullmatch(label):
+        raise RecordingError(
+            f"{label!r} cannot be a posture's label: use up to 40 letters, digits, - and _, for example open."
+        )
+    if (folder / INDEX).exists():
+        index = _read_index(folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RecordingError(
+            f"{folder} exists and is no recording: give the name of a new folder or of a recording."
+        )
+    else:
+        index = {"format": FORMAT, "hand": "either", "landmark_model": landmark_model, "labels": {}}
+    if index["landmark_model"] != landmark_model:
+        raise RecordingError(
+            f"The recording {folder} was made with the landmark model {index['landmark_model']}, not "
+            f"{landmark_model}: use the same model or start a new recording."
+        )
+    for other in index["labels"]:
+        if other != label and other.casefold() == label.casefold():
+            raise RecordingError(f"The recording {folder} calls this posture {other}: write it the same way.")
+    return index
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """The checked content of recording.json."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise RecordingError(f"{folder} is no recording (no {INDEX}): make one with `handcoach record`.")
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path} cannot be read: record again into a new folder.") from error
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        raise RecordingError(f"{path} is not a recording of format {FORMAT}: record again into a new folder.")
+    labels = index.get("labels")
+    fits = (
+        index.get("hand") in HANDS
+        and isinstance(index.get("landmark_model"), str)
+        and isinstance(labels, dict)
+        # Only the name that this label must have: nothing outside the folder is ever read.
+        and all(_LABEL.fullmatch(k) and v == f"{k}.npz" for k, v in labels.items())
+    )
+    if not fits:
+        raise RecordingError(f"{path} is damaged: record again into a new folder.")
+    return index
+
+
+def _read_label(path: Path) -> tuple[Array, NDArray[np.float64], NDArray[np.int32]]:
+    """Checked landmarks (N, 21, 3), t (N,) and take (N,) of one label's file."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no npz")
+        with np.load(path, allow_pickle=False) as data:
+            landmarks, t, take = data["landmarks"], data["t"], data["take"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RecordingError(f"{path} is missing or damaged: record this posture again.") from error
+    n = len(landmarks) if landmarks.ndim else 0
+    kinds = (landmarks.dtype.kind, t.dtype.kind, take.dtype.kind)
+    if (
+        kinds != ("f", "f", "i")
+        or landmarks.shape != (n, 21, 3)
+        or t.shape != (n,)
+        or take.shape != (n,)
+        or n > MAX_FRAMES
+        or not np.isfinite(landmarks).all()
+    ):
+        raise RecordingError(f"{path} holds no hand landmarks: record this posture again.")
+    return landmarks.astype(np.float32), t.astype(np.float64), take.astype(np.int32)
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside its place, then rename it into place."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        with beside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

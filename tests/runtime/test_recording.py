@@ -1,0 +1,123 @@
+"""A therapist's recording survives crashes, damage and being added to, and never reads outside its folder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handcoach import recording
+from handcoach.hand import Array
+
+
+def frames(n: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).normal(size=(n, 21, 3)).astype(np.float32)
+
+
+def add(folder: Path, label: str, n: int, hand: str = "right", model: str = "tiny") -> int:
+    return recording.add(folder, label, frames(n), np.arange(n) / 30, hand=hand, landmark_model=model)
+
+
+def test_what_is_added_is_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "stretch"
+    assert add(folder, "open", 4) == 4
+    assert add(folder, "fist", 3) == 3
+    got = recording.read(folder)
+    assert list(got.labels) == ["open", "fist"]
+    assert (got.hand, got.landmark_model) == ("right", "tiny")
+    np.testing.assert_array_equal(got.labels["open"], frames(4))
+    assert got.labels["open"].dtype == np.float32
+
+
+def test_a_label_is_extended_and_its_takes_are_kept_apart(tmp_path: Path) -> None:
+    add(tmp_path, "open", 2)
+    assert add(tmp_path, "open", 3) == 5
+    assert recording.read(tmp_path).takes["open"].tolist() == [0, 0, 1, 1, 1]
+
+
+def test_both_hands_make_it_either(tmp_path: Path) -> None:
+    add(tmp_path, "open", 2, hand="right")
+    add(tmp_path, "fist", 2, hand="left")
+    assert recording.read(tmp_path).hand == "either"
+
+
+def test_landmarks_of_two_models_are_not_mixed(tmp_path: Path) -> None:
+    add(tmp_path, "open", 2)
+    with pytest.raises(recording.RecordingError, match="same model"):
+        add(tmp_path, "fist", 2, model="other")
+
+
+@pytest.mark.parametrize("label", ["", "../out", "a/b", "a b", "-x", "x" * 41, "C:"])
+def test_a_label_never_leaves_the_folder(tmp_path: Path, label: str) -> None:
+    with pytest.raises(recording.RecordingError, match="label"):
+        add(tmp_path, label, 1)
+
+
+def test_labels_that_share_a_file_on_windows_are_refused(tmp_path: Path) -> None:
+    add(tmp_path, "open", 1)
+    with pytest.raises(recording.RecordingError, match="same way"):
+        add(tmp_path, "Open", 1)
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(recording.RecordingError, match="no recording"):
+        add(tmp_path, "open", 1)
+    with pytest.raises(recording.RecordingError, match="no recording"):
+        recording.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"format": 2}',
+        '{"format": 1, "hand": "right", "landmark_model": "m", "labels": {"open": "../open.npz"}}',
+        '{"format": 1, "hand": "paw", "landmark_model": "m", "labels": {}}',
+    ],
+)
+def test_a_damaged_index_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recording.json").write_text(text)
+    with pytest.raises(recording.RecordingError, match="record again"):
+        recording.read(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "other", "npy", "pickle", "shape", "nan"])
+def test_damaged_landmarks_are_one_sentence(tmp_path: Path, damage: str) -> None:
+    add(tmp_path, "open", 5)
+    path = tmp_path / "open.npz"
+    good = {"landmarks": frames(5), "t": np.zeros(5), "take": np.zeros(5, np.int32)}
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "other":
+        path.write_bytes(b"hello")
+    elif damage == "npy":
+        with path.open("wb") as file:
+            np.save(file, frames(5))
+    elif damage == "pickle":
+        np.savez(path, **{**good, "landmarks": np.array([{}], dtype=object)})
+    elif damage == "shape":
+        np.savez(path, **{**good, "landmarks": frames(5)[:, :20]})
+    else:
+        np.savez(path, **{**good, "landmarks": frames(5) * np.nan})
+    with pytest.raises(recording.RecordingError, match="record this posture again"):
+        recording.read(tmp_path)
+
+
+def test_a_crash_while_writing_leaves_the_old_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, "open", 2)
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recording.np, "savez_compressed", full_disk)
+    with pytest.raises(recording.RecordingError, match="No space left"):
+        add(tmp_path, "open", 2)
+    assert len(recording.read(tmp_path).labels["open"]) == 2
+    assert not list(tmp_path.glob("*.part"))
+    assert json.loads((tmp_path / "recording.json").read_text())["labels"] == {"open": "open.npz"}
