@@ -1,0 +1,188 @@
+"""The coach counts holds and rests from posture labels: a pure state machine, no clock, no thread, no widget.
+
+Time comes in with every call, in seconds of any steadily rising clock. The same labels at the same times
+always give the same progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["ready", "search", "hold", "move", "rest", "paused", "stopped", "done"]
+
+UNSURE = "unsure"
+# Seconds that a new label must last before it is believed: shorter changes are flicker.
+DWELL_S = 0.3
+# Seconds without a hand, or with an unsure one, before the hold is given up: a hand that is lost for a moment
+# must not cost the patient the whole hold. The hold's clock stands still meanwhile, and nothing is praised.
+GRACE_S = 0.8
+# A longer gap between two frames counts as no time at all: a laptop that slept held nothing.
+MAX_STEP_S = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the coach says now.
+
+    Attributes:
+        state: ready (not started), search (no hand, or one it cannot judge), hold (the best posture is held),
+            move (a hand in another posture), rest (forced), paused, stopped (by the patient), done.
+        label: the believed posture; None where there is none.
+        message: what to say, a key: a label of the exercise, or leave (open from the best posture first),
+            ready, search, rest, paused, stopped, done.
+        hold: 0..1 of this repetition's hold.
+        repetition: repetitions finished.
+        repetitions: repetitions in all.
+        rest: 0..1 of this rest.
+    """
+
+    state: State
+    label: str | None
+    message: str
+    hold: float
+    repetition: int
+    repetitions: int
+    rest: float
+
+
+class Coach:
+    """Holds and repetitions of one exercise.
+
+    A repetition counts when the best posture has been held for `hold_s` without a break. A rest follows, and
+    before the next repetition the hand must have left the best posture once: an open hand that is simply left
+    lying there counts once.
+    """
+
+    def __init__(self, hold_s: float, repetitions: int, rest_s: float, labels: Sequence[str]) -> None:
+        """Args:
+        hold_s, rest_s: seconds.
+        labels: postures from best to worst; the first one is to be held.
+        """
+        if not labels or repetitions < 1 or hold_s < 0 or rest_s < 0:
+            raise ValueError("an exercise needs a label, a repetition, and times that are not negative")
+        self.hold_s, self.rest_s = hold_s, rest_s
+        self.repetitions = repetitions
+        self.labels = tuple(labels)
+        self._state: Literal["ready", "running", "rest", "paused", "stopped", "done"] = "ready"
+        self._reset()
+
+    def _reset(self) -> None:
+        self._repetition = 0
+        self._before_pause: Literal["running", "rest"] = "running"
+        self._rested = 0.0
+        self._t: float | None = None
+        self._new_hold()
+        self._must_leave = False
+        self._forget_label()
+
+    def _new_hold(self) -> None:
+        self._held = 0.0
+
+    def _forget_label(self) -> None:
+        self._label: str | None = None  # believed
+        self._candidate: str | None = None  # seen, not yet believed
+        self._since = 0.0  # when the candidate was first seen
+
+    def start(self, t: float) -> Progress:
+        """Begin, go on after a pause, or begin anew after the end or a stop."""
+        if self._state == "paused":
+            self._state = self._before_pause
+        elif self._state in ("ready", "stopped", "done"):
+            self._reset()
+            self._state = "running"
+        self._t = t
+        return self._progress()
+
+    def pause(self, t: float) -> Progress:
+        """Keep the repetitions, give up the hold that was under way. Only while running or resting."""
+        if self._state in ("running", "rest"):
+            self._before_pause = "rest" if self._state == "rest" else "running"
+            self._state = "paused"
+            self._new_hold()
+            self._forget_label()
+        self._t = t
+        return self._progress()
+
+    def stop(self, t: float) -> Progress:
+        """End at once, from any state: "Stop, it hurts"."""
+        self._state = "stopped"
+        self._new_hold()
+        self._forget_label()
+        self._t = t
+        return self._progress()
+
+    def update(self, label: str | None, t: float) -> Progress:
+        """One frame.
+
+        Args:
+            label: the posture of this frame, "unsure", or None without a hand.
+            t: seconds; never before the last call's.
+        """
+        step = 0.0 if self._t is None else max(t - self._t, 0.0)
+        asleep = step > MAX_STEP_S
+        step = 0.0 if asleep else step
+        self._t = t
+        if self._state in ("running", "rest", "ready"):
+            before = self._label
+            self._believe(label, t, restart=asleep)
+            if self._state == "rest":
+                self._rest(step)
+            elif self._state == "running":
+                self._run(step, before, t)
+        return self._progress()
+
+    def _believe(self, label: str | None, t: float, *, restart: bool) -> None:
+        """Debounce: a label is believed once it has been seen without a break for the dwell time."""
+        if label != self._candidate or restart:
+            self._candidate, self._since = label, t
+        if t - self._since >= DWELL_S - 1e-9:
+            self._label = self._candidate
+
+    def _rest(self, step: float) -> None:
+        self._rested += step
+        self._leave()
+        if self._rested >= self.rest_s:
+            self._state = "running"
+            self._new_hold()
+
+    def _leave(self) -> None:
+        """Only another posture that was believed frees the next repetition; a hand out of view does not."""
+        if self._label in self.labels[1:]:
+            self._must_leave = False
+
+    def _run(self, step: float, before: str | None, t: float) -> None:
+        self._leave()
+        if self._label != self.labels[0]:
+            if self._label in self.labels or t - self._since > GRACE_S:
+                self._new_hold()
+        elif not self._must_leave and before == self.labels[0] and self._candidate == self.labels[0]:
+            # Time counts only while the frame itself shows the best posture: a flicker stops the clock.
+            self._held += step
+            if self._held >= self.hold_s - 1e-9:
+                self._count()
+
+    def _count(self) -> None:
+        self._repetition += 1
+        self._must_leave = len(self.labels) > 1
+        if self._repetition >= self.repetitions:
+            self._state = "done"
+        else:
+            self._state, self._rested = "rest", 0.0
+
+    def _progress(self) -> Progress:
+        state: State
+        best = self.labels[0]
+        if self._state != "running":
+            state, message = self._state, str(self._state)
+        elif self._label is None or self._label == UNSURE:
+            state, message = "search", "search"
+        elif self._label == best:
+            state, message = ("move", "leave") if self._must_leave else ("hold", best)
+        else:
+            state, message = "move", self._label
+        done = self._state in ("rest", "done")
+        hold = 1.0 if done else min(1.0, self._held / self.hold_s) if self.hold_s else 0.0
+        rest = min(1.0, self._rested / self.rest_s) if self._state == "rest" and self.rest_s else 0.0
+        return Progress(state, self._label, message, hold, self._repetition, self.repetitions, rest)

@@ -1,0 +1,164 @@
+"""The coach counts what a patient really held: no flicker, no lost hand, no sleep and no idle hand counts."""
+
+import pytest
+
+from handcoach.coach import DWELL_S, GRACE_S, Coach, Progress
+
+LABELS = ("open", "almost", "fist")
+FPS = 30
+
+
+class Clock:
+    """Feeds a coach 30 labels a second."""
+
+    def __init__(self, coach: Coach) -> None:
+        self.coach, self.t = coach, 0.0
+
+    def show(self, label: str | None, seconds: float) -> list[Progress]:
+        out = []
+        for _ in range(round(seconds * FPS)):
+            self.t += 1 / FPS
+            out.append(self.coach.update(label, self.t))
+        return out
+
+
+def running(hold_s: float = 2, repetitions: int = 2, rest_s: float = 1) -> Clock:
+    clock = Clock(Coach(hold_s, repetitions, rest_s, LABELS))
+    clock.coach.start(0.0)
+    return clock
+
+
+def test_two_repetitions_to_the_end() -> None:
+    clock = running()
+    clock.show("fist", 1)
+    assert clock.show("open", 1)[-1].state == "hold"
+    first = clock.show("open", 1.4)
+    assert first[-1].state == "rest" and first[-1].repetition == 1
+    clock.show("fist", 1.5)
+    last = clock.show("open", 3)[-1]
+    assert (last.state, last.repetition, last.hold) == ("done", 2, 1.0)
+
+
+def test_nothing_counts_before_start() -> None:
+    clock = Clock(Coach(1, 1, 1, LABELS))
+    last = clock.show("open", 5)[-1]
+    assert (last.state, last.repetition, last.label) == ("ready", 0, "open")
+
+
+def test_one_frame_of_another_label_is_not_believed() -> None:
+    clock = running()
+    clock.show("open", 1)
+    for _ in range(5):
+        assert {p.label for p in clock.show("almost", 0.1)} == {"open"}
+        clock.show("open", 0.1)
+
+
+def test_the_best_posture_is_not_praised_before_the_dwell_time() -> None:
+    clock = running()
+    shown = clock.show("open", DWELL_S * 0.9)
+    assert all(p.label is None and p.hold == 0 for p in shown)
+
+
+def test_alternating_labels_count_for_nothing() -> None:
+    clock = running(hold_s=0.5)
+    for _ in range(60):
+        clock.show("open", 0.1)
+        last = clock.show("fist", 0.1)[-1]
+    assert last.repetition == 0 and last.hold == 0
+
+
+def test_a_lost_hand_stops_the_clock_and_then_the_hold() -> None:
+    clock = running(hold_s=3)
+    held = clock.show("open", 2)[-1].hold
+    lost = clock.show(None, GRACE_S * 0.8)
+    assert lost[-1].hold == held and lost[-1].state == "search" and lost[-1].message == "search"
+    assert clock.show("open", 0.5)[-1].hold > held  # went on
+    assert clock.show(None, GRACE_S * 1.5)[-1].hold == 0
+
+
+def test_unsure_is_never_held_and_never_praised() -> None:
+    clock = running(hold_s=0.5)
+    shown = clock.show("unsure", 5)
+    assert {p.message for p in shown} == {"search"} and shown[-1].repetition == 0
+
+
+def test_a_hand_left_lying_open_counts_once() -> None:
+    clock = running(hold_s=1, rest_s=1)
+    last = clock.show("open", 20)[-1]
+    assert (last.repetition, last.state, last.message) == (1, "move", "leave")
+    clock.show(None, 2)  # taking the hand away is not leaving the posture
+    assert clock.show("open", 3)[-1].repetition == 1
+    clock.show("almost", 0.5)
+    assert clock.show("open", 2)[-1].repetition == 2
+
+
+def test_the_rest_is_forced() -> None:
+    clock = running(hold_s=1, rest_s=5)
+    clock.show("open", 1.5)
+    clock.show("fist", 1)
+    last = clock.show("open", 3)[-1]
+    assert last.state == "rest" and last.repetition == 1 and 0 < last.rest < 1
+
+
+def test_closing_during_the_rest_frees_the_next_repetition() -> None:
+    clock = running(hold_s=1, rest_s=2)
+    clock.show("open", 1.5)
+    clock.show("fist", 1)
+    assert clock.show("open", 4)[-1].repetition == 2
+
+
+def test_pause_keeps_repetitions_and_gives_up_the_hold() -> None:
+    clock = running(hold_s=1)
+    clock.show("open", 1.5)
+    clock.show("fist", 1.5)
+    clock.show("open", 0.8)
+    paused = clock.coach.pause(clock.t)
+    assert (paused.state, paused.repetition, paused.hold) == ("paused", 1, 0.0)
+    assert clock.show("open", 9)[-1].state == "paused"
+    assert clock.coach.start(clock.t).state == "search"
+    assert clock.show("open", 2)[-1].repetition == 2
+
+
+def test_pause_in_a_rest_comes_back_to_the_rest() -> None:
+    clock = running(hold_s=1, rest_s=3)
+    clock.show("open", 1.5)
+    clock.coach.pause(clock.t)
+    clock.show(None, 10)
+    assert clock.coach.start(clock.t).state == "rest"
+    assert clock.show("fist", 1)[-1].state == "rest"
+
+
+@pytest.mark.parametrize("before", ["ready", "running", "paused", "rest", "done"])
+def test_stop_works_from_everywhere_and_stays(before: str) -> None:
+    clock = Clock(Coach(1, 1 if before == "done" else 2, 9, LABELS))
+    if before != "ready":
+        clock.coach.start(0.0)
+    if before in ("rest", "done"):
+        assert clock.show("open", 2)[-1].state == before
+    if before == "paused":
+        clock.coach.pause(clock.t)
+    assert clock.coach.stop(clock.t).state == "stopped"
+    assert clock.coach.pause(clock.t).state == "stopped"
+    assert clock.show("open", 5)[-1].state == "stopped"
+    fresh = clock.coach.start(clock.t)
+    assert (fresh.state, fresh.repetition, fresh.label) == ("search", 0, None)
+
+
+def test_a_laptop_that_slept_held_nothing() -> None:
+    clock = running(hold_s=3)
+    held = clock.show("open", 1)[-1].hold
+    clock.t += 3600
+    assert clock.coach.update("open", clock.t).hold == held
+
+
+def test_time_that_stands_still_or_goes_back_does_no_harm() -> None:
+    coach = Coach(1, 1, 1, LABELS)
+    coach.start(5.0)
+    for t in (5.0, 5.0, 4.0, 4.5):
+        assert coach.update("open", t).hold == 0
+
+
+def test_message_is_the_believed_label() -> None:
+    clock = running()
+    last = clock.show("almost", 1)[-1]
+    assert (last.state, last.message) == ("move", "almost")
