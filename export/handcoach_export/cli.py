@@ -1,0 +1,122 @@
+"""`handcoach-export`: a checkpoint or a recording becomes a model file that explains itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from handcoach.errors import HandCoachError
+
+IMAGES = Path("tests/data/parity")
+
+EPILOG = """\
+examples:
+  handcoach-export landmarks models/checkpoints/mobilenetv2.safetensors -o models/mobilenetv2.onnx
+  handcoach-export finder models/checkpoints/finder.safetensors -o models/finder.onnx
+
+  handcoach record stretch --label open --source 0       (hold the posture, turn the hand a little)
+  handcoach record stretch --label almost --source 0
+  handcoach record stretch --label fist --source 0
+  handcoach-export exercise stretch -o stretch.onnx --title "Finger stretch"
+  handcoach run --exercise stretch.onnx
+
+A file is written only if the ONNX checker and HandCoach itself accept it, and if it gives what its source
+gives: within 1e-4 of PyTorch on real images, within 1e-5 of scikit-learn with equal clusters.
+"""
+MESSAGES = """\
+--messages takes a JSON file (or the name of a built-in one: {built_in}) with any of: title, instructions,
+messages, colours, labels, hold_s, repetitions, rest_s, hand, author, licence. For example:
+  {{"labels": ["open", "fist"],
+    "title": {{"en": "Finger stretch", "da": "Fingerstræk"}},
+    "messages": {{"open": {{"en": "Beautiful. Hold it there."}}, "fist": {{"en": "Stretch your fingers."}}}}}}
+Say what to do, never that something was bad. Labels go from best to worst; without an order, the first
+recorded label is the posture to reach. At least 20 frames of each of two postures are needed.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    from handcoach_export.exercise import built_in
+
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog="handcoach-export", description=__doc__.split(": ", 1)[1], epilog=EPILOG, formatter_class=raw
+    )
+    kinds = top.add_subparsers(dest="kind", required=True, metavar="landmarks|finder|exercise")
+    for kind, what in (("landmarks", "landmark network"), ("finder", "hand finder")):
+        sub = kinds.add_parser(kind, help=f"a trained {what} (needs torch: handcoach[export])")
+        sub.add_argument("checkpoint", type=Path, help="what handcoach-train wrote")
+        sub.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .onnx file")
+        sub.add_argument(
+            "--images", type=Path, default=IMAGES, metavar="DIR",
+            help="real pictures on which PyTorch and ONNX must agree (%(default)s)",
+        )  # fmt: skip
+        sub.add_argument("--name", help="name of the model (the checkpoint's)")
+        sub.add_argument("--version", help="version of the model (the checkpoint's, or 1)")
+    sub = kinds.add_parser(
+        "exercise", help="a recording by `handcoach record` (needs handcoach[studio])",
+        epilog=MESSAGES.format(built_in=", ".join(built_in())), formatter_class=raw,
+    )  # fmt: skip
+    sub.add_argument("recording", type=Path, help="folder that `handcoach record` wrote")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .onnx file")
+    sub.add_argument("--messages", metavar="FILE.json", help="words and settings, see below")
+    sub.add_argument("--title", help="what the patient reads above the exercise, in English")
+    sub.add_argument("--name", help="name of the exercise (the file's)")
+    sub.add_argument("--labels", nargs="+", metavar="LABEL", help="the postures to use, best first")
+    sub.add_argument("--hold", type=float, dest="hold_s", metavar="S", help="seconds to hold")
+    sub.add_argument("--repetitions", type=int, metavar="N")
+    sub.add_argument("--rest", type=float, dest="rest_s", metavar="S", help="seconds of rest between")
+    sub.add_argument("--hand", choices=("either", "left", "right"), help="the hand that is exercised")
+    sub.add_argument("--author")
+    sub.add_argument("--licence")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        meta = _exercise(args) if args.kind == "exercise" else _network(args)
+    except HandCoachError as error:
+        print(error, file=sys.stderr)
+        return 2
+    parity = meta["parity"]
+    what = "hands" if args.kind == "exercise" else "images"
+    print(
+        f"{args.output}: {meta['kind']} {meta['name']}, opset {meta['opset']}, "
+        f"within {parity['max_abs']:.1e} of {parity['against']} on {parity['images']} {what}"
+    )
+    if args.kind == "exercise":
+        quality = meta["quality"]
+        frames = ", ".join(f"{count} {label}" for label, count in quality["frames"].items())
+        print(f"frames: {frames}; {quality['method']}, clusters {', '.join(meta['clusters'])}")
+        print(
+            f"held-out frames right: {quality['accuracy_held_out']:.1%}; unsure beyond "
+            f"{meta['unsure']['max_distance']} or below a margin of {meta['unsure']['min_margin']}"
+        )
+    return 0
+
+
+def _exercise(args: argparse.Namespace) -> dict[str, Any]:
+    from handcoach_export import exercise
+
+    settings = exercise.read_settings(args.messages) if args.messages else {}
+    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "hand", "author", "licence"):
+        if getattr(args, key) is not None:
+            settings[key] = getattr(args, key)
+    if args.title is not None:
+        # A translation of another title would be wrong beside this one.
+        settings["title"] = {"en": args.title}
+    return exercise.build(args.recording, args.output, settings)
+
+
+def _network(args: argparse.Namespace) -> dict[str, Any]:
+    try:
+        from handcoach_export import networks
+    except ModuleNotFoundError as error:
+        raise HandCoachError(
+            f"Exporting a network needs {error.name}: run pip install 'handcoach[export]'."
+        ) from error
+    return networks.export(
+        args.kind, args.checkpoint, args.output, args.images, name=args.name, version=args.version
+    )

@@ -1,0 +1,196 @@
+"""A recording becomes an exercise: one ONNX file with the postures, the words and the hand to imitate.
+
+The runtime's "Build" button reaches `build` through the entry-point group `handcoach.exercise_builders`, so
+this module imports scikit-learn and skl2onnx only when it is used.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach import model, recording
+from handcoach.errors import HandCoachError
+from handcoach.hand import Array, mirror
+
+# What a therapist may set; everything else in the file follows from the recording.
+SETTINGS: dict[str, type | tuple[type, ...]] = {
+    "name": str, "version": str, "title": dict, "instructions": dict, "labels": list, "messages": dict,
+    "colours": dict, "tolerance": dict, "unsure": dict, "hold_s": (int, float), "repetitions": int,
+    "rest_s": (int, float), "kept_axes": str, "hand": str, "author": str, "licence": str,
+}  # fmt: skip
+GENERAL = {
+    "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "hand": "either",
+    "author": "", "licence": "none stated",
+}  # fmt: skip
+BEST, WORST = "#2e9e5b", "#d1495b"
+
+
+def built_in() -> list[str]:
+    """Names of the exercises whose words come with the program."""
+    folder = resources.files("handcoach_export") / "exercises"
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
+def read_settings(name_or_file: str) -> dict[str, Any]:
+    """Settings from a JSON file, or the built-in ones of that name.
+
+    Raises:
+        HandCoachError: no such file or name, no JSON object, or an unknown or unsuitable entry.
+    """
+    if name_or_file in built_in():
+        text = (resources.files("handcoach_export") / "exercises" / f"{name_or_file}.json").read_text("utf-8")
+    else:
+        try:
+            text = Path(name_or_file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise HandCoachError(
+                f"The messages {name_or_file} cannot be read: give a JSON file, or {' or '.join(built_in())}."
+            ) from error
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise HandCoachError(f"{name_or_file} is not JSON ({error}): mend it.") from error
+    return check_settings(settings, name_or_file)
+
+
+def check_settings(settings: Any, where: str = "The settings") -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        raise HandCoachError(f"{where} must be a JSON object with entries such as title and messages.")
+    for key, value in settings.items():
+        if key not in SETTINGS:
+            raise HandCoachError(f"{where}: unknown entry {key!r}; known are {', '.join(SETTINGS)}.")
+        if not isinstance(value, SETTINGS[key]) or isinstance(value, bool):
+            raise HandCoachError(f"{where}: the entry {key!r} has the wrong type; see finger-stretch.json.")
+    return settings
+
+
+def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Turn a recording folder into an exercise file.
+
+    Args:
+        recording_dir: what `handcoach record` wrote.
+        output: the .onnx file; written only if it gives what scikit-learn gives.
+        settings: entries of `SETTINGS`. Without "labels" their order is the built-in exercise's that has
+            the same labels, or the order of recording; the first is the posture to reach.
+
+    Returns:
+        the metadata of the file.
+
+    Raises:
+        HandCoachError: one posture only, too few frames, damaged recording or settings, or no parity.
+    """
+    try:
+        from handcoach_export import contract, convert
+        from handcoach_train import posture
+    except ModuleNotFoundError as error:
+        raise HandCoachError(
+            f"Building an exercise needs {error.name}: run pip install 'handcoach[studio]'."
+        ) from error
+
+    recording_dir, output = Path(recording_dir), Path(output)
+    recorded = recording.read(recording_dir)
+    words = _words(check_settings(dict(settings or {})), list(recorded.labels), output.stem)
+    labels = words["labels"]
+    data = {label: recorded.labels[label] for label in labels}
+    fit = posture.fit(data, labels)
+    index, shown = posture.reference(fit, data)
+    frames = sum(len(hands) for hands in data.values())
+    meta = {
+        "kind": "exercise",
+        **words,
+        "source": f"{recording_dir.name} sha256:"
+        + contract.sha256([recording_dir / "recording.json", *sorted(recording_dir.glob("*.npz"))]),
+        "trained_on": f"a recording of {frames} frames ({recorded.hand} hand, {', '.join(labels)}) by the "
+        f"landmark model {recorded.landmark_model}",
+        "accuracy": {"held_out": fit.quality["accuracy_held_out"]},
+        "clusters": list(fit.clusters),
+        "reference": [[round(float(v), 6) for v in joint] for joint in shown],
+        "tolerance": words.get("tolerance") or posture.tolerance(fit, data, shown),
+        "unsure": words.get("unsure") or fit.unsure,
+        "landmark_model": recorded.landmark_model,
+        "quality": {**fit.quality, "reference_frame": index},
+    }
+    hands = _trial_hands(np.concatenate(list(data.values())))
+
+    def compare(session: model.Session) -> contract.Parity:
+        ours = session.run(hands)
+        features = fit.pipeline[0].transform(hands)
+        distances = fit.pipeline[1].transform(features)
+        worst = max(
+            float(np.abs(ours["hand_frame"] - features).max()),
+            float(np.abs(ours["distances"] - distances).max()),
+        )
+        other = ours["cluster"] != fit.pipeline[1].predict(features)
+        # Halfway between two centroids either is right: scikit-learn decides there by its own rounding.
+        two = np.sort(distances, axis=1)[:, :2]
+        wrong = int((other & (two[:, 1] - two[:, 0] > contract.LIMITS["scikit-learn"])).sum())
+        problem = f"{wrong} hands fall into another cluster" if wrong else None
+        return contract.Parity(worst, len(hands), "scikit-learn", problem)
+
+    return contract.write(convert.to_onnx(fit.pipeline), output, meta, compare)
+
+
+def _trial_hands(recorded: Array) -> Array:
+    """Hands on which file and source are compared: the recorded ones, mirrored ones, and noisy ones that
+    lie between and beyond the clusters."""
+    noise = np.random.default_rng(0).normal(0, 0.1, recorded.shape)
+    noise[:, 0] = 0
+    hands: list[NDArray[np.floating]] = [recorded, mirror(recorded), recorded + noise]
+    return np.concatenate(hands).astype(np.float32)
+
+
+def _words(settings: dict[str, Any], recorded: list[str], name: str) -> dict[str, Any]:
+    """Complete settings for the recorded labels: given, then built-in, then general ones."""
+    words: dict[str, Any] = {}
+    for candidate in built_in():
+        theirs = read_settings(candidate)
+        if set(theirs["labels"]) == set(settings.get("labels", recorded)):
+            words = theirs | {"name": name}
+    words = {**GENERAL, "name": name, "labels": recorded, **words, **settings}
+    labels = words["labels"]
+    if len(set(labels)) != len(labels) or not all(isinstance(label, str) for label in labels):
+        raise HandCoachError("The labels must be different names, best posture first.")
+    unknown = [label for label in labels if label not in recorded]
+    if unknown:
+        raise HandCoachError(
+            f"The recording has no posture {', '.join(unknown)} (it has {', '.join(recorded) or 'none'}): "
+            "record it with `handcoach record`, or name other labels."
+        )
+    title = words.setdefault("title", {"en": name.replace("-", " ").replace("_", " ").capitalize()})
+    best = labels[0].replace("_", " ").replace("-", " ") if labels else ""
+    words.setdefault(
+        "instructions",
+        {"en": f"Move your hand until it looks like the teacher's: {best}.",
+         "da": f"Bevæg hånden, til den ligner lærerens: {best}."},
+    )  # fmt: skip
+    # What to do next, never what was bad.
+    general = {label: {"en": f"A little more towards: {best}.", "da": f"Lidt mere mod: {best}."}
+               for label in labels}  # fmt: skip
+    if labels:
+        general[labels[0]] = {"en": "Beautiful. Hold it there.", "da": "Flot. Hold den der."}
+    given = words.get("messages", {})
+    extra = [label for label in given if label not in labels]
+    if extra:
+        raise HandCoachError(
+            f"There are messages for {', '.join(extra)}, which is none of the labels: remove them."
+        )
+    words["messages"] = {label: given.get(label, general[label]) for label in labels}
+    for what, texts in {"title": title, "instructions": words["instructions"], **words["messages"]}.items():
+        if not isinstance(texts, dict) or not isinstance(texts.get("en"), str):
+            raise HandCoachError(f'The words of {what} lack English: give {{"en": "..."}}, others beside it.')
+    words["colours"] = _colours(labels) | {k: v for k, v in words.get("colours", {}).items() if k in labels}
+    return words
+
+
+def _colours(labels: list[str]) -> dict[str, str]:
+    """Green for the best label, red for the last, even steps between."""
+    best, worst = (np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in (BEST, WORST))
+    steps = np.linspace(0, 1, max(len(labels), 2))
+    mixed = [(best + step * (worst - best)).round().astype(int) for step in steps]
+    return {label: "#{:02x}{:02x}{:02x}".format(*rgb) for label, rgb in zip(labels, mixed, strict=False)}

@@ -1,0 +1,183 @@
+"""From a recording to an exercise file that the runtime reads."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("skl2onnx")
+
+from handcoach import model, recording
+from handcoach.errors import HandCoachError
+from handcoach.hand import JOINTS
+from handcoach_export import contract, convert
+from handcoach_export import exercise as builder
+from handcoach_export.cli import main
+from handcoach_train import posture
+
+LABELS = ("open", "almost", "fist")
+
+
+def hands(bend: float, count: int, seed: int) -> np.ndarray:
+    """Crude canonical hands (N, 21, 3): straight fingers, each joint bent by `bend` radians."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((count, len(JOINTS), 3))
+    for finger in range(5):
+        point, angle = np.array([0.5 - 0.25 * finger, -1.0, 0.0]), np.zeros(count)
+        point = np.repeat([point if finger != 2 else [0.0, -1.0, 0.0]], count, axis=0)
+        out[:, 1 + 4 * finger] = point
+        for joint in range(1, 4):
+            angle = angle + bend + rng.normal(0, 0.02, count)
+            point = point + 0.35 * np.stack([0 * angle, -np.cos(angle), -np.sin(angle)], axis=1)
+            out[:, 1 + 4 * finger + joint] = point
+    return (out + rng.normal(0, 0.01, out.shape) * (np.arange(21) % 9 > 0)[:, None]).astype(np.float32)
+
+
+POSTURES = {"fist": 1.2, "open": 0.02, "almost": 0.4}
+
+
+def record(folder, postures=POSTURES, count=30):
+    for seed, (label, bend) in enumerate(postures.items()):
+        recording.add(folder, label, hands(bend, count, seed), np.arange(count) / 30.0, hand="right",
+                      landmark_model="tiny")  # fmt: skip
+    return folder
+
+
+def test_a_recording_becomes_an_exercise(tmp_path, capsys):
+    output = tmp_path / "finger-stretch.onnx"
+    assert main(["exercise", str(record(tmp_path / "rec")), "-o", str(output)]) == 0
+    assert "within" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["finger-stretch.onnx", "rec"]
+    file = model.read(output, "exercise")
+    # Order, words and colours of the built-in exercise, whatever the order of recording.
+    assert file.meta["labels"] == ["open", "almost", "fist"]
+    assert file.meta["messages"]["open"]["en"] == "Beautiful. Hold it there."
+    assert all(set(text) == {"en", "da"} for text in file.meta["messages"].values())
+    assert file.meta["parity"]["against"] == "scikit-learn" and 0 <= file.meta["parity"]["max_abs"] <= 1e-5
+    assert file.meta["opset"] == contract.OPSET
+    assert file.meta["landmark_model"] == "tiny" and file.meta["quality"]["frames"]["fist"] == 30
+    recorded = recording.read(tmp_path / "rec").labels["open"]
+    assert np.abs(recorded - np.float32(file.meta["reference"])).max(axis=(1, 2)).min() < 1e-6
+    session = model.Session(file)
+    for label, bend in POSTURES.items():
+        clusters = session.run(hands(bend, 5, 99))["cluster"]
+        assert {file.meta["clusters"][k] for k in clusters} == {label}
+
+
+def test_the_graph_is_exact_at_a_centroid_and_at_a_boundary():
+    data = {label: hands(POSTURES[label], 30, seed) for seed, label in enumerate(LABELS)}
+    fit = posture.fit(data, LABELS)
+    # A centroid that is a recorded hand: the expanded square is slightly negative there.
+    hand = data["open"][:1]
+    fit.pipeline[1].cluster_centers_[0] = fit.pipeline[0].transform(hand)[0]
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(convert.to_onnx(fit.pipeline).SerializeToString())
+    _, cluster, distances = session.run(None, {"landmarks": hand})
+    assert cluster.tolist() == [0] and 0 <= distances[0, 0] < 1e-7
+    # On the way from one hand to another: float32 decides where scikit-learn's float64 does.
+    mix = np.linspace(0, 1, 501, dtype=np.float32)[:, None, None]
+    between = data["open"][:1] * (1 - mix) + data["fist"][:1] * mix
+    features, cluster, distances = session.run(None, {"landmarks": between})
+    ours = fit.pipeline.transform(between)
+    assert np.abs(features - fit.pipeline[0].transform(between)).max() <= 1e-6
+    assert np.abs(distances - ours).max() <= 1e-5
+    assert ((cluster == ours.argmin(1)) | (np.diff(np.sort(ours, 1)[:, :2], axis=1)[:, 0] < 1e-5)).all()
+
+
+def test_a_hand_without_a_palm_lies_far_from_every_posture(tmp_path):
+    output = tmp_path / "x.onnx"
+    builder.build(record(tmp_path / "rec"), output)
+    file = model.read(output)
+    distances = model.Session(file).run(np.zeros((1, 21, 3), np.float32))["distances"]
+    assert np.isfinite(distances).all() and distances.min() > file.meta["unsure"]["max_distance"]
+
+
+def test_other_labels_get_words_and_colours(tmp_path):
+    folder = record(tmp_path / "rec", {"flat": 0.0, "hook": 0.9})
+    meta = builder.build(folder, tmp_path / "hook-fist.onnx", {"labels": ["hook", "flat"], "hold_s": 2})
+    assert meta["labels"] == ["hook", "flat"] and meta["title"]["en"] == "Hook fist" and meta["hold_s"] == 2
+    assert meta["colours"] == {"hook": builder.BEST, "flat": builder.WORST}
+    assert "bad" not in json.dumps(meta["messages"])
+    assert meta["trained_on"].startswith("a recording of 60 frames")
+
+
+def test_settings_come_from_a_file(tmp_path):
+    folder = record(tmp_path / "rec")
+    words = tmp_path / "words.json"
+    words.write_text(json.dumps({"messages": {"fist": {"en": "Let go."}}, "repetitions": 2}))
+    argv = ["exercise", str(folder), "-o", str(tmp_path / "a.onnx"), "--messages", str(words), "--title", "T"]
+    assert main(argv) == 0
+    meta = model.read(tmp_path / "a.onnx").meta
+    assert meta["messages"]["fist"] == {"en": "Let go."} and meta["title"] == {"en": "T"}
+    assert meta["repetitions"] == 2 and meta["labels"][0] == "open"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"labels": ["open", "flat"]}, "has no posture flat"),
+        ({"labels": ["open"]}, "only the posture open"),
+        ({"labels": []}, "only the posture"),
+        ({"labels": ["open", "open"]}, "different names"),
+        ({"hold": 3}, "unknown entry 'hold'"),
+        ({"hold_s": "3"}, "wrong type"),
+        ({"title": {"da": "Stræk"}}, "lack English"),
+        ({"messages": {"fst": {"en": "x"}}}, "messages for fst"),
+        ({"colours": {"open": "green"}}, "colour of 'open'"),
+        ({"repetitions": 0}, "repetitions"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_sentence(tmp_path, settings, says):
+    output = tmp_path / "x.onnx"
+    with pytest.raises(HandCoachError, match=says):
+        builder.build(record(tmp_path / "rec"), output, settings)
+    assert not list(tmp_path.glob("*.onnx")) and not list(tmp_path.glob(".*"))
+
+
+def test_bad_recordings_exit_with_2_and_one_sentence(tmp_path, capsys):
+    few = record(tmp_path / "few", count=12)
+    one = record(tmp_path / "one", {"open": 0.0})
+    cases = (few, "at least 8 more"), (one, "only the posture open"), (tmp_path, "is no recording")
+    for folder, says in cases:
+        assert main(["exercise", str(folder), "-o", str(tmp_path / "x.onnx")]) == 2
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_nothing_is_written_without_parity(tmp_path, monkeypatch):
+    output = tmp_path / "x.onnx"
+    folder = record(tmp_path / "rec")
+    builder.build(folder, output)
+    before = output.read_bytes()
+    right = convert.to_onnx
+
+    def wrong(pipeline):
+        pipeline[1].cluster_centers_ += np.float32(0.001)
+        graph = right(pipeline)
+        pipeline[1].cluster_centers_ -= np.float32(0.001)
+        return graph
+
+    monkeypatch.setattr(convert, "to_onnx", wrong)
+    with pytest.raises(HandCoachError, match="does not give what scikit-learn gives"):
+        builder.build(folder, output)
+    assert output.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_output_must_be_a_model_file_in_a_folder(tmp_path):
+    folder = record(tmp_path / "rec")
+    with pytest.raises(HandCoachError, match=r"end it in \.onnx"):
+        builder.build(folder, tmp_path / "x.txt")
+    with pytest.raises(HandCoachError, match="does not exist"):
+        builder.build(folder, tmp_path / "no" / "x.onnx")
+
+
+def test_help_teaches(capsys):
+    for argv in (["--help"], ["exercise", "--help"], ["landmarks", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(argv)
+        assert stop.value.code == 0
+    assert "finger-stretch" in capsys.readouterr().out
