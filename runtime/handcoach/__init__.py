@@ -9,7 +9,7 @@ if sys.platform == "win32":
     # With hardware transforms Media Foundation takes many seconds to open a camera (opencv#17687).
     os.environ.setdefault("OPENCV_VIDEOIO_MSMF_ENABLE_HW_TRANSFORMS", "0")
 if sys.platform == "darwin":
-    # OpenCV may not ask for the camera's permission from a thread (opencv#16427); the system then asks itself.
+    # OpenCV may not ask for the permission from a thread (opencv#16427); the system then asks by itself.
     os.environ.setdefault("OPENCV_AVFOUNDATION_SKIP_AUTH", "1")
 # OpenCV's and FFmpeg's own complaints are no sentences for people; ours say what to do.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")

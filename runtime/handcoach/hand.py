@@ -137,7 +137,7 @@ def hand_frame(landmarks: NDArray[np.floating]) -> Array:
     length_x = np.linalg.norm(x, axis=-1, keepdims=True)
     length_z = np.linalg.norm(z, axis=-1, keepdims=True)
     if not np.isfinite(p).all() or (length_x < 1e-6).any() or (length_z < 1e-6).any():
-        raise DegenerateHandError("The wrist, index and little knuckles lie on a line: this hand has no palm.")
+        raise DegenerateHandError("Wrist, index and little knuckles lie on a line: this hand has no palm.")
     x, z = x / length_x, z / length_z
     axes = np.stack([x, np.cross(z, x), z], axis=-2)  # rows are the new axes
     return np.asarray(np.einsum("...ij,...kj->...ki", axes, p), dtype=np.float32)
