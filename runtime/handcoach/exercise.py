@@ -1,0 +1,132 @@
+"""An exercise: what the therapist showed, and how close a hand is to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.hand import Array, DegenerateHandError, Hand, hand_frame
+from handcoach.model import ModelFile, Session
+
+UNSURE = "unsure"
+# Presence below which a hand is followed, but not judged.
+MIN_PRESENCE = 0.6
+# The only message that an exercise file need not carry.
+UNSURE_MESSAGE = {
+    "en": "Show your whole hand to the camera.",
+    "da": "Vis hele hånden til kameraet.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Posture:
+    """A judged hand.
+
+    Attributes:
+        label: one of the exercise's labels, or "unsure".
+        cluster: the nearest cluster; -1 where the hand has no palm plane.
+        distances: float32 (K,), to each cluster's centroid in units of the hand's scale; NaN without a palm.
+        margin: 0..1, how much nearer the nearest cluster is than the nearest one of another label.
+        aligned: float32 (21, 3), canonical landmarks in the hand frame.
+        joint_distances: float32 (21,), from each joint to the reference hand's, both in the hand frame, in
+            units of the hand's scale.
+    """
+
+    label: str
+    cluster: int
+    distances: Array
+    margin: float
+    aligned: Array
+    joint_distances: Array
+
+    @property
+    def sure(self) -> bool:
+        return self.label != UNSURE
+
+
+class Exercise:
+    """An exercise file that runs. Use it from one thread at a time.
+
+    Attributes:
+        labels: postures from best to worst.
+        clusters: the label of each cluster.
+        reference_aligned: float32 (21, 3), the reference hand in the hand frame.
+        green, red: distance of a joint, in units of the hand's scale, up to which it is wholly right, and
+            from which it is wholly wrong.
+    """
+
+    def __init__(self, file: ModelFile, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
+        self.file = file
+        meta = file.meta
+        self.name = file.name
+        self.labels: tuple[str, ...] = tuple(meta["labels"])
+        self.clusters: tuple[str, ...] = tuple(meta["clusters"])
+        self.colours: dict[str, str] = dict(meta["colours"])
+        self.hand: str = meta["hand"]
+        self.hold_s, self.rest_s = float(meta["hold_s"]), float(meta["rest_s"])
+        self.repetitions = int(meta["repetitions"])
+        self.green, self.red = float(meta["tolerance"]["green"]), float(meta["tolerance"]["red"])
+        self.max_distance = float(meta["unsure"]["max_distance"])
+        self.min_margin = float(meta["unsure"]["min_margin"])
+        self.reference = np.asarray(meta["reference"], dtype=np.float32)
+        self.reference_aligned = hand_frame(self.reference)
+        self._session = Session(file, threads, provider)
+
+    def title(self, lang: str = "en") -> str:
+        return _text(self.file.meta["title"], lang)
+
+    def instructions(self, lang: str = "en") -> str:
+        return _text(self.file.meta["instructions"], lang)
+
+    def message(self, label: str, lang: str = "en") -> str:
+        """What to say for a posture's label, or for "unsure"."""
+        texts = self.file.meta["messages"].get(label)
+        if texts is None and label != UNSURE:
+            raise ValueError(f"{self.name} has no posture {label!r}")
+        return _text(texts or UNSURE_MESSAGE, lang)
+
+    def assess(self, hand: Hand) -> Posture:
+        """Judge a hand. A left hand is judged as its mirror image."""
+        canonical = hand.canonical
+        try:
+            hand_frame(canonical)
+        except DegenerateHandError:
+            nowhere = np.full(len(self.clusters), np.nan, dtype=np.float32)
+            return self._posture(UNSURE, -1, nowhere, 0.0, canonical)
+        out = self._session.run(canonical[None])
+        aligned = out["hand_frame"].reshape(21, 3)
+        distances, cluster = out["distances"][0], int(out["cluster"][0])
+        known = 0 <= cluster < len(self.clusters)
+        if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
+            return self._posture(UNSURE, -1, distances, 0.0, canonical)
+        margin = margin_of(distances, self.clusters)
+        sure = (
+            hand.score >= MIN_PRESENCE and margin >= self.min_margin and distances.min() <= self.max_distance
+        )
+        return self._posture(self.clusters[cluster] if sure else UNSURE, cluster, distances, margin, aligned)
+
+    def _posture(
+        self, label: str, cluster: int, distances: Array, margin: float, aligned: Array
+    ) -> Posture:
+        apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1)
+        return Posture(label, cluster, distances, margin, aligned, apart)
+
+
+def margin_of(distances: NDArray[np.floating], clusters: tuple[str, ...]) -> float:
+    """How much nearer the nearest cluster is than the nearest one of another label, as a share of the latter:
+    0 on the border between two labels, 1 on a centroid; 1 if there is no other label."""
+    nearest = int(distances.argmin())
+    other = min(
+        (float(d) for d, label in zip(distances, clusters, strict=True) if label != clusters[nearest]),
+        default=0.0,
+    )
+    if other <= 0:
+        return 1.0 if len(set(clusters)) == 1 else 0.0
+    return min(1.0, max(0.0, (other - float(distances[nearest])) / other))
+
+
+def _text(texts: dict[str, str], lang: str) -> str:
+    """The text in a language, else in its base language (en for en-GB), else in English."""
+    return str(texts.get(lang) or texts.get(lang.split("-")[0].split("_")[0]) or texts["en"])

@@ -1,0 +1,89 @@
+"""Finds hands in a whole frame: where a track starts. Training letterboxes with the same function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.hand import Array, Side
+from handcoach.model import ModelFile, Session
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """A hand that the finder sees.
+
+    Attributes:
+        score: 0..1.
+        right: probability that it is a right hand, 0..1.
+        wrist, middle_mcp: float32 (2,), pixels of the frame.
+        extent: pixels from the middle MCP to the joint farthest from it.
+    """
+
+    score: float
+    right: float
+    wrist: Array
+    middle_mcp: Array
+    extent: float
+
+    @property
+    def side(self) -> Side:
+        return "right" if self.right >= 0.5 else "left"
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How a frame was fitted into a network's picture: scaled by `scale`, then moved by (x, y) pixels."""
+
+    scale_x: float
+    scale_y: float
+    x: int
+    y: int
+
+
+def letterbox(image: NDArray[np.uint8], height: int, width: int) -> tuple[NDArray[np.uint8], Letterbox]:
+    """Fit an image (H, W, 3) into (height, width, 3) without distortion, centred, black around it."""
+    h, w = image.shape[:2]
+    scale = min(width / w, height / h)
+    inner_w, inner_h = max(1, round(w * scale)), max(1, round(h * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(image, (inner_w, inner_h), interpolation=interpolation), dtype=np.uint8)
+    x, y = (width - inner_w) // 2, (height - inner_h) // 2
+    box = Letterbox(inner_w / w, inner_h / h, x, y)
+    if (inner_w, inner_h) == (width, height):
+        return small, box
+    canvas = np.zeros((height, width, 3), dtype=np.uint8)
+    canvas[y : y + inner_h, x : x + inner_w] = small
+    return canvas, box
+
+
+class Finder:
+    """A finder model that runs. Use it from one thread at a time."""
+
+    def __init__(self, file: ModelFile, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
+        self.file = file
+        self.height, self.width = int(file.meta["height"]), int(file.meta["width"])
+        self.threshold = float(file.meta["score_threshold"])
+        self._session = Session(file, threads, provider)
+
+    def find(self, image: NDArray[np.uint8], threshold: float | None = None) -> list[Detection]:
+        """Hands in an RGB image uint8 (H, W, 3), best score first.
+
+        Args:
+            threshold: least score; the model's own if None.
+        """
+        threshold = self.threshold if threshold is None else threshold
+        picture, box = letterbox(image, self.height, self.width)
+        rows = self._session.run(picture[None])["hands"][0].astype(np.float64)
+        found = []
+        for score, right, *place in rows:
+            if not score >= threshold or not np.isfinite(place).all() or place[4] <= 0:
+                continue
+            points = np.array(place[:4]).reshape(2, 2) * [self.width, self.height] - [box.x, box.y]
+            points = (points / [box.scale_x, box.scale_y]).astype(np.float32)
+            extent = place[4] * self.width / box.scale_x
+            found.append(Detection(float(score), float(right), points[0], points[1], float(extent)))
+        return sorted(found, key=lambda d: -d.score)

@@ -1,0 +1,59 @@
+"""Reads one hand in a cut-out of a frame, and brings it back to the frame and to the camera's axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.crop import Crop
+from handcoach.hand import Array
+from handcoach.model import ModelFile, Session
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the network says about one cut-out.
+
+    Attributes:
+        landmarks: float32 (21, 3), in the camera's axes, as seen (mirror, roll and viewing ray undone).
+        points: float32 (21, 2), pixels of the frame.
+        presence: probability that there is a hand, 0..1.
+        right: probability that the hand in the frame is a right hand, 0..1.
+    """
+
+    landmarks: Array
+    points: Array
+    presence: float
+    right: float
+
+
+class Landmarker:
+    """A landmark model that runs. Use it from one thread at a time.
+
+    Attributes:
+        threshold: presence below which there is no hand.
+        margin, roll: how the model wants its cut-outs, see `handcoach.crop.crop_for`.
+    """
+
+    def __init__(self, file: ModelFile, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
+        self.file = file
+        self.size = int(file.meta["size"])
+        self.threshold = float(file.meta["presence_threshold"])
+        self.margin, self.roll = float(file.meta["crop"]["margin"]), bool(file.meta["crop"]["roll"])
+        self._session = Session(file, threads, provider)
+
+    def read(self, image: NDArray[np.uint8], crop: Crop) -> Reading:
+        """Read the hand in a square of an RGB image uint8 (H, W, 3).
+
+        A reading with numbers that are not finite has a presence of 0.
+        """
+        height, width = image.shape[:2]
+        out = self._session.run(crop.cut(image, self.size)[None])
+        presence, right = float(out["presence"][0]), float(out["right"][0])
+        landmarks = crop.to_camera(out["landmarks"][0], width, height)
+        points = crop.to_frame(out["points"][0])
+        if not (np.isfinite(presence + right) and np.isfinite(landmarks).all() and np.isfinite(points).all()):
+            return Reading(np.zeros((21, 3), np.float32), np.zeros((21, 2), np.float32), 0.0, 0.5)
+        return Reading(landmarks, points, presence, 1.0 - right if crop.mirrored else right)

@@ -1,0 +1,68 @@
+"""The path of a frame, put together once: what the commands, the window and the benchmarks all run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from handcoach import model
+from handcoach.exercise import Exercise, Posture
+from handcoach.finder import Finder
+from handcoach.hand import Frame
+from handcoach.landmarker import Landmarker
+from handcoach.tracker import Choice, Track, Tracker
+
+LANDMARKS = "mobilenetv2"
+FINDER = "finder"
+EXERCISE = "finger-stretch"
+
+
+class Pipeline:
+    """Tracker and, where there is one, exercise. Use it from one thread at a time."""
+
+    def __init__(self, tracker: Tracker, exercise: Exercise | None = None) -> None:
+        self.tracker, self.exercise = tracker, exercise
+
+    def step(self, frame: Frame) -> tuple[Track, Posture | None]:
+        """The hand of a frame, and its posture where there are a hand and an exercise."""
+        track = self.tracker.step(frame)
+        if track.hand is None or self.exercise is None:
+            return track, None
+        return track, self.exercise.assess(track.hand)
+
+    def reset(self) -> None:
+        """Forget the hand, for a new source or after a jump in time."""
+        self.tracker.reset()
+
+
+def load(
+    exercise: str | Path | None = None,
+    landmarks: str | Path = LANDMARKS,
+    finder: str | Path = FINDER,
+    *,
+    hand: Choice = "auto",
+    still: bool = False,
+    threads: int = 1,
+) -> Pipeline:
+    """Load models by the names of shipped ones or by file.
+
+    Args:
+        exercise: None for landmarks alone.
+        hand: the patient's hand, where somebody chose it; else the exercise's own, where it has one.
+        still: see `Tracker`.
+        threads: of each model; they run one after the other.
+
+    Raises:
+        ModelError: one of them is missing or does not fit.
+    """
+    # OpenCV's own threads cost more than they bring for pictures this small, and spin.
+    cv2.setNumThreads(1)
+    judge = None
+    if exercise is not None:
+        judge = Exercise(model.read(model.find(str(exercise), "exercise"), "exercise"), threads)
+        if hand == "auto" and judge.hand in ("left", "right"):
+            hand = "left" if judge.hand == "left" else "right"
+    find = Finder(model.read(model.find(str(finder), "finder"), "finder"), threads)
+    read = Landmarker(model.read(model.find(str(landmarks), "landmarks"), "landmarks"), threads)
+    return Pipeline(Tracker(find, read, hand, still), judge)

@@ -1,0 +1,346 @@
+"""Follows one hand: find it, cut it out, read it, smooth it, and say why there is none.
+
+Which hand it is gets settled before anything is judged, since a mirrored hand has the opposite palm normal.
+The network always sees what should be a right hand: a left hand's cut-out is mirrored. The finder's side
+starts a track, the running average of the network's `right` corrects it, the user's choice overrules both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.crop import crop_around, crop_for, extent_of
+from handcoach.finder import Detection, Finder
+from handcoach.hand import MIDDLE_MCP, Array, DegenerateHandError, Frame, Hand, Side, normalise
+from handcoach.landmarker import Landmarker, Reading
+
+Reason = Literal["no_hand", "too_dark", "too_near", "too_far", "half_out"]
+Choice = Literal["auto", "left", "right"]
+CHOICES: tuple[str, ...] = get_args(Choice)
+
+# After a hand is found it is read again in the cut-out of its own points, this many times: the finder's
+# square is rough, and the network was trained on squares around true points.
+REFINEMENTS = 1
+# Candidates of the finder that are tried in one frame.
+CANDIDATES = 2
+# Seconds between two looks at the whole frame while a hand is followed.
+FIND_EVERY_S = 1.0
+# Seconds without a frame after which a track has no past: everything starts anew.
+FORGET_S = 1.0
+# A followed hand is the one that the finder sees if their middle MCPs are nearer than this, in units of the
+# larger extent of the two.
+SAME_HAND = 0.6
+# Presence below which a followed hand that the finder does not see is left for one that it does see.
+WEAK_PRESENCE = 0.8
+# Looks at the whole frame, one after the other, that may miss the followed hand before it is doubted.
+MISSES = 2
+
+# Readings that the average of `right` covers, at least: about half a second. It changes its mind beyond
+# these bounds, not at 0.5, so that it does not flicker.
+SIDE_READINGS = 15
+SIDE_FLIPS = 0.35
+
+# One-Euro (Casiez et al. 2012). Speeds are in hand extents per second, so that one set fits near and far
+# hands: cutoff (Hz) = MIN_CUTOFF_HZ + BETA * speed.
+MIN_CUTOFF_HZ = 1.5
+BETA = 4.0  # Hz per extent per second
+SPEED_CUTOFF_HZ = 2.0
+
+# Why there is no hand.
+WEAK_SCORE = 0.2  # of a detection that still tells where a hand may be
+DARK_LEVEL = 30  # mean of the picture, 0..255
+NEAR_EXTENT = 0.5  # of the frame's shorter side
+FAR_EXTENT = 0.045  # of the frame's shorter side
+FAR_PIXELS = 10.0  # extent below which no network tells a fist from a flat hand
+OUT_POINTS = 6  # of 21 outside the frame: the network guesses them
+OUT_MARGIN = 0.01  # of the frame's longer side by which a point must be outside to count
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is known of the hand in one frame: a hand, or a reason why there is none.
+
+    Attributes:
+        mismatch: the user chose a side, and the network sees the other one.
+    """
+
+    hand: Hand | None
+    reason: Reason | None = None
+    mismatch: bool = False
+
+
+class OneEuro:
+    """One-Euro filter of an array (..., D) of points: still points stand still, fast ones do not lag.
+
+    Cutoffs in Hz, times in seconds. Points of one filter keep their shape.
+    """
+
+    def __init__(
+        self,
+        min_cutoff: float = MIN_CUTOFF_HZ,
+        beta: float = BETA,
+        speed_cutoff: float = SPEED_CUTOFF_HZ,
+    ) -> None:
+        self.min_cutoff, self.beta, self.speed_cutoff = min_cutoff, beta, speed_cutoff
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next value is taken as it is."""
+        self._value: NDArray[np.float64] | None = None
+        self._velocity: NDArray[np.float64] | None = None
+        self._t = 0.0
+
+    def __call__(self, value: NDArray[np.floating], t: float, unit: float = 1.0) -> Array:
+        """The smoothed value at time t.
+
+        Args:
+            unit: what counts as one unit of length when speed is judged, in the value's unit.
+        """
+        new = np.asarray(value, dtype=np.float64)
+        dt = t - self._t
+        if self._value is None or self._velocity is None or dt > FORGET_S:
+            self._value, self._velocity, self._t = new, np.zeros_like(new), t
+        elif dt > 0:
+            velocity = (new - self._value) / dt
+            self._velocity = self._velocity + _share(self.speed_cutoff, dt) * (velocity - self._velocity)
+            speed = np.sqrt((self._velocity**2).sum(axis=-1, keepdims=True)) / unit
+            self._value = self._value + _share(self.min_cutoff + self.beta * speed, dt) * (new - self._value)
+            self._t = t
+        return self._value.astype(np.float32)
+
+
+def _share(cutoff: float | NDArray[np.float64], dt: float) -> float | NDArray[np.float64]:
+    """How much of the way to a new value a low-pass of this cutoff (Hz) goes in dt seconds."""
+    return 1 / (1 + 1 / (2 * math.pi * cutoff * dt))
+
+
+class Tracker:
+    """One hand through the frames of one source. Use it from one thread at a time."""
+
+    def __init__(
+        self, finder: Finder, landmarker: Landmarker, hand: Choice = "auto", still: bool = False
+    ) -> None:
+        """
+        Args:
+            hand: the patient's hand, where somebody chose it.
+            still: frames are independent pictures: nothing is remembered or smoothed.
+        """
+        if hand not in CHOICES:
+            raise ValueError(f"hand must be one of {CHOICES}, not {hand!r}")
+        self.finder, self.landmarker, self.choice, self.still = finder, landmarker, hand, still
+        self._smooth_points, self._smooth_landmarks = OneEuro(), OneEuro()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the hand, for a new source or after a jump in time."""
+        self._reading: Reading | None = None  # of the last frame, raw
+        self._t = self._found_t = 0.0
+        self._misses = 0  # looks at the whole frame that did not see the followed hand
+        self._rights, self._count = 0.5, 0  # running average of `right`, and of how many
+        self._side: Side = "right"
+        self._smooth_points.reset()
+        self._smooth_landmarks.reset()
+
+    def step(self, frame: Frame) -> Track:
+        """The hand in the next frame. Times must not go back, except after `reset`."""
+        if self.still or not 0 <= frame.t - self._t <= FORGET_S:
+            self.reset()
+        self._t = frame.t
+        detections: list[Detection] = []
+        reading = self._follow(frame.image)
+        if reading is None:
+            self._lose()
+            detections = self.finder.find(frame.image, min(WEAK_SCORE, self.finder.threshold))
+            reading = self._start(frame.image, self._ranked(detections))
+            self._found_t = frame.t
+        elif frame.t - self._found_t >= FIND_EVERY_S:
+            self._found_t = frame.t
+            reading = self._look_around(frame.image, reading)
+        self._reading = reading
+        if reading is None:
+            return Track(None, self._reason(frame.image, detections))
+        height, width = frame.image.shape[:2]
+        reason = _unusable(reading.points, width, height)
+        if reason is not None:
+            return Track(None, reason)
+        return self._publish(reading, frame.t)
+
+    # --- reading ---
+
+    def _follow(self, image: NDArray[np.uint8]) -> Reading | None:
+        """The hand near where it was."""
+        if self._reading is None:
+            return None
+        # The raw points, not the smoothed ones: a cut-out that lags loses a fast hand.
+        reading = self._read(image, self._reading.points)
+        if reading.presence < self.landmarker.threshold:
+            return None
+        self._believe(reading.right)
+        return self._other_side(image, reading)
+
+    def _start(self, image: NDArray[np.uint8], candidates: list[Detection]) -> Reading | None:
+        """The first of these detections that the landmark network takes for a hand."""
+        for detection in candidates[:CANDIDATES]:
+            self._rights, self._count = detection.right, 1
+            self._side = self._choose()
+            crop = crop_for(
+                detection.wrist,
+                detection.middle_mcp,
+                detection.extent,
+                mirrored=self._side == "left",
+                roll=self.landmarker.roll,
+                margin=self.landmarker.margin,
+            )
+            reading = self.landmarker.read(image, crop)
+            for _ in range(REFINEMENTS):
+                # The finder's square may be rough, so that only the last reading must be convincing.
+                if reading.presence < self.landmarker.threshold / 2:
+                    break
+                self._believe(reading.right)
+                self._side = self._choose()
+                reading = self._read(image, reading.points)
+            if reading.presence >= self.landmarker.threshold:
+                self._believe(reading.right)
+                self._side, before = self._choose(), self._side
+                if self._side != before:
+                    reading = self._read(image, reading.points)
+                return reading
+        self._count = 0
+        return None
+
+    def _read(self, image: NDArray[np.uint8], points: Array) -> Reading:
+        crop = crop_around(
+            points, mirrored=self._side == "left", roll=self.landmarker.roll, margin=self.landmarker.margin
+        )
+        return self.landmarker.read(image, crop)
+
+    def _look_around(self, image: NDArray[np.uint8], reading: Reading) -> Reading | None:
+        """Ask the finder whether what is followed is a hand, and the right one; else change or lose it."""
+        detections = self._ranked(self.finder.find(image))
+        elsewhere = [d for d in detections if not _same(d, reading.points)]
+        self._misses = 0 if len(elsewhere) < len(detections) else self._misses + 1
+        weak = reading.presence < WEAK_PRESENCE
+        if self._misses and (weak or self._misses >= MISSES):
+            other = self._change(image, elsewhere, least=reading.presence)
+            if other is not None:
+                return other
+            if weak and self._misses >= MISSES:
+                self._lose()
+                return None
+        elif self._mismatch():
+            wanted = [d for d in elsewhere if d.side == self.choice]
+            return self._change(image, wanted, least=self.landmarker.threshold) or reading
+        return reading
+
+    def _change(self, image: NDArray[np.uint8], to: list[Detection], least: float) -> Reading | None:
+        """Follow one of these hands from now on, if its presence is at least so much."""
+        state = self._rights, self._count, self._side
+        other = self._start(image, to)
+        if other is None or other.presence < least:
+            self._rights, self._count, self._side = state
+            return None
+        self._lose()
+        return other
+
+    def _ranked(self, detections: list[Detection]) -> list[Detection]:
+        """Candidates, the one to follow first: sure, large, and of the side that the user chose."""
+
+        def worth(d: Detection) -> float:
+            fits = {"auto": 1.0, "right": d.right, "left": 1 - d.right}[self.choice]
+            return d.score * d.extent * (0.2 + fits)
+
+        sure = [d for d in detections if d.score >= self.finder.threshold]
+        return sorted(sure, key=worth, reverse=True)
+
+    def _lose(self) -> None:
+        self._reading, self._misses = None, 0
+        self._smooth_points.reset()
+        self._smooth_landmarks.reset()
+
+    # --- side ---
+
+    def _believe(self, right: float) -> None:
+        """Take one more reading into the running average."""
+        self._count = min(self._count + 1, SIDE_READINGS)
+        self._rights += (right - self._rights) / self._count
+
+    def _choose(self) -> Side:
+        """The side at the start of a track."""
+        if self.choice != "auto":
+            return self.choice
+        return "right" if self._rights >= 0.5 else "left"
+
+    def _other_side(self, image: NDArray[np.uint8], reading: Reading) -> Reading:
+        """Read again, the other way round, if the average has come to contradict the track's side."""
+        if self.choice != "auto":
+            return reading
+        belief = self._rights if self._side == "right" else 1 - self._rights
+        if belief >= SIDE_FLIPS:
+            return reading
+        self._side = "left" if self._side == "right" else "right"
+        self._smooth_points.reset()
+        self._smooth_landmarks.reset()
+        again = self._read(image, reading.points)
+        return again if again.presence >= self.landmarker.threshold else reading
+
+    def _mismatch(self) -> bool:
+        """The user chose a side, and the network has seen the other one for a while."""
+        if self.choice == "auto" or self._count < SIDE_READINGS:
+            return False
+        return (self._rights if self.choice == "right" else 1 - self._rights) < SIDE_FLIPS
+
+    # --- result ---
+
+    def _publish(self, reading: Reading, t: float) -> Track:
+        points, landmarks = reading.points, reading.landmarks
+        if not self.still:
+            points = self._smooth_points(points, t, max(extent_of(points), 1.0))
+            landmarks = self._smooth_landmarks(landmarks, t)
+        try:
+            landmarks, _, _ = normalise(landmarks)
+        except DegenerateHandError:
+            return Track(None, "no_hand")
+        return Track(Hand(landmarks, points, self._side, reading.presence), None, self._mismatch())
+
+    def _reason(self, image: NDArray[np.uint8], detections: list[Detection]) -> Reason:
+        """Why there is no hand, as far as the picture and the finder's guesses tell."""
+        if image[::8, ::8].mean() < DARK_LEVEL:
+            return "too_dark"
+        if not detections:
+            return "no_hand"
+        height, width = image.shape[:2]
+        guess = detections[0]
+        extent = guess.extent / min(width, height)
+        if extent > NEAR_EXTENT:
+            return "too_near"
+        if extent < FAR_EXTENT:
+            return "too_far"
+        # The fingers reach as far beyond the middle MCP as the extent says.
+        way = guess.middle_mcp - guess.wrist
+        tips = guess.middle_mcp + way / (np.linalg.norm(way) + 1e-6) * guess.extent
+        outside = _outside(np.stack([guess.wrist, guess.middle_mcp, tips]), width, height)
+        return "half_out" if outside else "no_hand"
+
+
+def _unusable(points: Array, width: int, height: int) -> Reason | None:
+    """Why a hand that is there cannot be judged, or None."""
+    if _outside(points, width, height) >= OUT_POINTS:
+        return "half_out"
+    return "too_far" if extent_of(points) < FAR_PIXELS else None
+
+
+def _outside(points: NDArray[np.floating], width: int, height: int) -> int:
+    """How many points lie clearly outside the frame."""
+    slack = OUT_MARGIN * max(width, height)
+    low, high = -slack, np.array([width, height]) + slack
+    return int(((points < low) | (points > high)).any(axis=-1).sum())
+
+
+def _same(detection: Detection, points: Array) -> bool:
+    apart = float(np.linalg.norm(detection.middle_mcp - points[MIDDLE_MCP]))
+    return apart < SAME_HAND * max(detection.extent, extent_of(points))
