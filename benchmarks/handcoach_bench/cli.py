@@ -1,0 +1,162 @@
+"""`handcoach-bench`: how fast the models run on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import handcoach
+from handcoach import model
+from handcoach.errors import HandCoachError
+from handcoach_bench import machine, results, runner
+from handcoach_bench.results import Case, Outcome
+
+RUNS, WARMUP = 200, 20
+QUICK_RUNS, QUICK_WARMUP = 40, 5
+
+EPILOG = """\
+examples:
+  handcoach-bench inference --quick                  a first look, under a minute
+  handcoach-bench inference --json results.json      200 runs of each case
+  handcoach-bench inference --model mobilenetv2 --model mine.onnx --threads 1
+
+Each case runs in a process of its own: model, number of threads and execution provider. Times are
+milliseconds per picture (batch 1); CPU is processor time per picture over all threads; RSS is the largest
+memory of the process. "pipeline" is the whole step that a frame of 640 x 480 takes: hand finder when it is
+needed, crop, network, smoothing and posture. The exit code is 1 if a case gave no numbers.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(prog="handcoach-bench", description="How fast the models run here.")
+    kinds = top.add_subparsers(dest="benchmark", required=True, metavar="inference")
+    sub = kinds.add_parser(
+        "inference", help="every model, number of threads and provider", epilog=EPILOG, formatter_class=raw
+    )
+    sub.add_argument("--quick", action="store_true", help=f"{QUICK_RUNS} runs instead of {RUNS}")
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write every run and the machine to this file")
+    sub.add_argument(
+        "--model", action="append", metavar="NAME|FILE",
+        help="a landmark model or hand finder; may be repeated (all shipped ones)",
+    )  # fmt: skip
+    sub.add_argument("--threads", type=_positive, nargs="+", default=[1, 2], metavar="N", help="(1 2)")
+    sub.add_argument("--provider", action="append", metavar="NAME", help="may be repeated (all that compute)")
+    sub.add_argument("--runs", type=_positive, metavar="N")
+    sub.add_argument("--warmup", type=_count, metavar="N")
+    sub.add_argument("--exercise", default="finger-stretch", metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--finder", default="finder", metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--clip", metavar="FILE", help="what the pipeline sees (the demo's clip)")
+    sub.add_argument("--timeout", type=float, default=120, metavar="S", help="for one case (%(default)s)")
+    return top
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def cases(args: argparse.Namespace, providers: Sequence[str]) -> list[Case]:
+    """Landmark models first, then the finder, then the pipeline of each landmark model.
+
+    Raises:
+        HandCoachError: no such model, or none at all.
+    """
+    if args.model:
+        files = [model.read(_find(name)) for name in args.model]
+    else:
+        files = [model.read(path) for kind in ("landmarks", "finder") for path in model.shipped(kind)]
+    networks = [file for kind in ("landmarks", "finder") for file in files if file.kind == kind]
+    if not networks:
+        raise HandCoachError("There is no landmark model to measure: name a file with --model.")
+    runs = args.runs or (QUICK_RUNS if args.quick else RUNS)
+    warmup = args.warmup if args.warmup is not None else (QUICK_WARMUP if args.quick else WARMUP)
+    grid = [(provider, threads) for provider in providers for threads in dict.fromkeys(args.threads)]
+    todo = [
+        Case("network", str(file.path), file.name, threads, provider, warmup, runs)
+        for file in networks
+        for provider, threads in grid
+    ]
+    # The finder and the exercise run on the CPU, as they do for a patient; so the pipeline is the CPU's.
+    if "CPUExecutionProvider" not in providers:
+        return todo
+    try:
+        finder, exercise = model.find(args.finder, "finder"), model.find(args.exercise, "exercise")
+        clip = args.clip or _demo_clip()
+    except HandCoachError as error:
+        print(f"No pipeline is measured. {error}", file=sys.stderr)
+        return todo
+    todo += [
+        Case("pipeline", str(file.path), file.name, threads, "CPUExecutionProvider", warmup, runs,
+             finder=str(finder), exercise=str(exercise), clip=str(clip))
+        for file in networks if file.kind == "landmarks"
+        for threads in dict.fromkeys(args.threads)
+    ]  # fmt: skip
+    return todo
+
+
+def _demo_clip() -> Path:
+    assets = Path(handcoach.__file__).parent / "assets"
+    for path in sorted(assets.glob("demo.*")):
+        return path
+    raise HandCoachError("The demo's clip is missing: name one with --clip.")
+
+
+def _find(name: str) -> Path:
+    # The name of a finder is no landmark model's, so the first kind that knows it is the right one.
+    for kind in ("finder", "landmarks"):
+        try:
+            return model.find(name, kind)
+        except model.ModelError as error:
+            if kind == "landmarks":
+                raise error
+    raise AssertionError("unreachable")
+
+
+def inference(args: argparse.Namespace) -> int:
+    # Before minutes of measuring, not after.
+    if args.json is not None and not args.json.absolute().parent.is_dir():
+        raise HandCoachError(f"The folder {args.json.parent} does not exist: give --json another place.")
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    here = machine.describe()
+    working = runner.providers(args.timeout)
+    wanted = tuple(args.provider or working)
+    todo = cases(args, wanted)
+    print("\n".join(here.lines()), flush=True)
+    outcomes: list[Outcome] = []
+    for number, case in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {case} ...", end=" ", file=sys.stderr, flush=True)
+        outcome = runner.run(case, args.timeout)
+        outcomes.append(outcome)
+        summary = outcome.summary
+        said = f"{summary.median:.2f} ms" if summary else f"{outcome.status}: {outcome.error}"
+        print(said, file=sys.stderr, flush=True)
+    print("\n".join(["", *results.table(outcomes)]))
+    if args.json is not None:
+        results.write(args.json, here.as_json(), outcomes, created)
+        print(f"\nEvery run is in {args.json}.")
+    return 0 if all(outcome.status == "ok" for outcome in outcomes) else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        return inference(args)
+    except HandCoachError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped; nothing was written.", file=sys.stderr)
+        return 130

@@ -1,0 +1,90 @@
+"""The whole step of a frame, from a picture to smoothed landmarks and posture; runs in a child process."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach import camera, model
+from handcoach import pipeline as runtime
+from handcoach.errors import HandCoachError
+from handcoach.hand import Frame
+from handcoach_bench.child import measure
+
+WIDTH, HEIGHT, FPS = 640, 480, 30.0
+MAX_FRAMES = 300
+
+
+def read_clip(clip: str) -> list[NDArray[np.uint8]]:
+    """The first frames of a clip or folder, fitted into 640 x 480 and compressed again as JPEG.
+
+    Compressed, so that the process's memory is the pipeline's and not the clip's.
+
+    Raises:
+        HandCoachError: it cannot be read, or holds no frame.
+    """
+    frames = []
+    with camera.open_source(clip) as source:
+        for frame in source:
+            scale = min(WIDTH / frame.image.shape[1], HEIGHT / frame.image.shape[0])
+            small = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            right, below = WIDTH - small.shape[1], HEIGHT - small.shape[0]
+            image = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
+            frames.append(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+            if len(frames) == MAX_FRAMES:
+                break
+    if not frames:
+        raise HandCoachError(f"{clip} holds no frame: give another clip.")
+    return frames
+
+
+def pipeline(case: dict[str, Any]) -> dict[str, Any]:
+    """Play a clip to and fro at 30 frames per second of its own time, and measure each step."""
+    # What each network takes of a step, by kind; and whether a hand was found in it.
+    spent: dict[str, float] = {}
+    provider = ""
+    untimed = model.Session.run
+
+    def run(session: model.Session, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        nonlocal provider
+        provider = session.provider
+        start = time.perf_counter()
+        outputs = untimed(session, array)
+        spent[session.file.kind] = spent.get(session.file.kind, 0.0) + time.perf_counter() - start
+        return outputs
+
+    model.Session.run = run  # type: ignore[method-assign,assignment]
+    clip = read_clip(case["clip"])
+    start = time.perf_counter()
+    whole = runtime.load(case["exercise"], case["model"], case["finder"], threads=case["threads"])
+    load = time.perf_counter() - start
+    found: list[bool] = []
+    to_and_fro = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
+
+    def picture(i: int) -> Frame:
+        if i == case["warmup"]:
+            spent.clear()
+            found.clear()
+        image = cv2.imdecode(clip[to_and_fro[i % len(to_and_fro)]], cv2.IMREAD_COLOR)
+        return Frame(np.asarray(image, dtype=np.uint8), i / FPS, i)
+
+    def step(frame: Frame) -> None:
+        track, _ = whole.step(frame)
+        found.append(track.hand is not None)
+
+    times = measure(step, case["warmup"], case["runs"], picture)
+    paths = {kind: Path(case[key]) for kind, key in
+             (("landmarks", "model"), ("finder", "finder"), ("exercise", "exercise"))}  # fmt: skip
+    return {
+        **times,
+        "provider": provider,
+        "load_ms": 1e3 * load,
+        "sha256": {kind: model.read(path).sha256 for kind, path in paths.items()},
+        "parts_ms": {kind: 1e3 * seconds / case["runs"] for kind, seconds in spent.items()},
+        "found": sum(found) / case["runs"],
+    }
