@@ -19,3 +19,7 @@ os.environ.setdefault(
     "OPENCV_FFMPEG_CAPTURE_OPTIONS",
     "protocol_whitelist;file|format_whitelist;mov,mp4,matroska,webm,avi,asf,flv,mpeg,mpegts,ogg,m4v,mjpeg,gif",
 )
+# Since 1.29 onnxruntime's builds for Linux and macOS identify the machine in ~/.cache and report to Microsoft
+# from their import on; its `disable_telemetry_events` comes too late for that. Releases differ in the name.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["ORT_TELEMETRY_DISABLED"] = "1"

@@ -507,7 +507,8 @@ def read(path: str | Path, kind: str | None = None) -> ModelFile:
 
 @functools.cache
 def _onnxruntime() -> Any:
-    """Import onnxruntime on first use, with its telemetry off."""
+    """Import onnxruntime on first use, with its telemetry off: for Linux and macOS `handcoach/__init__.py`
+    says so before the import, for Windows it is said here."""
     try:
         import onnxruntime
     except ImportError as error:
