@@ -59,7 +59,9 @@ class Graph:
         return self("Gather", x, self.value(index, np.int64), axis=axis)
 
 
-def write(name: str, graph: Graph, given: onnx.ValueInfoProto, outputs: list, meta: dict) -> None:
+def write(
+    folder: Path, name: str, graph: Graph, given: onnx.ValueInfoProto, outputs: list, meta: dict
+) -> None:
     meta = COMMON | meta
     meta |= {"name": f"tiny-{name}", "inputs": [given.name], "outputs": [o.name for o in outputs]}
     model = helper.make_model(
@@ -71,7 +73,7 @@ def write(name: str, graph: Graph, given: onnx.ValueInfoProto, outputs: list, me
     helper.set_model_props(model, {"handcoach": json.dumps(meta)})
     onnx.checker.check_model(model, full_check=True)
     data = model.SerializeToString()
-    (HERE / f"{name}.onnx").write_bytes(data)
+    (folder / f"{name}.onnx").write_bytes(data)
     print(f"{name}.onnx: {len(data)} bytes")
 
 
@@ -119,9 +121,9 @@ def see_discs(g: Graph, height: int, width: int, kernel: int) -> dict[str, str]:
     return found
 
 
-def make_finder(height: int = 120, width: int = 160, hands: int = 2) -> None:
+def make_finder(folder: Path, height: int = 120, width: int = 160, hands: int = 2) -> None:
     g = Graph()
-    see = see_discs(g, height, width, 5)
+    see = see_discs(g, height, width, 3)
     score = g("Clip", g("Div", g("Sub", see["mcp"], 5e-4), 1e-3), 0.0, 1.0)
     # The farthest joint of an open hand is the middle tip, of a fist the wrist.
     extent = g("Mul", see["length"], g("Sub", g.value(1.05), g("Mul", see["bend"], 0.05)))
@@ -135,14 +137,14 @@ def make_finder(height: int = 120, width: int = 160, hands: int = 2) -> None:
     rows = g.stack(row, *[g("Mul", row, 0.0) for _ in range(hands - 1)])
     g("Identity", rows, out="hands")
     write(
-        "finder", g,
+        folder, "finder", g,
         helper.make_tensor_value_info("image", UINT8, ["N", height, width, 3]),
         [helper.make_tensor_value_info("hands", FLOAT, ["N", hands, 7])],
         {"kind": "finder", "height": height, "width": width, "max_hands": hands, "score_threshold": 0.5},
     )  # fmt: skip
 
 
-def make_landmarks(size: int = 64) -> None:
+def make_landmarks(folder: Path, size: int = 64) -> None:
     g = Graph()
     see = see_discs(g, size, size, 3)
     g("Clip", g("Div", see["mcp"], 0.01), 0.0, 1.0, out="presence")
@@ -170,7 +172,7 @@ def make_landmarks(size: int = 64) -> None:
     )
     g.stack(px, py, axis=2, out="points")
     write(
-        "landmarks", g,
+        folder, "landmarks", g,
         helper.make_tensor_value_info("image", UINT8, ["N", size, size, 3]),
         [
             helper.make_tensor_value_info("landmarks", FLOAT, ["N", 21, 3]),
@@ -183,7 +185,7 @@ def make_landmarks(size: int = 64) -> None:
     )  # fmt: skip
 
 
-def make_exercise() -> None:
+def make_exercise(folder: Path) -> None:
     labels = ["open", "almost", "fist"]
     clusters = ["almost", "fist", "open"]  # ids are arbitrary; a program that trusts them fails here
     centroids = np.stack([hand_frame(template(BENDS[label])).reshape(63) for label in clusters])
@@ -216,7 +218,7 @@ def make_exercise() -> None:
         "fist": ("Stretch your fingers.", "Stræk dine fingre."),
     }
     write(
-        "exercise", g,
+        folder, "exercise", g,
         helper.make_tensor_value_info("landmarks", FLOAT, ["N", 21, 3]),
         [
             helper.make_tensor_value_info("hand_frame", FLOAT, ["N", 63]),
@@ -240,7 +242,11 @@ def make_exercise() -> None:
     )  # fmt: skip
 
 
+def main(folder: Path = HERE) -> None:
+    make_finder(folder)
+    make_landmarks(folder)
+    make_exercise(folder)
+
+
 if __name__ == "__main__":
-    make_finder()
-    make_landmarks()
-    make_exercise()
+    main()
