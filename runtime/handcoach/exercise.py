@@ -107,9 +107,7 @@ class Exercise:
         )
         return self._posture(self.clusters[cluster] if sure else UNSURE, cluster, distances, margin, aligned)
 
-    def _posture(
-        self, label: str, cluster: int, distances: Array, margin: float, aligned: Array
-    ) -> Posture:
+    def _posture(self, label: str, cluster: int, distances: Array, margin: float, aligned: Array) -> Posture:
         apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1)
         return Posture(label, cluster, distances, margin, aligned, apart)
 

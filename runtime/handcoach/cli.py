@@ -1,0 +1,442 @@
+"""`handcoach`, the command of patients and therapists. Its names and JSON fields are a promise to others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import locale
+import math
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from handcoach.errors import HandCoachError
+
+if TYPE_CHECKING:
+    from handcoach.camera import Source
+    from handcoach.exercise import Exercise, Posture
+    from handcoach.hand import Frame
+    from handcoach.pipeline import Pipeline
+    from handcoach.tracker import Track
+
+LANGUAGES = ("en", "da")
+RECORD_SECONDS = 10.0
+# Stills carry no time; where they are tracked as a movement, they are taken to be this far apart.
+STILLS_PER_S = 30.0
+
+_REASONS = {
+    "no_hand": "no hand",
+    "too_dark": "no hand: too dark",
+    "too_near": "no hand: too near",
+    "too_far": "no hand: too far away",
+    "half_out": "no hand: half out of view",
+}
+
+_EPILOG = """\
+examples:
+  handcoach demo                                   watch the coach at work, no camera needed
+  handcoach run                                    exercise with camera 0
+  handcoach run --source 1 --hand left             another camera, the left hand
+  handcoach landmarks clip.mp4 --json              21 joints of every frame, for other programs
+  handcoach assess photos/ --exercise finger-stretch
+  handcoach record mine --label open --source 0    show a posture for 10 seconds
+  handcoach doctor                                 what works here, and how to mend what does not
+
+Ask any command for its own help: handcoach assess --help.
+A research and education tool, not a medical device. Nothing is stored unless you ask, nothing is sent.
+"""
+
+_LANDMARKS_EPILOG = """\
+fields of --json, one object per line for every frame:
+  index      number of the frame, from 0
+  file       path of the image (folders and images only)
+  t          seconds since the start (0 for stills)
+  found      whether there is a hand
+and where there is one:
+  side       left or right, the person's own
+  score      0 to 1, how sure it is that this is a hand
+  landmarks  21 x [x, y, z]: wrist at 0, wrist to middle knuckle is 1; x right, y down, z away from the camera
+  points     21 x [x, y] in pixels
+
+example:
+  handcoach landmarks clip.mp4 --json | head -1
+"""
+
+_ASSESS_EPILOG = """\
+fields of --json: those of `handcoach landmarks`, and
+  posture    one of the exercise's labels, or unsure; null without a hand
+and where there is a hand:
+  cluster    number of the nearest cluster (-1: none)
+  distances  to every cluster, in units of wrist to middle knuckle
+  margin     0 to 1, how much nearer this posture is than the next one
+  message    what the coach says
+
+example:
+  handcoach assess photos/ --exercise finger-stretch
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code: 0, 2 for something the user can mend, 130 after Ctrl-C."""
+    args = parser().parse_args(argv)
+    try:
+        code = args.command(args)
+        sys.stdout.flush()
+        return int(code)
+    except HandCoachError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). Nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="handcoach",
+        description="A coach for hand exercises that watches through the webcam.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"handcoach {_version()}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=run)
+        return sub
+
+    sub = command("demo", _demo, "coach on a bundled clip; without a display, write it as a video")
+    sub.add_argument("--out", metavar="FILE", help="write the view as this video file and open no window")
+    _language(sub)
+
+    sub = command("run", _run, "exercise with the camera, in a window")
+    sub.add_argument("--source", default="0", help="camera number, video, image or folder (default: 0)")
+    _exercise(sub)
+    _hand(sub)
+    _language(sub)
+
+    sub = command("landmarks", _landmarks, "find the 21 joints of the hand in every frame", _LANDMARKS_EPILOG)
+    _reading(sub)
+
+    sub = command("assess", _assess, "judge the hand's posture in every frame", _ASSESS_EPILOG)
+    _reading(sub)
+    _exercise(sub)
+    _language(sub)
+
+    sub = command(
+        "record",
+        _record,
+        "add the landmarks of a source, all showing one posture, to a recording; no picture is stored",
+        "example, an exercise of your own in four lines:\n"
+        "  handcoach record mine --label open --source open.mp4\n"
+        "  handcoach record mine --label fist --source fist.mp4\n"
+        "  handcoach-export exercise mine -o mine.onnx\n"
+        "  handcoach run --exercise mine.onnx\n",
+    )
+    sub.add_argument("out", metavar="OUT", help="folder of the recording; new, or one to add to")
+    sub.add_argument("--label", required=True, help="name of the posture, for example open")
+    sub.add_argument("--source", required=True, help="camera number, video, image or folder")
+    sub.add_argument(
+        "--seconds",
+        type=_positive,
+        default=RECORD_SECONDS,
+        metavar="S",
+        help=f"how long to record from a camera (default: {RECORD_SECONDS:g})",
+    )
+    _hand(sub)
+    _models(sub)
+
+    sub = command("doctor", _doctor, "check versions, models, camera and display, with a cure for what fails")
+    return top
+
+
+def _version() -> str:
+    try:
+        return metadata.version("handcoach")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 86400:
+        raise ValueError
+    return value
+
+
+def _hand(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--hand",
+        choices=("left", "right", "auto"),
+        default="auto",
+        help="the person's hand; auto looks for itself (default)",
+    )
+
+
+def _exercise(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--exercise",
+        default="finger-stretch",
+        metavar="NAME|FILE",
+        help="name of a shipped exercise or an .onnx file (default: finger-stretch)",
+    )
+
+
+def _language(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--lang", choices=LANGUAGES, default=None, help="language (default: the system's)")
+
+
+def _models(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--model",
+        default="mobilenetv2",
+        metavar="NAME|FILE",
+        help="landmark model: name of a shipped one or an .onnx file (default mobilenetv2)",
+    )
+    sub.add_argument(
+        "--finder",
+        default="finder",
+        metavar="NAME|FILE",
+        help="hand finder: name of a shipped one or an .onnx file (default: finder)",
+    )
+
+
+def _reading(sub: argparse.ArgumentParser) -> None:
+    """What landmarks and assess share."""
+    sub.add_argument("source", metavar="SOURCE", help="camera number, video, image or folder of images")
+    _models(sub)
+    _hand(sub)
+    how = sub.add_mutually_exclusive_group()
+    how.add_argument(
+        "--still",
+        dest="still",
+        action="store_true",
+        default=None,
+        help="frames are independent (default for images and folders)",
+    )
+    how.add_argument(
+        "--tracked",
+        dest="still",
+        action="store_false",
+        help="frames are one movement: follow and smooth (default for videos and cameras)",
+    )
+    sub.add_argument("--json", action="store_true", help="one JSON object per frame on standard output")
+
+
+def language(chosen: str | None) -> str:
+    """The chosen language, else the system's, else English."""
+    if chosen:
+        return chosen
+    system = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG")
+    code = (system or locale.getlocale()[0] or "en")[:2].lower()
+    return code if code in LANGUAGES else "en"
+
+
+# --- commands ---
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from handcoach import demo
+
+    return demo.main(lang=language(args.lang), out=args.out)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from handcoach.ui.app import run_window
+
+    return run_window(args.source, args.exercise, args.hand, language(args.lang))
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from handcoach import doctor
+
+    return doctor.main()
+
+
+def _landmarks(args: argparse.Namespace) -> int:
+    from handcoach import pipeline
+
+    with _open(args.source) as source:
+        line = pipeline.load(None, args.model, args.finder, hand=args.hand, still=_still(args, source))
+        return _report(source, line, as_json=args.json, lang="en")
+
+
+def _assess(args: argparse.Namespace) -> int:
+    from handcoach import pipeline
+
+    with _open(args.source) as source:
+        line = pipeline.load(
+            args.exercise, args.model, args.finder, hand=args.hand, still=_still(args, source)
+        )
+        return _report(source, line, as_json=args.json, lang=language(args.lang))
+
+
+def _record(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from handcoach import model, pipeline, recording
+
+    name = model.read(model.find(args.model, "landmarks"), "landmarks").name
+    recording.check(Path(args.out), args.label, name)
+    with _open(args.source) as source:
+        line = pipeline.load(None, args.model, args.finder, hand=args.hand, still=source.still)
+        landmarks, times, sides, count, began = [], [], Counter[str](), 0, None
+        if source.live:
+            print(f"Show the posture for {args.seconds:g} seconds.", file=sys.stderr)
+        try:
+            for frame in _with_progress(source):
+                count += 1
+                began = frame.t if began is None else began
+                if source.live and frame.t - began > args.seconds:
+                    break
+                track, _ = line.step(frame)
+                if track.hand is not None:
+                    landmarks.append(track.hand.canonical)
+                    times.append(frame.t)
+                    sides[track.hand.side] += 1
+        finally:
+            _tell_skipped(source)
+    if not landmarks:
+        raise HandCoachError(
+            f"No hand was found in the {count} frames of {args.source}, and nothing was recorded: show the "
+            "whole hand in good light."
+        )
+    hand = sides.most_common(1)[0][0] if max(sides.values()) > 0.9 * len(landmarks) else "either"
+    total = recording.add(
+        args.out, args.label, np.stack(landmarks), np.array(times), hand=hand, landmark_model=name
+    )
+    print(f"{args.label}: {len(landmarks)} of {count} frames showed a hand ({hand}).")
+    print(f"{args.out} has {total} frames of {args.label} now.")
+    return 0
+
+
+# --- the frames of landmarks and assess ---
+
+
+def _open(spec: str) -> Source:
+    from handcoach.camera import open_source
+
+    return open_source(spec)
+
+
+def _still(args: argparse.Namespace, source: Source) -> bool:
+    return source.still if args.still is None else bool(args.still)
+
+
+def _report(source: Source, line: Pipeline, *, as_json: bool, lang: str) -> int:
+    """Print every frame, then a summary; the exit code."""
+    counts: Counter[str] = Counter()
+    frames, began, code = 0, time.monotonic(), 0
+    try:
+        for frame in _with_progress(source):
+            if source.still and not line.tracker.still:
+                frame = replace(frame, t=frame.index / STILLS_PER_S)
+            track, posture = line.step(frame)
+            frames += 1
+            if track.hand is None:
+                counts["no hand"] += 1
+            else:
+                counts[posture.label if posture else "hand"] += 1
+            if as_json:
+                print(json.dumps(as_fields(frame, track, posture, line.exercise, lang)), flush=True)
+            else:
+                print(_as_text(frame, track, posture, line.exercise, lang), flush=source.live)
+    except KeyboardInterrupt:  # the usual end of a camera: say what was seen until now
+        code = 130
+    finally:
+        _tell_skipped(source)
+    if not as_json:
+        print(_summary(frames, counts, line.exercise, time.monotonic() - began))
+    return code
+
+
+def as_fields(
+    frame: Frame, track: Track, posture: Posture | None, exercise: Exercise | None, lang: str
+) -> dict[str, Any]:
+    """The JSON object of a frame; see the commands' help."""
+    fields: dict[str, Any] = {"index": frame.index}
+    if frame.file is not None:
+        fields["file"] = frame.file
+    fields |= {"t": round(frame.t, 4), "found": track.hand is not None}
+    hand = track.hand
+    if hand is not None:
+        fields |= {
+            "side": hand.side,
+            "score": round(hand.score, 4),
+            "landmarks": [[round(v, 5) for v in joint] for joint in hand.landmarks.tolist()],
+            "points": [[round(v, 2) for v in point] for point in hand.points.tolist()],
+        }
+    if exercise is not None:
+        fields["posture"] = posture.label if posture else None
+        if posture is not None:
+            fields |= {
+                "cluster": posture.cluster,
+                "distances": [round(d, 5) if math.isfinite(d) else None for d in posture.distances.tolist()],
+                "margin": round(posture.margin, 4),
+                "message": exercise.message(posture.label, lang),
+            }
+    return fields
+
+
+def _as_text(
+    frame: Frame, track: Track, posture: Posture | None, exercise: Exercise | None, lang: str
+) -> str:
+    where = Path(frame.file).name if frame.file is not None else f"{frame.t:8.2f} s"
+    start = f"{frame.index:5d}  {where}  "
+    if track.hand is None:
+        return start + _REASONS[track.reason or "no_hand"]
+    hand = f"{track.hand.side} hand {track.hand.score:.2f}"
+    if posture is None or exercise is None:
+        return start + hand
+    message = exercise.message(posture.label, lang)
+    return f"{start}{posture.label}  (margin {posture.margin:.2f}, {hand})  {message}"
+
+
+def _summary(frames: int, counts: Counter[str], exercise: Exercise | None, seconds: float) -> str:
+    def share(name: str) -> str:
+        return f"{name} {counts[name]} ({100 * counts[name] / max(frames, 1):.0f} %)"
+
+    names = [*exercise.labels, "unsure"] if exercise is not None else ["hand"]
+    speed = f", {frames / seconds:.0f} frames/s" if seconds > 0 else ""
+    return f"{frames} frames{speed}: " + ", ".join(share(name) for name in [*names, "no hand"])
+
+
+def _tell_skipped(source: Source) -> None:
+    if source.skipped:
+        print(f"{source.skipped} frames could not be decoded and were skipped.", file=sys.stderr)
+
+
+def _with_progress(source: Source) -> Iterator[Frame]:
+    """The frames, with a bar on the terminal where nothing else is printed there."""
+    total = source.total
+    if total is None or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from source
+        return
+    shown = 0.0
+    try:
+        for frame in source:
+            yield frame
+            now = time.monotonic()
+            if now - shown > 0.1:
+                shown, done = now, min(frame.index + 1, total)
+                bar = "#" * (30 * done // total)
+                print(f"\r[{bar:<30}] {done}/{total}", end="", file=sys.stderr, flush=True)
+    finally:
+        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
