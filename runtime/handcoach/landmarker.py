@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +53,15 @@ class Landmarker:
         height, width = image.shape[:2]
         out = self._session.run(crop.cut(image, self.size)[None])
         presence, right = float(out["presence"][0]), float(out["right"][0])
-        landmarks = crop.to_camera(out["landmarks"][0], width, height)
-        points = crop.to_frame(out["points"][0])
-        if not (np.isfinite(presence + right) and np.isfinite(landmarks).all() and np.isfinite(points).all()):
+        if not (
+            math.isfinite(presence + right)
+            and np.isfinite(out["landmarks"]).all()
+            and np.isfinite(out["points"]).all()
+        ):
             return Reading(np.zeros((21, 3), np.float32), np.zeros((21, 2), np.float32), 0.0, 0.5)
-        return Reading(landmarks, points, presence, 1.0 - right if crop.mirrored else right)
+        return Reading(
+            crop.to_camera(out["landmarks"][0], width, height),
+            crop.to_frame(out["points"][0]),
+            presence,
+            1.0 - right if crop.mirrored else right,
+        )

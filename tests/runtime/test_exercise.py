@@ -1,0 +1,90 @@
+"""Advice is right on either hand, and anything doubtful is unsure, never praise."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny.hands import BENDS, template
+
+from handcoach import model
+from handcoach.exercise import MIN_PRESENCE, Exercise, margin_of
+from handcoach.hand import Hand, Side, mirror, normalise
+
+POINTS = np.zeros((21, 2), np.float32)
+
+
+@pytest.fixture(scope="module")
+def exercise(tiny_exercise: Path) -> Exercise:
+    return Exercise(model.read(tiny_exercise, "exercise"))
+
+
+def hand(bend: float, side: Side = "right", score: float = 0.99, seed: int = 0) -> Hand:
+    """A hand turned at random in space."""
+    q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    landmarks, _, _ = normalise(template(bend) @ (q * np.linalg.det(q)).T)
+    return Hand(mirror(landmarks) if side == "left" else landmarks, POINTS, side, score)
+
+
+@pytest.mark.parametrize("label", BENDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mirrored_hand_gets_the_same_posture(exercise: Exercise, label: str, seed: int) -> None:
+    right = exercise.assess(hand(BENDS[label], "right", seed=seed))
+    left = exercise.assess(hand(BENDS[label], "left", seed=seed))
+    assert right.label == left.label == label
+    assert exercise.clusters[right.cluster] == label
+    np.testing.assert_allclose(left.distances, right.distances, atol=1e-4)
+    np.testing.assert_allclose(left.aligned, right.aligned, atol=1e-4)
+
+
+def test_a_hand_taken_for_the_other_side_is_not_praised(exercise: Exercise) -> None:
+    fist = hand(1.0, "left")
+    wrong = Hand(fist.landmarks, POINTS, "right", 0.99)
+    assert exercise.assess(wrong).label != "open"
+
+
+def test_low_presence_is_unsure(exercise: Exercise) -> None:
+    assert exercise.assess(hand(0.0, score=MIN_PRESENCE - 0.01)).label == "unsure"
+    assert exercise.assess(hand(0.0, score=MIN_PRESENCE + 0.01)).label == "open"
+
+
+def test_a_hand_between_two_postures_is_unsure(exercise: Exercise) -> None:
+    labels = [exercise.assess(hand(b)).label for b in np.linspace(0, 1, 81)]
+    assert "unsure" in labels[:41] and "unsure" in labels[40:]
+    assert labels[0] == "open" and labels[40] == "almost" and labels[80] == "fist"
+
+
+def test_a_hand_like_none_that_was_shown_is_unsure(exercise: Exercise) -> None:
+    landmarks = template(0.0)
+    landmarks[[4, 8, 12, 16, 20]] *= 3
+    posture = exercise.assess(Hand(landmarks.astype(np.float32), POINTS, "right", 1.0))
+    assert posture.distances.min() > exercise.max_distance and posture.label == "unsure"
+
+
+@pytest.mark.parametrize("keep", [[0, 0, 0], [0, 1, 0]])
+def test_a_degenerate_hand_is_unsure_and_still_drawable(exercise: Exercise, keep: list[int]) -> None:
+    posture = exercise.assess(Hand((template(0.0) * keep).astype(np.float32), POINTS, "left", 1.0))
+    assert (posture.label, posture.cluster, posture.margin) == ("unsure", -1, 0.0)
+    assert np.isfinite(posture.aligned).all() and np.isfinite(posture.joint_distances).all()
+
+
+def test_joint_distances_are_zero_on_the_reference_and_grow_at_the_tips(exercise: Exercise) -> None:
+    assert exercise.assess(hand(0.0)).joint_distances.max() < 1e-4
+    fist = exercise.assess(hand(1.0)).joint_distances
+    assert fist[[8, 12, 16, 20]].min() > 0.5 and fist[[0, 5]].max() < 0.05
+
+
+def test_margin() -> None:
+    clusters = ("almost", "fist", "open", "open")
+    assert margin_of(np.array([1.0, 2, 3, 4]), clusters) == 0.5
+    assert margin_of(np.array([4.0, 5, 1, 1.1]), clusters) == 0.75  # two clusters of one label do not compete
+    assert margin_of(np.array([2.0, 2, 3, 4]), clusters) == 0
+    assert margin_of(np.array([0.0, 0, 3, 4]), clusters) == 0
+    assert margin_of(np.array([0.0, 9]), ("open", "open")) == 1
+
+
+def test_messages_fall_back_to_english(exercise: Exercise) -> None:
+    assert exercise.message("open", "da") == "Flot, hold den."
+    assert exercise.message("open", "en-GB") == exercise.message("open", "fi") == "Well done, hold it."
+    assert "hand" in exercise.message("unsure", "en")
+    with pytest.raises(ValueError, match="no posture"):
+        exercise.message("nonsense")
