@@ -1,0 +1,445 @@
+"""The whole picture of the window as one RGB array: camera, hands in 3D, sentence, ring and dots. No toolkit.
+
+The window shows this array; the demo without a display writes it into a video.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from PIL import ImageDraw, ImageFont
+
+from handcoach.hand import BONES
+from handcoach.ui import view3d
+from handcoach.ui.presenter import Tone, ViewState
+from handcoach.ui.texts import Texts
+
+Image = NDArray[np.uint8]
+Rgb = tuple[int, int, int]
+
+INK: Rgb = (244, 247, 251)
+SOFT: Rgb = (170, 184, 204)
+WINDOW: Rgb = (15, 21, 32)
+CARD: Rgb = (27, 37, 54)
+TRACK: Rgb = (58, 72, 96)
+# Every tone has 4.5:1 on CARD and on WINDOW, and a sign of its own: colour is never alone.
+TONES: dict[Tone, Rgb] = {
+    "praise": (92, 224, 138),
+    "almost": (255, 205, 84),
+    "stretch": (255, 164, 92),
+    "look": (132, 196, 255),
+    "calm": (132, 196, 255),
+    "ready": (92, 224, 138),
+    "rest": (178, 170, 255),
+    "stop": (255, 158, 170),
+    "done": (92, 224, 138),
+    "error": (255, 158, 170),
+}
+
+
+def contrast(a: Rgb, b: Rgb) -> float:
+    """Contrast ratio of WCAG 2, 1..21."""
+
+    def luminance(c: Rgb) -> float:
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (x / 255 for x in c)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+    def holds(self, x: float, y: float) -> bool:
+        return self.x <= x < self.x + self.w and self.y <= y < self.y + self.h
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are on the stage."""
+
+    camera: Box
+    hands: Box
+    bar: Box
+
+
+def layout(width: int, height: int, scale: float, aspect: float = 4 / 3) -> Layout:
+    """Two cards side by side and a bar below.
+
+    Gaps and the bar grow with the scale, up to a share of the height.
+
+    Args:
+        aspect: width over height of the camera's picture; its card takes that shape, the hands take the rest.
+    """
+    gap = max(4, round(min(14 * scale, height * 0.025)))
+    bar = round(min(124 * scale, height * 0.25))
+    top = max(height - bar - 3 * gap, 16)
+    room = width - 3 * gap
+    left = max(min(round(top * aspect), round(room * 0.54)), round(room * 0.36))
+    return Layout(
+        Box(gap, gap, left, top),
+        Box(2 * gap + left, gap, width - 3 * gap - left, top),
+        Box(gap, 2 * gap + top, width - 2 * gap, bar),
+    )
+
+
+def aspect_of(view: ViewState) -> float:
+    """Width over height of the picture that is shown, 4:3 without one."""
+    return view.image.shape[1] / view.image.shape[0] if view.image is not None else 4 / 3
+
+
+# ---------------------------------------------------------------- text
+
+
+@lru_cache(maxsize=64)
+def font(px: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Roboto, which comes with customtkinter; where it is missing, Pillow's own, which lacks æøå."""
+    spec = find_spec("customtkinter")  # finds the folder, imports nothing
+    for folder in spec.submodule_search_locations or () if spec else ():
+        path = Path(folder) / "assets" / "fonts" / "Roboto" / f"Roboto-{'Medium' if bold else 'Regular'}.ttf"
+        if path.is_file():
+            return ImageFont.truetype(str(path), px)
+    return ImageFont.load_default(px)
+
+
+@lru_cache(maxsize=256)
+def _letters(text: str, px: int, bold: bool) -> NDArray[np.float32]:
+    """Coverage (h, w, 1), 0..1, of one line of text."""
+    face = font(px, bold)
+    ascent, descent = face.getmetrics() if isinstance(face, ImageFont.FreeTypeFont) else (px, px // 4)
+    width = math.ceil(face.getlength(text)) + 2
+    mask = PilImage.new("L", (max(width, 1), ascent + descent))
+    ImageDraw.Draw(mask).text((1, 0), text, font=face, fill=255)
+    return np.asarray(np.asarray(mask, np.float32)[..., None] / 255, np.float32)
+
+
+def text_size(text: str, px: int, bold: bool = False) -> tuple[int, int]:
+    """Width and height in pixels of one line."""
+    h, w = _letters(text, px, bold).shape[:2]
+    return w, h
+
+
+def draw_text(image: Image, text: str, x: int, y: int, px: int, colour: Rgb, bold: bool = False) -> None:
+    """One line with its upper left corner at x, y; what lies outside is cut off."""
+    cover = _letters(text, px, bold)
+    _blend(image, cover, x, y, colour)
+
+
+def _blend(image: Image, cover: NDArray[np.float32], x: int, y: int, colour: Rgb) -> None:
+    h, w = cover.shape[:2]
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, image.shape[1]), min(y + h, image.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return
+    part = image[y0:y1, x0:x1]
+    a = cover[y0 - y : y1 - y, x0 - x : x1 - x]
+    part[:] = (part + (np.array(colour, np.float32) - part) * a + 0.5).astype(np.uint8)
+
+
+@lru_cache(maxsize=128)
+def fit_text(text: str, width: int, height: int, px: int, bold: bool = False) -> tuple[int, tuple[str, ...]]:
+    """The largest size up to px at which the text fits, on as few lines as it needs: (px, lines)."""
+    for size in range(px, 9, -1):
+        lines = _wrap(text, width, size, bold)
+        line = text_size("Åg", size, bold)[1]
+        if lines and len(lines) * line <= height and len(lines) <= 3:
+            return size, lines
+    return 9, _wrap(text, width, 9, bold) or (text,)
+
+
+def _wrap(text: str, width: int, px: int, bold: bool) -> tuple[str, ...]:
+    """Lines that fit into the width; empty if a single word does not."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_size(longer, px, bold)[0] <= width:
+            lines[-1] = longer
+        elif text_size(word, px, bold)[0] <= width:
+            lines.append(word)
+        else:
+            return ()
+    return tuple(lines)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+@lru_cache(maxsize=32)
+def _round_cover(w: int, h: int, radius: int) -> NDArray[np.float32]:
+    mask = np.zeros((h, w), np.uint8)
+    radius = max(min(radius, w // 2, h // 2), 1)
+    big = 4
+    corner = np.zeros((radius * big * 2, radius * big * 2), np.uint8)
+    cv2.circle(corner, (radius * big, radius * big), radius * big - 1, 255, -1)
+    corner = np.asarray(cv2.resize(corner, (2 * radius, 2 * radius), interpolation=cv2.INTER_AREA), np.uint8)
+    mask[:] = 255
+    mask[:radius, :radius] = corner[:radius, :radius]
+    mask[:radius, w - radius :] = corner[:radius, radius:]
+    mask[h - radius :, :radius] = corner[radius:, :radius]
+    mask[h - radius :, w - radius :] = corner[radius:, radius:]
+    return np.asarray(mask[..., None] / 255, np.float32)
+
+
+def fill_box(image: Image, box: Box, colour: Rgb, radius: int, alpha: float = 1.0) -> None:
+    """A rectangle with round corners."""
+    if box.w > 1 and box.h > 1:
+        _blend(image, _round_cover(box.w, box.h, radius) * np.float32(alpha), box.x, box.y, colour)
+
+
+def _round_off(image: Image, box: Box, radius: int) -> None:
+    """Give what is drawn in a box round corners on the window's ground."""
+    radius = max(min(radius, box.w // 2, box.h // 2), 1)
+    cover = _round_cover(box.w, box.h, radius)
+    ground = np.array(WINDOW, np.float32)
+    for rows in (slice(0, radius), slice(box.h - radius, box.h)):
+        for columns in (slice(0, radius), slice(box.w - radius, box.w)):
+            part = image[box.y : box.y + box.h, box.x : box.x + box.w][rows, columns]
+            part[:] = (ground + (part - ground) * cover[rows, columns] + 0.5).astype(np.uint8)
+
+
+def _line(image: Image, points: list[tuple[float, float]], colour: Rgb, thick: int) -> None:
+    poly = np.round(np.array(points) * 16).astype(np.int32).reshape(-1, 1, 2)
+    cv2.polylines(image, [poly], False, colour, thick, cv2.LINE_AA, 4)
+
+
+def _tick(image: Image, x: float, y: float, r: float, colour: Rgb, thick: int) -> None:
+    ends = [(x - 0.62 * r, y + 0.02 * r), (x - 0.16 * r, y + 0.48 * r), (x + 0.66 * r, y - 0.46 * r)]
+    _line(image, ends, colour, thick)
+
+
+def draw_sign(image: Image, tone: Tone, x: float, y: float, r: float, colour: Rgb) -> None:
+    """A sign for each tone about (x, y), r half its size: tick, arrow up, frame, bars, heart, !, dots."""
+    thick = max(round(r * 0.24), 2)
+    if tone in ("praise", "done"):
+        _tick(image, x, y, r, colour, thick)
+    elif tone in ("almost", "stretch"):
+        ups = (0.0,) if tone == "almost" else (-0.44, 0.44)
+        for dx in ups:
+            _line(image, [(x + dx * r, y + 0.62 * r), (x + dx * r, y - 0.58 * r)], colour, thick)
+            head = 0.30 if tone == "almost" else 0.24
+            _line(image, [(x + (dx - head) * r, y - 0.26 * r), (x + dx * r, y - 0.60 * r),
+                          (x + (dx + head) * r, y - 0.26 * r)], colour, thick)  # fmt: skip
+    elif tone == "look":
+        e, k = 0.62 * r, 0.26 * r
+        for sx in (-1, 1):
+            for sy in (-1, 1):
+                _line(image, [(x + sx * e, y + sy * k), (x + sx * e, y + sy * e), (x + sx * k, y + sy * e)],
+                      colour, thick)  # fmt: skip
+        cv2.circle(image, (round(x * 16), round(y * 16)), round(0.2 * r * 16), colour, -1, cv2.LINE_AA, 4)
+    elif tone == "rest":
+        for sx in (-1, 1):
+            bar = [(x + sx * 0.26 * r, y - 0.46 * r), (x + sx * 0.26 * r, y + 0.46 * r)]
+            _line(image, bar, colour, thick + 1)
+    elif tone == "stop":
+        t = np.linspace(0, 2 * np.pi, 60)
+        hx = 16 * np.sin(t) ** 3
+        hy = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+        heart = np.stack([x + hx / 16 * 0.66 * r, y - (hy + 2.5) / 16 * 0.66 * r], axis=-1)
+        cv2.fillPoly(image, [np.round(heart * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
+    elif tone == "error":
+        _line(image, [(x, y - 0.56 * r), (x, y + 0.12 * r)], colour, thick)
+        cv2.circle(image, (round(x * 16), round((y + 0.52 * r) * 16)), round(0.14 * r * 16), colour, -1,
+                   cv2.LINE_AA, 4)  # fmt: skip
+    elif tone == "ready":  # the usual sign for "play"
+        corners = np.array([[x - 0.34 * r, y - 0.52 * r], [x + 0.56 * r, y], [x - 0.34 * r, y + 0.52 * r]])
+        cv2.fillConvexPoly(image, np.round(corners * 16).astype(np.int32), colour, cv2.LINE_AA, 4)
+    else:  # calm: three dots
+        for dx in (-0.5, 0.0, 0.5):
+            cv2.circle(image, (round((x + dx * r) * 16), round(y * 16)), round(0.15 * r * 16), colour, -1,
+                       cv2.LINE_AA, 4)  # fmt: skip
+
+
+def _ring(image: Image, x: float, y: float, r: float, share: float, colour: Rgb) -> None:
+    """A progress ring that fills clockwise from the top."""
+    thick = max(round(r * 0.20), 3)
+    centre, axes = (round(x * 16), round(y * 16)), (round((r - thick / 2) * 16),) * 2
+    cv2.ellipse(image, centre, axes, 0, 0, 360, TRACK, thick, cv2.LINE_AA, 4)
+    if share > 0.003:
+        # Small steps: OpenCV's own arc is coarse.
+        angles = np.radians(np.linspace(-90, -90 + 360 * min(share, 1.0), max(int(90 * share), 2)))
+        points = np.stack([x + (r - thick / 2) * np.cos(angles), y + (r - thick / 2) * np.sin(angles)], -1)
+        _line(image, [(float(px), float(py)) for px, py in points], colour, thick)
+        for px, py in (points[0], points[-1]):
+            end = (round(px * 16), round(py * 16))
+            cv2.circle(image, end, round(thick / 2 * 16), colour, -1, cv2.LINE_AA, 4)
+
+
+# ---------------------------------------------------------------- the three parts
+
+
+def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: float, palette: str) -> None:
+    """The camera's picture with the hand's landmarks, the state's word and the finger's hint."""
+    card = image[box.y : box.y + box.h, box.x : box.x + box.w]
+    card[:] = (9, 13, 20)
+    if view.image is not None:
+        rows, columns = view.image.shape[:2]
+        k = min(box.w / columns, box.h / rows)
+        w, h = max(round(columns * k), 1), max(round(rows * k), 1)
+        method = cv2.INTER_AREA if k < 1 else cv2.INTER_LINEAR
+        picture = cv2.resize(view.image, (w, h), interpolation=method)
+        if view.mirrored:
+            picture = cv2.flip(picture, 1)
+        if view.dim:
+            picture = cv2.convertScaleAbs(picture, alpha=0.42)
+        x, y = (box.w - w) // 2, (box.h - h) // 2
+        part = card[y : y + h, x : x + w]
+        part[:] = picture
+        if view.points is not None:
+            points = view.points.astype(np.float64) * k
+            if view.mirrored:
+                points[:, 0] = w - points[:, 0]
+            _skeleton(part, points, view.far, palette)
+    else:
+        r = min(box.w, box.h) * 0.10
+        draw_sign(card, view.tone, box.w / 2, box.h / 2, r, TONES[view.tone])
+    pad = round(10 * scale)
+    _pill(image, box.x + pad, box.y + pad, view.word, TONES[view.tone], scale, view.tone, box.w - 2 * pad)
+    if view.hint:
+        px = round(20 * scale)
+        tall = px + round(16 * scale)
+        _pill(image, box.x + pad, box.y + box.h - pad - tall, view.hint, TONES["almost"], scale, "almost",
+              box.w - 2 * pad)  # fmt: skip
+    _round_off(image, box, round(16 * scale))
+
+
+def _pill(image: Image, x: int, y: int, word: str, colour: Rgb, scale: float, tone: Tone, room: int) -> None:
+    """A word with its sign on a dark ground that is legible over any picture."""
+    tall = round(20 * scale) + round(16 * scale)
+    px, lines = fit_text(word, max(room - 2 * tall, 20), tall, round(20 * scale), True)
+    w, h = text_size(lines[0], px, True)
+    wide = w + tall + round(16 * scale)
+    fill_box(image, Box(x, y, wide, tall), WINDOW, tall // 2, 0.88)
+    draw_sign(image, tone, x + tall * 0.55, y + tall / 2, tall * 0.30, colour)
+    draw_text(image, lines[0], x + tall, y + (tall - h) // 2, px, INK, True)
+
+
+def _skeleton(
+    part: Image, points: NDArray[np.float64], far: NDArray[np.float64] | None, palette: str
+) -> None:
+    """Bones and joints on the hand; joints look as the teacher's do in 3D."""
+    unit = max(float(np.linalg.norm(points[9] - points[0])), 24.0)
+    thick = max(round(unit * 0.026), 2)
+    at = [(round(float(p[0]) * 16), round(float(p[1]) * 16)) for p in np.clip(points, -4000, 4000)]
+    for colour, width in (((12, 18, 28), thick + 3), ((236, 243, 252), thick)):
+        for j, k in BONES:
+            cv2.line(part, at[j], at[k], colour, width, cv2.LINE_AA, 4)
+    rgb = view3d.colours(far, palette) if far is not None else np.full((21, 3), 200.0)
+    for j in range(21):
+        colour = (int(rgb[j, 0]), int(rgb[j, 1]), int(rgb[j, 2]))
+        view3d.marker(part, points[j], float(far[j]) if far is not None else 0.0, colour, unit)
+
+
+def draw_hands(
+    image: Image, box: Box, view: ViewState, texts: Texts, scale: float, palette: str, camera: view3d.Camera,
+    focused: bool = False,
+) -> None:  # fmt: skip
+    """Both hands in 3D with a legend."""
+    picture = view3d.draw_hands((box.w, box.h), view.teacher, view.live, view.far, camera, palette, view.side)
+    image[box.y : box.y + box.h, box.x : box.x + box.w] = picture
+    px = round(17 * scale)
+    x, y = box.x + round(16 * scale), box.y + round(12 * scale)
+    r = round(6 * scale)
+    for key, colour, shown in (
+        ("teacher", (128, 196, 255), view.teacher is not None),
+        ("live", (226, 200, 178), view.live is not None),
+    ):
+        if shown:
+            h = text_size(texts(key), px)[1]
+            cv2.circle(image, (x + r, y + h // 2), r, colour, -1 if key == "live" else 2, cv2.LINE_AA)
+            draw_text(image, texts(key), x + 3 * r, y, px, INK)
+            y += h + round(4 * scale)
+    if focused:
+        inset = round(4 * scale)
+        cv2.rectangle(image, (box.x + inset, box.y + inset), (box.x + box.w - inset, box.y + box.h - inset),
+                      INK, max(round(2 * scale), 2), cv2.LINE_AA)  # fmt: skip
+    _round_off(image, box, round(16 * scale))
+
+
+def draw_bar(image: Image, box: Box, view: ViewState, texts: Texts, scale: float) -> None:
+    """Ring, sentence and dots."""
+    colour = TONES[view.tone]
+    fill_box(image, box, CARD, round(16 * scale))
+    pad = max(round(min(14 * scale, box.h * 0.12)), 2)
+    r = (box.h - 2 * pad) / 2
+    x, y = box.x + 1.5 * pad + r, box.y + box.h / 2
+    share = view.rest if view.state == "rest" else view.hold
+    _ring(image, x, y, r, share, colour)
+    if view.seconds is not None:
+        px = max(round(r * 0.95), 9)
+        w, h = text_size(str(view.seconds), px, True)
+        draw_text(image, str(view.seconds), round(x - w / 2), round(y - h / 2), px, INK, True)
+    else:
+        draw_sign(image, view.tone, x, y, r * 0.56, colour)
+    left = round(x + r + 2 * pad)
+    right = _dots(image, box, view, texts, scale, pad)
+    px, lines = fit_text(view.message, max(right - left - pad, 40), box.h - pad, round(40 * scale), True)
+    line = text_size("Åg", px, True)[1]
+    top = box.y + (box.h - line * len(lines)) // 2
+    for i, words in enumerate(lines):
+        draw_text(image, words, left, top + i * line, px, INK, True)
+
+
+def _dots(image: Image, box: Box, view: ViewState, texts: Texts, scale: float, pad: int) -> int:
+    """Repetitions, done ones filled with a tick; returns the left edge."""
+    edge = box.x + box.w - 2 * pad
+    if not view.repetitions:
+        return edge
+    label = texts("of", n=view.repetition, all=view.repetitions)
+    px = max(round(min(20 * scale, box.h * 0.2)), 9)
+    w, h = text_size(label, px)
+    many = view.repetitions > 12
+    r = min(11 * scale, box.h * 0.13)
+    step = 2.6 * r
+    per_row = min(view.repetitions, 6)
+    rows = 0 if many else math.ceil(view.repetitions / per_row)
+    wide = max(0 if many else round(per_row * step - 0.6 * r), w)
+    tall = rows * step + h
+    x0, y0 = edge - wide, box.y + (box.h - tall) / 2
+    for i in range(0 if many else view.repetitions):
+        x, y = x0 + r + (i % per_row) * step, y0 + r + (i // per_row) * step
+        centre = (round(x * 16), round(y * 16))
+        if i < view.repetition:
+            cv2.circle(image, centre, round(r * 16), TONES["praise"], -1, cv2.LINE_AA, 4)
+            _tick(image, x, y, 0.75 * r, (10, 30, 18), max(round(r * 0.24), 2))
+        else:
+            cv2.circle(image, centre, round((r - 1) * 16), SOFT, max(round(r * 0.2), 2), cv2.LINE_AA, 4)
+    draw_text(image, label, x0, round(y0 + rows * step), px, SOFT)
+    return round(x0)
+
+
+def compose(
+    view: ViewState, texts: Texts, size: tuple[int, int], scale: float = 1.0, palette: str = "traffic",
+    camera: view3d.Camera | None = None, focused: bool = False,
+) -> Image:  # fmt: skip
+    """The whole stage.
+
+    Args:
+        size: width and height in pixels.
+        scale: pixels per unit of text and gap; 1 at 100 %.
+        focused: the keyboard's focus is on the hands.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+    """
+    width, height = size
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = WINDOW
+    where = layout(width, height, scale, aspect_of(view))
+    draw_camera(image, where.camera, view, texts, scale, palette)
+    draw_hands(image, where.hands, view, texts, scale, palette, camera or view3d.Camera(), focused)
+    draw_bar(image, where.bar, view, texts, scale)
+    return image

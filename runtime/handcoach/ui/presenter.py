@@ -1,0 +1,189 @@
+"""Decides what the window shows. Pure: no toolkit, no clock, no drawing; a view only draws a `ViewState`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.hand import FINGERS, Array, Side
+from handcoach.ui import view3d
+from handcoach.ui.texts import Texts
+
+if TYPE_CHECKING:
+    from handcoach.worker import Result
+
+Tone = Literal["praise", "almost", "stretch", "look", "calm", "ready", "rest", "stop", "done", "error"]
+
+# Seconds: a hand that is lost for a moment is not worth a sentence, nor a finger that is farthest for one.
+LOST_S = 0.5
+HINT_S = 0.7
+# A finger is named if it is at least this far off (0..1) and this much farther than the next one.
+HINT_FAR, HINT_AHEAD = 0.35, 0.18
+UNDER_WAY = ("search", "hold", "move")
+REASONS = ("no_hand", "too_dark", "too_near", "too_far", "half_out")
+
+
+@dataclass(frozen=True, eq=False)
+class ViewState:
+    """One moment of the window.
+
+    Attributes:
+        state: loading, ready, no_hand, search, hold, move, rest, paused, stopped, done, ended or error.
+        word: one or two words for the label on the picture.
+        message: the one sentence.
+        tone: which sign stands beside the sentence, and its colour.
+        seconds: left to hold or to rest, None where nothing is counted.
+        hold, rest: 0..1.
+        hint: which finger is farthest from the teacher's, or that it may be the wrong hand; "" for none.
+        mirrored: show the picture as a mirror does; points are those of the unmirrored picture.
+        dim: the picture is not being judged.
+        points: (21, 2) pixels of `image`.
+        teacher, live: (21, 3) in the hand frame, of the side that is shown.
+        far: (21,) 0..1, how far each live joint is from the teacher's.
+    """
+
+    state: str
+    word: str
+    message: str
+    tone: Tone
+    hold: float = 0.0
+    rest: float = 0.0
+    seconds: int | None = None
+    repetition: int = 0
+    repetitions: int = 0
+    hint: str = ""
+    can_start: bool = False
+    can_pause: bool = False
+    start_text: str = ""
+    image: NDArray[np.uint8] | None = None
+    mirrored: bool = False
+    dim: bool = False
+    points: Array | None = None
+    teacher: Array | None = None
+    live: Array | None = None
+    far: NDArray[np.float64] | None = None
+    side: Side = "right"
+
+
+class Presenter:
+    """Turns the worker's results into view states. It remembers only what keeps words from flickering."""
+
+    def __init__(self, texts: Texts) -> None:
+        self.texts = texts
+        self._seen = -math.inf  # when a hand was last there
+        self._side: Side = "right"
+        self._finger: int | None = None  # candidate for the hint
+        self._finger_since = 0.0
+
+    def present(self, result: Result) -> ViewState:
+        """The view of one result; results come in the order of their times."""
+        texts = self.texts
+        if result.stage == "error":
+            return self._error(result)
+        if result.progress is None or result.exercise is None:
+            return ViewState("loading", texts("word_loading"), texts("loading_model"), "calm",
+                             start_text=texts("start"))  # fmt: skip
+        progress, exercise = result.progress, result.exercise
+        hand = result.track.hand if result.track else None
+        if hand is not None:
+            self._seen, self._side = result.t, hand.side
+        state = self._state(result)
+        message, tone = self._say(state, result)
+        live, far = None, None
+        if result.posture is not None and hand is not None:
+            live = np.asarray(result.posture.aligned, np.float32)
+            far = view3d.closeness(result.posture.joint_distances, exercise.green, exercise.red)
+        teacher = np.asarray(exercise.reference_aligned, np.float32)
+        if self._side == "left":
+            teacher = view3d.mirrored(teacher)
+            live = view3d.mirrored(live) if live is not None else None
+        seconds = None
+        if state == "rest":
+            seconds = math.ceil((1 - progress.rest) * result.rest_s - 1e-6)
+        elif state == "hold" and progress.hold > 0:
+            seconds = math.ceil((1 - progress.hold) * result.hold_s - 1e-6)
+        start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
+        running = progress.state in (*UNDER_WAY, "rest")
+        return ViewState(
+            state=state,
+            word=texts(f"word_{state}"),
+            message=message,
+            tone=tone,
+            hold=progress.hold if state in ("hold", "search", "no_hand", "done", "rest") else 0.0,
+            rest=progress.rest,
+            seconds=seconds,
+            repetition=progress.repetition,
+            repetitions=progress.repetitions,
+            hint=self.texts("mismatch")
+            if result.track and result.track.mismatch and running
+            else self._hint(state, far, result.t),
+            can_start=not running and result.stage != "ended",
+            can_pause=running and result.stage != "ended",
+            start_text=texts(start),
+            image=result.frame.image if result.frame else None,
+            mirrored=result.live,
+            dim=progress.state in ("paused", "stopped", "done"),
+            points=hand.points if hand is not None else None,
+            teacher=teacher,
+            live=live,
+            far=far,
+            side=self._side,
+        )
+
+    def _error(self, result: Result) -> ViewState:
+        error = result.error or ""
+        if error.startswith("!"):  # not written for people
+            error = self.texts("crashed", what=error[1:].split(":")[0])
+        return ViewState("error", self.texts("word_error"), error, "error", start_text=self.texts("start"))
+
+    def _state(self, result: Result) -> str:
+        assert result.progress is not None
+        state: str = result.progress.state
+        if result.stage == "ended" and state not in ("stopped", "done"):
+            return "ended"
+        if result.stage == "camera" and state not in ("stopped", "paused"):
+            return "loading"
+        lost = result.track is not None and result.track.hand is None
+        if lost and state in UNDER_WAY and result.t - self._seen > LOST_S:
+            return "no_hand"
+        return state
+
+    def _say(self, state: str, result: Result) -> tuple[str, Tone]:
+        """The sentence and its tone. After a stop and in a pause there is nothing about postures."""
+        assert result.progress is not None and result.exercise is not None
+        progress, exercise = result.progress, result.exercise
+        if state == "no_hand":
+            reason = (result.track.reason if result.track else None) or "no_hand"
+            return self.texts(reason if reason in REASONS else "no_hand"), "look"
+        if state in ("hold", "move"):
+            if progress.message in exercise.labels:
+                rank = list(exercise.labels).index(progress.message)
+                last = rank == len(exercise.labels) - 1
+                tone: Tone = "praise" if rank == 0 else "stretch" if last else "almost"
+                return exercise.message(progress.message, self.texts.lang), tone
+            return self.texts("leave"), "calm"
+        if state == "search" and progress.label == "unsure":
+            return exercise.message("unsure", self.texts.lang), "look"
+        tones: dict[str, Tone] = {
+            "loading": "calm", "ready": "ready", "search": "look", "rest": "rest", "paused": "rest",
+            "stopped": "stop", "done": "done", "ended": "done",
+        }  # fmt: skip
+        return self.texts(state), tones[state]
+
+    def _hint(self, state: str, far: NDArray[np.float64] | None, t: float) -> str:
+        """The finger that is clearly farthest from the teacher's, once it has been so for a while."""
+        finger = None
+        if state == "move" and far is not None:
+            fingers = far[1:].reshape(5, 4).mean(axis=1)
+            order = np.argsort(fingers)
+            if fingers[order[-1]] >= HINT_FAR and fingers[order[-1]] - fingers[order[-2]] >= HINT_AHEAD:
+                finger = int(order[-1])
+        if finger != self._finger:
+            self._finger, self._finger_since = finger, t
+        if finger is None or t - self._finger_since < HINT_S:
+            return ""
+        return self.texts("hint", finger=self.texts(f"finger_{FINGERS[finger]}"))

@@ -1,0 +1,314 @@
+"""The worker thread: it owns the camera and the ONNX sessions and publishes to a one-slot mailbox.
+
+The window never waits for it. Start, pause and stop act on the coach at once, whatever the camera is doing,
+and publish the new progress through the same mailbox.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from handcoach.coach import Coach, Progress
+from handcoach.errors import HandCoachError
+from handcoach.hand import Frame
+
+if TYPE_CHECKING:
+    from handcoach.exercise import Exercise, Posture
+    from handcoach.tracker import Track
+
+T = TypeVar("T")
+
+# A video's frame that comes later than this is shown without being judged, to keep the video in real time.
+LATE_S = 0.10
+# How long each still of a folder is shown.
+STILL_S = 1.0
+
+
+class Mailbox(Generic[T]):
+    """One slot: a newer letter replaces an older one that nobody has taken. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._letter: T | None = None
+
+    def put(self, letter: T) -> None:
+        with self._lock:
+            self._letter = letter
+
+    def take(self) -> T | None:
+        """The newest letter, or None if there is none since the last call."""
+        with self._lock:
+            letter, self._letter = self._letter, None
+            return letter
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """All that the window needs to know about one moment.
+
+    Attributes:
+        t: seconds on the worker's clock.
+        stage: "models", "camera", "running", "ended" (the source has no more frames) or "error".
+        error: one sentence where the stage is "error".
+        live: the source is a camera, which people expect to see mirrored.
+        track, posture: of `frame`; None where the frame was not judged.
+        hold_s, rest_s: of the coach, seconds.
+        fps: judged frames per second, a running mean; 0 until known.
+    """
+
+    t: float
+    stage: str = "models"
+    error: str | None = None
+    live: bool = False
+    frame: Frame | None = None
+    track: Track | None = None
+    posture: Posture | None = None
+    progress: Progress | None = None
+    exercise: Exercise | None = None
+    hold_s: float = 0.0
+    rest_s: float = 0.0
+    fps: float = 0.0
+
+
+class SourceLike(Protocol):
+    """What the worker needs of `handcoach.camera.Source`."""
+
+    live: bool
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+
+class PipelineLike(Protocol):
+    """What the worker needs of `handcoach.pipeline.Pipeline`."""
+
+    @property
+    def exercise(self) -> Exercise | None: ...
+
+    def step(self, frame: Frame) -> tuple[Track, Posture | None]: ...
+
+    def reset(self) -> None: ...
+
+
+# What a demonstration shortens holds and rests to, in seconds.
+QUICK_S = 1.0
+
+
+def make_coach(exercise: Exercise, *, quick: bool = False) -> Coach:
+    """The coach of an exercise; quick shortens holds and rests for a demonstration."""
+    hold, rest = exercise.hold_s, exercise.rest_s
+    if quick:
+        hold, rest = min(hold, QUICK_S), min(rest, QUICK_S)
+    return Coach(hold, exercise.repetitions, rest, exercise.labels)
+
+
+def worker_for(
+    source: str,
+    exercise: str,
+    hand: str = "auto",
+    *,
+    loop: bool = False,
+    autostart: bool = False,
+    quick: bool = False,
+    models: dict[str, str] | None = None,
+) -> Worker:
+    """A worker for a source and an exercise; it loads and opens them once it runs.
+
+    Args:
+        models: files in place of the shipped models, by the names of `pipeline.load`: landmarks, finder.
+    """
+
+    def load() -> tuple[PipelineLike, Coach]:
+        # Here and not above: the window is up before onnxruntime is loaded.
+        from handcoach import pipeline
+        from handcoach.tracker import CHOICES
+
+        if hand not in CHOICES:
+            raise HandCoachError(f"There is no hand {hand!r}: choose one of {', '.join(CHOICES)}.")
+        path = pipeline.load(exercise, hand=hand, **(models or {}))  # type: ignore[arg-type]
+        assert path.exercise is not None
+        return path, make_coach(path.exercise, quick=quick)
+
+    def open_it() -> AbstractContextManager[SourceLike]:
+        from handcoach.camera import open_source
+
+        return open_source(source)
+
+    return Worker(load, open_it, loop=loop, autostart=autostart)
+
+
+class Worker:
+    """Runs `pipeline.step` on each frame of a source in a thread of its own.
+
+    Methods say which thread calls them. Only `mailbox` crosses from the worker to the view.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], tuple[PipelineLike, Coach]],
+        open_source: Callable[[], AbstractContextManager[SourceLike]],
+        *,
+        loop: bool = False,
+        autostart: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Args:
+        load, open_source: called in the worker thread, since both may take seconds.
+        loop: begin a file anew when it ends.
+        autostart: start the coach as soon as it is there.
+        """
+        self.mailbox: Mailbox[Result] = Mailbox()
+        self._load, self._open = load, open_source
+        self._loop, self._autostart = loop, autostart
+        self._clock, self._zero = clock, clock()
+        self._ending = threading.Event()
+        self._lock = threading.Lock()  # guards the coach and the last result
+        self._coach: Coach | None = None
+        self._last = Result(0.0)
+        self._source: SourceLike | None = None
+        self._thread = threading.Thread(target=self._run, name="handcoach-worker", daemon=True)
+
+    # Called from the view's thread.
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def end(self, timeout: float = 5.0) -> bool:
+        """Ask the thread to end and wait for it; False if it is still busy after `timeout` seconds."""
+        self._ending.set()
+        source = self._source
+        if source is not None:  # a camera may make the thread wait for a picture
+            source.close()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def start(self) -> None:
+        self._command("start")
+
+    def pause(self) -> None:
+        self._command("pause")
+
+    def stop(self) -> None:
+        self._command("stop")
+
+    def toggle(self) -> None:
+        """Pause while the exercise is under way, otherwise start."""
+        with self._lock:
+            state = self._last.progress.state if self._last.progress else None
+        self._command("pause" if state in ("search", "hold", "move", "rest") else "start")
+
+    def _command(self, name: str) -> None:
+        with self._lock:
+            if self._coach is None:  # still loading: nothing to start, nothing that could hurt
+                self._autostart = name == "start" or (self._autostart and name != "stop")
+                return
+            t = self._now()
+            act = {"start": self._coach.start, "pause": self._coach.pause, "stop": self._coach.stop}[name]
+            self._last = replace(self._last, t=t, progress=act(t))
+            self.mailbox.put(self._last)
+
+    # Called from the worker's thread.
+
+    def _now(self) -> float:
+        return self._clock() - self._zero
+
+    def _publish(self, **changes: object) -> None:
+        with self._lock:
+            self._last = replace(self._last, t=self._now(), **changes)  # type: ignore[arg-type]
+            self.mailbox.put(self._last)
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except HandCoachError as error:
+            self._publish(stage="error", error=str(error))
+        # The thread's outer edge: whatever happens in it must reach the person as one sentence.
+        except Exception as error:
+            if os.environ.get("HANDCOACH_DEBUG"):
+                traceback.print_exc()
+            self._publish(stage="error", error=f"!{type(error).__name__}: {error}")
+
+    def _work(self) -> None:
+        self._publish(stage="models")
+        pipeline, coach = self._load()
+        with self._lock:
+            self._coach = coach
+            t = self._now()
+            progress = coach.start(t) if self._autostart else coach.update(None, t)
+            self._last = replace(
+                self._last, t=t, stage="camera", progress=progress, exercise=pipeline.exercise,
+                hold_s=coach.hold_s, rest_s=coach.rest_s,
+            )  # fmt: skip
+            self.mailbox.put(self._last)
+        played = True
+        while played and not self._ending.is_set():
+            with self._open() as source:
+                self._source = source
+                played = self._play(source, pipeline) and self._loop
+                if played and not self._ending.is_set():
+                    pipeline.reset()
+        if not self._ending.is_set():
+            self._publish(stage="ended", track=None, posture=None)
+
+    def _play(self, source: SourceLike, pipeline: PipelineLike) -> bool:
+        """Every frame of a source; True if it had any."""
+        begun = self._now()
+        count, idle, fps, before = 0, False, 0.0, None
+        for frame in source:
+            if self._ending.is_set():
+                return True
+            due = begun + (count * STILL_S if frame.file is not None else frame.t)
+            count += 1
+            if not source.live:
+                late = self._now() - due
+                if late < 0 and self._ending.wait(-late):
+                    return True
+            else:
+                late = 0.0
+            with self._lock:
+                state = self._last.progress.state if self._last.progress else "ready"
+            if state in ("paused", "stopped", "done"):  # nobody asked to be judged
+                if not idle:
+                    pipeline.reset()
+                idle = True
+                self._publish(stage="running", live=source.live, frame=frame, track=None, posture=None)
+                continue
+            idle = False
+            if late > LATE_S and frame.file is None and count % 3:
+                continue
+            if frame.file is not None:  # stills have nothing to do with one another
+                pipeline.reset()
+            # The tracker's filter needs time that never jumps back, also when a file begins anew.
+            track, posture = pipeline.step(replace(frame, t=begun + frame.t))
+            now = self._now()
+            if before is not None and now > before:
+                fps = 0.9 * fps + 0.1 / (now - before) if fps else 1 / (now - before)
+            before = now
+            self._judge(source, frame, track, posture, fps)
+        return count > 0
+
+    def _judge(
+        self, source: SourceLike, frame: Frame, track: Track, posture: Posture | None, fps: float
+    ) -> None:
+        with self._lock:
+            assert self._coach is not None
+            t = self._now()
+            progress = self._coach.update(posture.label if posture else None, t)
+            if progress.state in ("paused", "stopped"):  # pressed while this frame was being judged
+                track_, posture_ = None, None
+            else:
+                track_, posture_ = track, posture
+            self._last = replace(
+                self._last, t=t, stage="running", live=source.live, frame=frame, track=track_,
+                posture=posture_, progress=progress, fps=fps,
+            )  # fmt: skip
+            self.mailbox.put(self._last)
