@@ -123,7 +123,12 @@ def parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("demo", _demo, "coach on a bundled clip; without a display, write it as a video")
-    sub.add_argument("--out", metavar="FILE", help="write the view as this video file and open no window")
+    sub.add_argument(
+        "--output", "--out", dest="out", metavar="FILE",
+        help="write the view as this video file and open no window",
+    )  # fmt: skip
+    sub.add_argument("--source", metavar="FILE", help="a video in place of the bundled clip")
+    _exercise(sub)
     _language(sub)
 
     sub = command("run", _run, "exercise with the camera, in a window")
@@ -255,7 +260,7 @@ def language(chosen: str | None) -> str:
 def _demo(args: argparse.Namespace) -> int:
     from handcoach import demo
 
-    return demo.main(lang=language(args.lang), out=args.out)
+    return demo.main(language(args.lang), args.out, args.source, args.exercise)
 
 
 def _run(args: argparse.Namespace) -> int:
