@@ -84,7 +84,8 @@ class Outcome:
         status: ok; failed, with a sentence; died, without a word; or timeout.
         provider: the execution provider that really ran.
         warmup_ms, wall_ms: every run, in order.
-        cpu_ms: processor time per run, all threads together, mean over the runs.
+        cpu_ms: processor time of every run, all threads together. Windows counts it in steps of 16 ms, so
+            that only its mean says something there.
         load_ms: reading, checking and opening the model.
         peak_rss_mb: the process's largest resident memory.
         sha256: of each model file by its kind.
@@ -98,7 +99,7 @@ class Outcome:
     provider: str | None = None
     warmup_ms: tuple[float, ...] = ()
     wall_ms: tuple[float, ...] = ()
-    cpu_ms: float | None = None
+    cpu_ms: tuple[float, ...] = ()
     load_ms: float | None = None
     peak_rss_mb: float | None = None
     sha256: dict[str, str] = field(default_factory=dict)
@@ -118,7 +119,12 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         summary = self.summary
-        return {**asdict(self), "summary": asdict(summary) if summary else None}
+        cpu = Summary.of(self.cpu_ms) if self.cpu_ms else None
+        return {
+            **asdict(self),
+            "summary": asdict(summary) if summary else None,
+            "cpu_summary": asdict(cpu) if cpu else None,
+        }
 
 
 def write(path: Path, machine: dict[str, Any], outcomes: Sequence[Outcome], created: str) -> None:
@@ -165,7 +171,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
             rows.append((*head, *[""] * (len(COLUMNS) - 3)))
             continue
         times = (f"{value:.2f}" for value in (s.mean, s.sd, s.median, s.p95, s.min))
-        cpu = "?" if outcome.cpu_ms is None else f"{outcome.cpu_ms:.2f}"
+        cpu = f"{statistics.fmean(outcome.cpu_ms):.2f}" if outcome.cpu_ms else "?"
         memory = "?" if outcome.peak_rss_mb is None else f"{outcome.peak_rss_mb:.0f}"
         rows.append((*head, str(s.n), *times, cpu, memory))
     widths = [max(len(row[i]) for row in (COLUMNS, *rows)) for i in range(len(COLUMNS))]
@@ -181,8 +187,10 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     for outcome in outcomes:
         if outcome.share is not None:
             parts = ", ".join(f"{kind} {ms:.2f}" for kind, ms in outcome.parts_ms.items())
+            cpu_ms = Summary.of(outcome.cpu_ms or (math.nan,))
             lines.append(
-                f"{outcome.case}: networks {outcome.share:.0%} of the step (mean ms per frame: {parts}); "
+                f"{outcome.case}: CPU p50 {cpu_ms.median:.2f}, p95 {cpu_ms.p95:.2f} ms; networks "
+                f"{outcome.share:.0%} of the step (mean ms per frame: {parts}); "
                 f"hand found in {outcome.found or 0:.0%} of the frames"
             )
     return lines

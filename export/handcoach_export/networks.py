@@ -1,0 +1,190 @@
+"""A trained network becomes a model file. Scaling and normalisation of the picture are part of the network,
+so the file takes uint8 pixels.
+
+Exported through TorchScript: it folds the batch norms of MobileNetV2 into its convolutions, needs no further
+package, and traces these networks without a branch. (`dynamo=True` once gave a wrong bias, pytorch#166797.)
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from handcoach import model
+from handcoach.errors import HandCoachError
+from handcoach.finder import letterbox
+from handcoach.hand import JOINTS
+from handcoach_export import contract
+from handcoach_train import networks as trained
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class _InOrder(nn.Module):
+    """The network with its outputs as a tuple in the contract's order."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        outputs = self.network(image)
+        if isinstance(outputs, Mapping):
+            return tuple(outputs[name] for name in self.names)
+        return (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
+
+
+def export(
+    kind: str,
+    checkpoint: Path,
+    output: Path,
+    images: Path,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+) -> dict[str, Any]:
+    """Turn a checkpoint into a model file of this kind; returns the metadata.
+
+    Args:
+        images: folder of real pictures on which file and network must agree to 1e-4.
+
+    Raises:
+        HandCoachError: the checkpoint is missing or of another kind, there are no pictures, or no parity.
+    """
+    if not checkpoint.is_file():
+        raise HandCoachError(f"There is no checkpoint {checkpoint}: give a file that handcoach-train wrote.")
+    network, config = trained.load_checkpoint(checkpoint)
+    if config.get("kind") != kind:
+        raise HandCoachError(
+            f"{checkpoint} is a checkpoint of kind {config.get('kind')}, not {kind}: use "
+            f"handcoach-export {config.get('kind')}."
+        )
+    size = ["size", "crop"] if kind == "landmarks" else ["height", "width", "max_hands"]
+    missing = [key for key in ("name", "licence", "trained_on", "accuracy", *size) if key not in config]
+    if missing:
+        raise HandCoachError(
+            f"{checkpoint} does not say its {', '.join(missing)}: train it again to export it."
+        )
+    meta = {
+        "kind": kind,
+        "name": name or config["name"],
+        "version": version or str(config.get("version", "1")),
+        "licence": config["licence"],
+        "source": f"{checkpoint.name} sha256:{contract.sha256([checkpoint])}",
+        "trained_on": config["trained_on"],
+        "accuracy": config["accuracy"],
+    }
+    if kind == "landmarks":
+        meta |= {"size": config["size"], "joints": list(JOINTS), "crop": config["crop"],
+                 "presence_threshold": config.get("presence_threshold", 0.5)}  # fmt: skip
+    else:
+        meta |= {key: config[key] for key in ("height", "width", "max_hands")}
+        meta["score_threshold"] = config.get("score_threshold", 0.5)
+
+    wanted, outputs = model.contract(kind, meta)
+    _, height, width, _ = wanted.shape
+    batch = pictures(images, kind, int(height or 0), int(width or 0))
+    whole = _InOrder(network.float().eval(), tuple(tensor.name for tensor in outputs)).eval()
+
+    def compare(session: model.Session) -> contract.Parity:
+        worst = 0.0
+        # One by one, as the runtime does, and all together: the batch axis must really be free.
+        for part in (*(batch[i : i + 1] for i in range(len(batch))), batch):
+            with torch.inference_mode():
+                theirs = [value.numpy() for value in whole(torch.from_numpy(part))]
+            ours = session.run(part)
+            for tensor, value in zip(outputs, theirs, strict=True):
+                if value.shape != ours[tensor.name].shape:
+                    return contract.Parity(np.inf, len(batch), "pytorch", f"{tensor.name} has another shape")
+                apart = hands_apart if kind == "finder" else _apart
+                worst = max(worst, apart(ours[tensor.name], value))
+        return contract.Parity(worst, len(batch), "pytorch")
+
+    return contract.write(to_onnx(whole, batch[:2], wanted, outputs), output, meta, compare)
+
+
+def to_onnx(
+    whole: nn.Module, example: NDArray[np.uint8], wanted: model.Tensor, outputs: tuple[model.Tensor, ...]
+) -> onnx.ModelProto:
+    """Trace the network; the batch is free and called N, every other size is fixed."""
+    names = [tensor.name for tensor in outputs]
+    with tempfile.TemporaryDirectory(prefix="handcoach-export-") as folder, warnings.catch_warnings():
+        file = Path(folder) / "traced.onnx"
+        # Shape checks inside a network warn when traced, and the exporter that it is the old one.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            whole,
+            (torch.from_numpy(example),),
+            file,
+            input_names=[wanted.name],
+            output_names=names,
+            dynamic_axes={key: {0: "N"} for key in (wanted.name, *names)},
+            opset_version=contract.OPSET,
+            do_constant_folding=True,
+            dynamo=False,
+        )
+        graph = onnx.load(str(file))
+    del graph.graph.output[:]  # the tracer leaves some sizes open, of which the contract is sure
+    for tensor in outputs:
+        shape = ["N", *tensor.shape[1:]]
+        graph.graph.output.append(
+            onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape)
+        )
+    contract.name_batch(graph)
+    return graph
+
+
+def pictures(folder: Path, kind: str, height: int, width: int) -> NDArray[np.uint8]:
+    """Every picture of a folder as RGB (N, height, width, 3), fitted as the runtime fits it for a finder.
+
+    Raises:
+        HandCoachError: there is none, or one cannot be read.
+    """
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise HandCoachError(
+            f"There are no pictures in {folder} to compare PyTorch and ONNX on: give --images another folder."
+        )
+    batch = []
+    for path in files:
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise HandCoachError(f"{path} is not a picture: remove it or give --images another folder.")
+        rgb = np.asarray(image, dtype=np.uint8)
+        if kind == "finder":
+            batch.append(letterbox(rgb, height, width)[0])
+        else:
+            batch.append(np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
+    return np.stack(batch)
+
+
+def _apart(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> float:
+    return float(np.abs(ours - theirs).max())
+
+
+def hands_apart(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> float:
+    """Largest difference between two lists of hands (N, M, 7), sorted by score.
+
+    Two hands whose scores differ by less than the limit may change places, and of hands that score like
+    the last of the list others may have been left out: only their scores count.
+    """
+    limit = contract.LIMITS["pytorch"]
+    worst = _apart(ours[..., 0], theirs[..., 0])
+    for a, b in zip(ours, theirs, strict=True):
+        away = np.abs(a[:, None] - b[None]).max(-1)  # (M, M)
+        for nearest, hands in ((away.min(1), a), (away.min(0), b)):
+            clear = hands[:, 0] > hands[-1, 0] + limit
+            if len(hands) == 1:
+                clear[:] = True
+            worst = max(worst, float(nearest[clear].max(initial=0.0)))
+    return worst if np.isfinite(ours).all() else float("inf")
