@@ -305,19 +305,17 @@ def _record(args: argparse.Namespace) -> int:
         landmarks, times, sides, count, began = [], [], Counter[str](), 0, None
         if source.live:
             print(f"Show the posture for {args.seconds:g} seconds.", file=sys.stderr)
-        try:
-            for frame in _with_progress(source):
-                count += 1
-                began = frame.t if began is None else began
-                if source.live and frame.t - began > args.seconds:
-                    break
-                track, _ = line.step(frame)
-                if track.hand is not None:
-                    landmarks.append(track.hand.canonical)
-                    times.append(frame.t)
-                    sides[track.hand.side] += 1
-        finally:
-            _tell_skipped(source)
+        for frame in _with_progress(source):
+            count += 1
+            began = frame.t if began is None else began
+            if source.live and frame.t - began > args.seconds:
+                break
+            track, _ = line.step(frame)
+            if track.hand is not None:
+                landmarks.append(track.hand.canonical)
+                times.append(frame.t)
+                sides[track.hand.side] += 1
+        _tell_skipped(source)
     if not landmarks:
         raise HandCoachError(
             f"No hand was found in the {count} frames of {args.source}, and nothing was recorded: show the "
@@ -365,8 +363,7 @@ def _report(source: Source, line: Pipeline, *, as_json: bool, lang: str) -> int:
                 print(_as_text(frame, track, posture, line.exercise, lang), flush=source.live)
     except KeyboardInterrupt:  # the usual end of a camera: say what was seen until now
         code = 130
-    finally:
-        _tell_skipped(source)
+    _tell_skipped(source)
     if not as_json:
         print(_summary(frames, counts, line.exercise, time.monotonic() - began))
     return code
@@ -425,7 +422,8 @@ def _summary(frames: int, counts: Counter[str], exercise: Exercise | None, secon
 
 def _tell_skipped(source: Source) -> None:
     if source.skipped:
-        print(f"{source.skipped} frames could not be decoded and were skipped.", file=sys.stderr)
+        frames = "1 frame" if source.skipped == 1 else f"{source.skipped} frames"
+        print(f"{frames} could not be decoded: skipped.", file=sys.stderr)
 
 
 def _with_progress(source: Source) -> Iterator[Frame]:
