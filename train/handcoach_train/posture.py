@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cluster import KMeans
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from handcoach.errors import HandCoachError
 from handcoach.hand import Array, hand_frame
@@ -176,7 +177,9 @@ def _features(recording: Mapping[str, NDArray[np.floating]], label: str) -> Arra
 
 
 def _kmeans(rows: Array, k: int, seed: int) -> KMeans:
-    return KMeans(n_clusters=k, n_init=N_INIT, random_state=seed).fit(np.asarray(rows, dtype=np.float32))
+    # One thread: the data are small, and OpenMP's threads wait for each other by spinning.
+    with threadpool_limits(1):
+        return KMeans(n_clusters=k, n_init=N_INIT, random_state=seed).fit(np.asarray(rows, np.float32))
 
 
 def _cluster_all(features: Mapping[str, Array], seed: int) -> tuple[KMeans, tuple[str, ...]] | None:
