@@ -26,6 +26,16 @@ def default_focal(width: float, height: float) -> float:
     return 0.83 * max(width, height)
 
 
+def view_rotation(x: float, y: float, roll: float) -> NDArray[np.float64]:
+    """Rotation (3, 3) from the axes of a cut-out to the camera's: first the roll about z, then the shortest
+    turn from the optical axis to the ray (x, y, 1) through the cut-out's centre."""
+    ray = np.array([x, y, 1.0]) / math.sqrt(x * x + y * y + 1)
+    axis = np.array([-ray[1], ray[0], 0.0])
+    look = cv2.Rodrigues(axis / (np.linalg.norm(axis) or 1.0) * math.acos(min(1.0, ray[2])))[0]
+    c, s = math.cos(roll), math.sin(roll)
+    return np.asarray(look @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]))
+
+
 @dataclass(frozen=True)
 class Crop:
     """A square in a frame.
@@ -55,14 +65,16 @@ class Crop:
 
     def cut(self, image: NDArray[np.uint8], out: int) -> NDArray[np.uint8]:
         """Cut-out uint8 (out, out, 3); what lies outside the frame is black."""
-        interpolation = cv2.INTER_LINEAR
-        if self.size > 2.5 * out:  # halve first: plain bilinear sampling would alias
-            factor = out / self.size * 1.5
-            small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-            fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
-            inner = Crop(self.x * fx, self.y * fy, self.size * fx, self.roll, self.mirrored)
-            return np.asarray(cv2.warpAffine(small, inner.matrix(out), (out, out), flags=interpolation))
-        return np.asarray(cv2.warpAffine(image, self.matrix(out), (out, out), flags=interpolation))
+        # Halve as often as needed first, since plain bilinear sampling would alias; by exactly 2, 4 or 8
+        # because OpenCV does that 20 times faster than any other factor.
+        k = 1
+        while self.size > 2.5 * k * out and min(image.shape[:2]) >= 2 * k:
+            k *= 2
+        if k > 1:
+            h, w = image.shape[0] // k, image.shape[1] // k
+            image = np.asarray(cv2.resize(image[: h * k, : w * k], (w, h), interpolation=cv2.INTER_AREA))
+        inner = Crop(self.x / k, self.y / k, self.size / k, self.roll, self.mirrored)
+        return np.asarray(cv2.warpAffine(image, inner.matrix(out), (out, out), flags=cv2.INTER_LINEAR))
 
     def to_unit(self, points: NDArray[np.floating]) -> Array:
         """Pixels of the frame (..., 2) to crop units 0..1."""
@@ -86,12 +98,7 @@ class Crop:
         centre) to the camera's: first the roll about z, then the shortest turn from the optical axis to
         that ray. The mirror is not part of it."""
         focal = focal or default_focal(width, height)
-        ray = np.array([(self.x - width / 2) / focal, (self.y - height / 2) / focal, 1.0])
-        ray /= np.linalg.norm(ray)
-        axis = np.cross([0.0, 0.0, 1.0], ray)
-        look = cv2.Rodrigues(axis / (np.linalg.norm(axis) or 1.0) * math.acos(min(1.0, ray[2])))[0]
-        c, s = math.cos(self.roll), math.sin(self.roll)
-        return np.asarray(look @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]))
+        return view_rotation((self.x - width / 2) / focal, (self.y - height / 2) / focal, self.roll)
 
     def to_camera(self, landmarks: Array, width: float, height: float, focal: float | None = None) -> Array:
         """Landmarks (..., 21, 3) in the crop's axes to the camera's: undo mirror, roll and viewing ray."""

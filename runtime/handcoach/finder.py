@@ -49,6 +49,13 @@ def letterbox(image: NDArray[np.uint8], height: int, width: int) -> tuple[NDArra
     h, w = image.shape[:2]
     scale = min(width / w, height / h)
     inner_w, inner_h = max(1, round(w * scale)), max(1, round(h * scale))
+    while scale <= 0.5 and min(image.shape[:2]) >= 2:  # exact halves are 20 times faster than other factors
+        half = image.shape[0] // 2, image.shape[1] // 2
+        image = np.asarray(
+            cv2.resize(image[: 2 * half[0], : 2 * half[1]], half[::-1], interpolation=cv2.INTER_AREA),
+            dtype=np.uint8,
+        )
+        scale *= 2
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = np.asarray(cv2.resize(image, (inner_w, inner_h), interpolation=interpolation), dtype=np.uint8)
     x, y = (width - inner_w) // 2, (height - inner_h) // 2
