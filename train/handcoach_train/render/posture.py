@@ -1,0 +1,276 @@
+"""Bending the arm: anatomical joint ranges, postures to sample, forward kinematics and linear-blend skinning.
+
+Angles are degrees, 0 is straight, flexion positive. Ranges follow the usual goniometric norms (American
+Academy of Orthopaedic Surgeons): MCP -20..90, PIP -5..110, DIP -5..80, thumb MCP -10..60, IP -15..85.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from handcoach_train.render.arm import FIRST, INDEX, PARENT, Arm, Floats, joints_of, palm_normal
+
+LOW = np.array([-20.0, -5.0, -5.0])  # MCP, PIP, DIP
+HIGH = np.array([95.0, 110.0, 80.0])
+
+
+@dataclass
+class Pose:
+    """Joint angles in degrees.
+
+    Attributes:
+        flexion (4, 3): index to little, MCP PIP DIP. spread (4,): abduction away from the middle finger.
+        thumb (5,): CMC opposition (towards the palm's front), CMC abduction (in the palm's plane, away
+        from the index), CMC twist, MCP flexion, IP flexion. wrist (3,): flexion, deviation to the little
+        finger's side, forearm pronation.
+    """
+
+    flexion: Floats
+    spread: Floats
+    thumb: Floats
+    wrist: Floats
+
+
+def _curl(rng: np.random.Generator, amount: Floats) -> Floats:
+    """Flexion (F, 3) of fingers closed by `amount` (F,) 0..1, with each hand's own rhythm of joints."""
+    order = rng.uniform(0.6, 1.6, size=(1, 3))  # which joint leads
+    full = np.array([rng.uniform(65, 92), rng.uniform(88, 108), rng.uniform(35, 72)])
+    return amount[:, None] ** order * full + rng.normal(0, 5, size=(len(amount), 3))
+
+
+KINDS = ("open", "between", "fist", "count", "claw", "table", "pinch", "hook", "free")
+# `almost` is the middle posture of the finger stretch; `between` covers it among everything else.
+
+
+def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
+    """A random posture within the joint ranges; `kind` is one of `KINDS`, or any."""
+    kind = kind or str(rng.choice(KINDS, p=[0.15, 0.17, 0.10, 0.2, 0.07, 0.05, 0.08, 0.04, 0.14]))
+    spread = np.array([1.0, 0.0, -1.0, -2.0]) * rng.uniform(-3, 13) + rng.normal(0, 3, 4)
+    # Opposition 0 is anny's rest, the thumb 45 degrees before the palm; -45 lies in the palm's plane.
+    thumb = np.array([rng.uniform(-45, 40), rng.uniform(-15, 30), rng.normal(0, 8), rng.uniform(-8, 40),
+                      rng.uniform(-12, 50)])  # fmt: skip
+    tucked = np.array([rng.uniform(-5, 45), rng.uniform(-28, 0), rng.normal(5, 8), rng.uniform(15, 55),
+                       rng.uniform(15, 75)])  # fmt: skip
+    out = np.array([rng.uniform(-48, -5), rng.uniform(-20, 30), rng.normal(0, 8), rng.uniform(-8, 18),
+                    rng.uniform(-14, 18)])  # fmt: skip
+    if kind == "open":
+        flexion = np.array([rng.uniform(-15, 18), rng.uniform(-2, 16), rng.uniform(-3, 10)]) + rng.normal(
+            0, 3, (4, 3)
+        )
+        thumb = out if rng.random() < 0.75 else thumb
+    elif kind == "between":
+        flexion = _curl(rng, np.clip(rng.uniform(0.15, 0.85) + rng.normal(0, 0.06, 4), 0, 1))
+        thumb = out if rng.random() < 0.5 else thumb
+    elif kind == "almost":
+        flexion = np.array([rng.uniform(12, 38), rng.uniform(28, 52), rng.uniform(10, 30)]) + rng.normal(
+            0, 4, (4, 3)
+        )
+        thumb = out if rng.random() < 0.5 else thumb
+    elif kind == "fist":
+        flexion = _curl(rng, np.clip(rng.uniform(0.88, 1.0) + rng.normal(0, 0.03, 4), 0, 1))
+        thumb = tucked if rng.random() < 0.7 else thumb
+    elif kind == "count":  # each finger up or down on its own, as in counting and signs
+        up = rng.random(4) < 0.5
+        flexion = np.where(up[:, None], rng.uniform(-5, 14, (4, 3)), _curl(rng, rng.uniform(0.75, 1.0, 4)))
+        thumb = tucked if rng.random() < 0.55 else out
+        spread *= rng.uniform(0.5, 1.6)
+    elif kind == "claw":
+        flexion = np.array([rng.uniform(-18, 15), rng.uniform(45, 105), rng.uniform(20, 65)]) + rng.normal(
+            0, 5, (4, 3)
+        )
+    elif kind == "hook":
+        flexion = np.array([rng.uniform(-5, 25), rng.uniform(85, 108), rng.uniform(40, 70)]) + rng.normal(
+            0, 4, (4, 3)
+        )
+    elif kind == "table":
+        flexion = np.array([rng.uniform(45, 92), rng.uniform(-3, 18), rng.uniform(-3, 12)]) + rng.normal(
+            0, 4, (4, 3)
+        )
+    elif kind == "pinch":
+        flexion = _curl(rng, np.clip(rng.uniform(0.1, 0.75) + rng.normal(0, 0.1, 4), 0, 1))
+        finger = rng.integers(0, 4)
+        flexion[finger] = [rng.uniform(35, 60), rng.uniform(40, 65), rng.uniform(20, 45)]
+        thumb = np.array([rng.uniform(-5, 40), rng.uniform(-20, 8), rng.normal(6, 8), rng.uniform(5, 35),
+                          rng.uniform(10, 50)])  # fmt: skip
+    else:
+        flexion = _curl(rng, rng.uniform(0, 1, 4)) + rng.normal(0, 10, (4, 3))
+    bent = np.clip(flexion[:, 0] / 90, 0, 1)
+    spread = np.clip(spread, -28, 22) * (1 - 0.85 * bent)  # a bent MCP cannot spread: taut ligaments
+    flexion = np.clip(flexion, LOW, HIGH)
+    thumb = np.clip(thumb, [-50, -30, -25, -12, -15], [55, 35, 25, 60, 85])
+    wrist = np.clip(rng.normal(0, [20, 9, 20]), [-60, -22, -60], [60, 30, 60])
+    return Pose(flexion, spread, thumb, wrist)
+
+
+def between(a: Pose, b: Pose, k: float) -> Pose:
+    """The posture a fraction k on the way from a to b: a moving hand for clips."""
+    return Pose(*(x + (y - x) * k for x, y in zip(_values(a), _values(b), strict=True)))
+
+
+def _values(p: Pose) -> tuple[Floats, Floats, Floats, Floats]:
+    return p.flexion, p.spread, p.thumb, p.wrist
+
+
+def _rotation(axis: Floats, degrees: float) -> Floats:
+    return np.asarray(cv2.Rodrigues(axis / np.linalg.norm(axis) * np.deg2rad(degrees))[0])
+
+
+def _signed_angle(a: Floats, b: Floats, axis: Floats) -> float:
+    """Degrees from a to b about axis, both seen along it."""
+    a = a - axis * (a @ axis)
+    b = b - axis * (b @ axis)
+    return float(np.rad2deg(np.arctan2(np.cross(a, b) @ axis, a @ b)))
+
+
+def _local_rotations(arm: Arm, pose: Pose) -> list[Floats]:
+    """A rotation (3, 3) per bone about its head, in rest axes, relative to the arm at rest.
+
+    The rest hand is slightly bent, so that every angle is set relative to a straight finger in the
+    palm's plane: target minus rest.
+    """
+    rotations = [np.eye(3)] * len(PARENT)
+    heads, tails = arm.heads, arm.tails
+    joints = arm.joints
+    out = palm_normal(joints)
+    forward = joints[9] - joints[0]
+    forward = forward - out * (forward @ out)
+    forward /= np.linalg.norm(forward)
+    lateral = np.cross(out, forward)  # towards one side of the hand; sign settled below
+    toward_index = joints[5] - joints[17]
+    if lateral @ toward_index < 0:
+        lateral = -lateral
+    # Flexion turns `forward` towards `out` (the palm's front).
+    flex_axis = np.cross(forward, out)
+
+    for f, first in enumerate(FIRST[1:]):
+        d = [tails[first + k] - heads[first + k] for k in range(3)]
+        d = [x / np.linalg.norm(x) for x in d]
+        hinge = np.cross(d[0], d[1]) + np.cross(d[1], d[2])
+        hinge = hinge / np.linalg.norm(hinge) if np.linalg.norm(hinge) > 0.12 else flex_axis
+        if hinge @ flex_axis < 0:
+            hinge = -hinge
+        # Neighbouring fingers close almost in parallel: pull each own hinge half-way to the common one.
+        hinge = hinge + flex_axis
+        hinge -= d[0] * (hinge @ d[0])
+        hinge /= np.linalg.norm(hinge)
+        metacarpal = joints[1 + 4 * (f + 1)] - joints[0]
+        straight = metacarpal - out * (metacarpal @ out)
+        mcp_rest = _signed_angle(straight, d[0], hinge)
+        pip_rest = _signed_angle(d[0], d[1], hinge)
+        dip_rest = _signed_angle(d[1], d[2], hinge)
+        # Abduction turns in the palm's plane, about `out`; positive is towards the index side.
+        sign = 1.0 if np.cross(out, d[0]) @ lateral > 0 else -1.0
+        # The template's fingers already fan out a little; spread is counted from parallel to the middle.
+        flat = d[0] - out * (d[0] @ out)
+        fan = _signed_angle(forward, flat, out) * sign
+        rotations[first] = _rotation(out, sign * (pose.spread[f] - fan)) @ _rotation(
+            hinge, pose.flexion[f, 0] - mcp_rest
+        )
+        rotations[first + 1] = _rotation(hinge, pose.flexion[f, 1] - pip_rest)
+        rotations[first + 2] = _rotation(hinge, pose.flexion[f, 2] - dip_rest)
+
+    first = FIRST[0]
+    d = [tails[first + k] - heads[first + k] for k in range(3)]
+    d = [x / np.linalg.norm(x) for x in d]
+    hinge = np.cross(d[0], d[1]) + np.cross(d[1], d[2])
+    hinge /= np.linalg.norm(hinge)
+    opposition, abduction, twist, mcp, ip = pose.thumb
+    sign = 1.0 if np.cross(out, d[0]) @ lateral > 0 else -1.0
+    # Opposition swings the thumb about the hand's long axis to the palm's front.
+    swing = 1.0 if np.cross(forward, d[0]) @ out > 0 else -1.0
+    rotations[first] = (
+        _rotation(forward, swing * opposition) @ _rotation(out, sign * abduction) @ _rotation(d[0], -swing * twist)
+    )
+    rotations[first + 1] = _rotation(hinge, mcp - _signed_angle(d[0], d[1], hinge))
+    rotations[first + 2] = _rotation(hinge, ip - _signed_angle(d[1], d[2], hinge))
+
+    flexion, deviation, pronation = pose.wrist
+    rotations[INDEX["wrist"]] = _rotation(out, -sign * deviation) @ _rotation(flex_axis, flexion)
+    forearm = heads[INDEX["lowerarm01"]] - heads[INDEX["wrist"]]
+    rotations[INDEX["lowerarm02"]] = _rotation(forearm, pronation / 2)
+    return rotations
+
+
+def _transforms(arm: Arm, pose: Pose) -> tuple[Floats, Floats]:
+    """Forward kinematics: rotation (22, 3, 3) and shift (22, 3) that take each bone from rest to the pose."""
+    local = _local_rotations(arm, pose)
+    rotation = np.zeros((len(PARENT), 3, 3))
+    shift = np.zeros((len(PARENT), 3))
+    for b, parent in enumerate(PARENT):
+        head = arm.heads[b]
+        r, t = (np.eye(3), np.zeros(3)) if parent < 0 else (rotation[parent], shift[parent])
+        rotation[b] = r @ local[b]
+        shift[b] = r @ (head - local[b] @ head) + t
+    return rotation, shift
+
+
+def _ends(arm: Arm, rotation: Floats, shift: Floats) -> tuple[Floats, Floats]:
+    turned = np.einsum("bij,ebj->ebi", rotation, np.stack([arm.heads, arm.tails])) + shift
+    return turned[0], turned[1]
+
+
+def bend(arm: Arm, pose: Pose) -> tuple[Floats, Floats]:
+    """Vertices (V, 3) and joints (21, 3) of the posed arm, metres, the wrist at the origin.
+
+    The hand's own axes do not turn with the wrist's angles: it is the forearm that moves, so that a scene
+    can place the hand and let the arm follow.
+    """
+    rotation, shift = _transforms(arm, pose)
+    # Bring the wrist bone back to rest: undo its global transform for everything.
+    w = INDEX["wrist"]
+    back = rotation[w].T
+    shift = (shift - shift[w]) @ back.T
+    rotation = back @ rotation
+    vertices = np.einsum("vb,bij,vj->vi", arm.weights, rotation, arm.vertices, optimize=True) + arm.weights @ shift
+    joints = joints_of(*_ends(arm, rotation, shift))
+    return vertices - joints[0], joints - joints[0]
+
+
+def collides(joints: Floats) -> bool:
+    """Whether fingers go through the palm or each other, judged by the bones (21, 3), metres."""
+    scale = np.linalg.norm(joints[9] - joints[0])
+    out = palm_normal(joints)
+    depth = (joints - joints[0]) @ out / scale
+    for f in range(1, 5):
+        base = 1 + 4 * f
+        # Only what lies over the palm (not beyond the knuckles) can go through it.
+        over = (joints[base : base + 4] - joints[0]) @ (joints[9] - joints[0]) / scale**2
+        for k in (2, 3):
+            if over[k] < 0.95 and depth[base + k] < 0.10:
+                return True
+    fingers = [_samples(joints[[1 + 4 * f + k for k in range(4)]]) for f in range(5)]
+    for f in range(5):
+        for g in range(f + 1, 5):
+            gap = np.linalg.norm(fingers[f][:, None] - fingers[g][None], axis=-1).min() / scale
+            if gap < (0.11 if f == 0 else 0.12):
+                return True
+    # The thumb must not go through the palm either.
+    over = (joints[[3, 4]] - joints[0]) @ (joints[9] - joints[0]) / scale**2
+    across = np.abs((joints[[3, 4]] - joints[9]) @ (joints[5] - joints[17])) / np.linalg.norm(joints[5] - joints[17]) ** 2
+    return bool(((over < 1.0) & (across < 0.45) & (depth[[3, 4]] < 0.14)).any())
+
+
+def _samples(chain: Floats) -> Floats:
+    """Points (9, 3) along the three bones of a finger without its base."""
+    k = np.linspace(0, 1, 4)[1:, None]
+    return np.concatenate([chain[i] + (chain[i + 1] - chain[i]) * k for i in range(3)])
+
+
+def random_posed(rng: np.random.Generator, arm: Arm, kind: str | None = None, tries: int = 25) -> tuple[Floats, Floats, Pose]:
+    """Vertices, joints and pose of a random posture without collisions, if one is found in `tries`."""
+    for _ in range(tries):
+        pose = sample_pose(rng, kind)
+        heads_only = joints_of_pose(arm, pose)
+        if not collides(heads_only):
+            break
+    vertices, joints = bend(arm, pose)
+    return vertices, joints, pose
+
+
+def joints_of_pose(arm: Arm, pose: Pose) -> Floats:
+    """The 21 joints (21, 3) of a pose without its skin: quick enough to try many."""
+    rotation, shift = _transforms(arm, pose)
+    return joints_of(*_ends(arm, rotation, shift))

@@ -1,0 +1,308 @@
+"""Putting arms before cameras: what is where, how it is lit, what is behind it, what the webcam does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach_train.errors import TrainError
+from handcoach_train.render import draw, posture
+from handcoach_train.render.arm import Arm, Bodies, Floats, palm_normal
+
+Picture = NDArray[np.uint8]
+CAMERAS = 8
+
+
+@dataclass
+class View:
+    """One picture with its truth.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3) on a background; plain: the same hand on green.
+        K (3, 3), M (4, 4): intrinsics and world to camera.
+    """
+
+    image: Picture
+    plain: Picture
+    K: Floats
+    M: Floats
+
+
+class Studio:
+    """Everything that a process needs to take pictures: painter, people, environment maps."""
+
+    def __init__(self, bodies: Path, width: int, height: int, skins: Path | None, hdri: Path | None) -> None:
+        self.width, self.height = width, height
+        self.bodies = Bodies(bodies)
+        self.painter = draw.Painter(width, height, skins)
+        self.maps: list[NDArray[np.float32]] = []
+        self.ambient: list[Floats] = []
+        for file in sorted(hdri.glob("*.hdr")) if hdri else []:
+            image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+            if image is None or image.ndim != 3:
+                raise TrainError(f"{file} is not an environment map: remove it from the folder.")
+            image = np.ascontiguousarray(image[..., ::-1].astype(np.float32))
+            self.maps.append(image)
+            self.ambient.append(draw.hdri_ambient(image))
+        noise = np.random.default_rng(0)
+        self.noise = noise.normal(0, 1, (height + 64, width + 64, 3)).astype(np.float32)
+
+    def light(self, rng: np.random.Generator, overhead: bool) -> tuple[draw.Light, int]:
+        """A light, and the number of the environment map that it belongs to (-1: none)."""
+        if self.maps and rng.random() < 0.7:
+            i = int(rng.integers(len(self.maps)))
+            return draw.random_light(rng, self.ambient[i], overhead), i
+        return draw.random_light(rng, None, overhead), -1
+
+    def background(self, rng: np.random.Generator, env: int, rotation: Floats, focal: float) -> NDArray[np.float32]:
+        """float32 RGB 0..255 (H, W, 3) behind the hand."""
+        size = (self.width, self.height)
+        if env >= 0 and rng.random() < 0.75:
+            fov = 2 * np.arctan(self.width / 2 / focal)
+            fov = min(max(fov, 0.5), 1.6)
+            view = draw.hdri_view(self.maps[env], rotation, fov, size)
+            view = view * (rng.uniform(0.25, 0.7) / max(float(np.median(view)), 1e-3)) * 0.5
+            return np.asarray(255 * np.clip(view, 0, 1) ** (1 / 2.2), dtype=np.float32)
+        return clutter(rng, self.width, self.height)
+
+    def finish(self, rng: np.random.Generator, image: NDArray[np.float32]) -> Picture:
+        """What a webcam does: motion, focus, white balance, exposure, noise, compression."""
+        if rng.random() < 0.12:
+            n = int(rng.integers(3, 9))
+            kernel = np.zeros((n, n), np.float32)
+            a = rng.uniform(0, np.pi)
+            d = np.array([np.cos(a), np.sin(a)]) * n / 2
+            cv2.line(kernel, tuple(np.int32(n / 2 - d)), tuple(np.int32(n / 2 + d)), 1.0)
+            image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6))
+        if rng.random() < 0.5:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.4))
+        image = image * (1 + rng.normal(0, 0.06, 3).astype(np.float32))
+        image = np.clip((image - 128) * rng.uniform(0.8, 1.2) + 128 + rng.normal(0, 10), 0, 255)
+        if rng.random() < 0.8:
+            x, y = rng.integers(0, 64, 2)
+            grain = self.noise[y : y + self.height, x : x + self.width]
+            image = image + grain * float(rng.uniform(0.5, 7))
+        return np.asarray(np.clip(image, 0, 255), dtype=np.uint8)
+
+
+def clutter(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
+    """A made-up background: soft colours, shapes, stripes, skin-coloured things among them."""
+    n = int(rng.integers(2, 9))
+    base = rng.uniform(0, 255) + rng.normal(0, rng.uniform(5, 60), (n, n, 1)) + rng.normal(0, rng.uniform(2, 30), (n, n, 3))
+    image = cv2.resize(base.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    for _ in range(int(rng.integers(0, 12))):
+        colour = rng.uniform(0, 255, 3)
+        if rng.random() < 0.35:
+            colour = draw.TONES[rng.integers(len(draw.TONES))] * 255 * rng.uniform(0.5, 1.1)
+        c = tuple(float(x) for x in colour)
+        p = rng.uniform(-0.1, 1.1, (4, 2)) * [width, height]
+        kind = rng.integers(4)
+        if kind == 0:
+            cv2.fillPoly(image, [p.astype(np.int32)], c, cv2.LINE_AA)
+        elif kind == 1:
+            axes = tuple(int(x) for x in rng.uniform(0.03, 0.35, 2) * width)
+            cv2.ellipse(image, tuple(int(x) for x in p[0]), axes, rng.uniform(0, 180), 0, 360, c, -1, cv2.LINE_AA)
+        elif kind == 2:
+            ends = tuple(int(x) for x in p[0]), tuple(int(x) for x in p[1])
+            cv2.line(image, *ends, c, int(rng.integers(1, max(2, width // 9))), cv2.LINE_AA)
+        else:
+            step = int(rng.integers(4, 40))
+            for x in range(int(rng.integers(step)), width, step):
+                cv2.line(image, (x, 0), (x, height), c, max(1, step // int(rng.integers(3, 9))))
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 3)), dtype=np.float32)
+
+
+def look_at(eye: Floats, target: Floats, up: Floats) -> Floats:
+    """World to camera (4, 4), x right, y down, z towards the target."""
+    z = target - eye
+    z = z / np.linalg.norm(z)
+    x = np.cross(z, up)
+    x /= np.linalg.norm(x)
+    m = np.eye(4)
+    m[:3, :3] = np.stack([x, np.cross(z, x), z])
+    m[:3, 3] = -m[:3, :3] @ eye
+    return m
+
+
+def project(k: Floats, m: Floats, points: Floats) -> Floats:
+    """Pixels (N, 2) of world points (N, 3)."""
+    c = points @ m[:3, :3].T + m[:3, 3]
+    return np.asarray((c / c[:, 2:]) @ k[:2].T)
+
+
+def _axes(joints: Floats) -> Floats:
+    """Rows: lateral, forward (wrist to middle MCP), out of the palm, for joints (21, 3)."""
+    out = palm_normal(joints)
+    forward = joints[9] - joints[0]
+    forward = forward - out * (forward @ out)
+    forward /= np.linalg.norm(forward)
+    return np.stack([np.cross(forward, out), forward, out])
+
+
+def _random_rotation(rng: np.random.Generator) -> Floats:
+    q, r = np.linalg.qr(rng.normal(size=(3, 3)))
+    q = q * np.sign(np.diag(r))
+    return np.asarray(q if np.linalg.det(q) > 0 else -q)
+
+
+def on_table(rng: np.random.Generator, vertices: Floats, joints: Floats, azimuth: float | None = None,
+             tilt: Floats | None = None) -> tuple[Floats, Floats]:
+    """Lay an arm on the table z = 0, palm down, pointing to the camera at -y (turned by azimuth, degrees)."""
+    if azimuth is None:
+        azimuth = rng.normal(0, 28)
+    if tilt is None:
+        tilt = np.array([rng.normal(4, 8), rng.normal(0, 9)])
+    a = np.deg2rad(azimuth)
+    forward = np.array([np.sin(a), -np.cos(a), 0.0])
+    down = np.array([0, 0, -1.0])
+    target = np.stack([np.cross(forward, down), forward, down])
+    turn = target.T @ _axes(joints)
+    pitch = cv2.Rodrigues(target[0] * np.deg2rad(tilt[0]))[0]  # the wrist higher than the knuckles
+    roll = cv2.Rodrigues(forward * np.deg2rad(tilt[1]))[0]
+    turn = pitch @ roll @ turn
+    vertices, joints = vertices @ turn.T, joints @ turn.T
+    near = np.linalg.norm(vertices - joints[9], axis=1) < np.linalg.norm(joints[9]) * 1.9
+    lift = np.array([0, 0, 0.001 - vertices[near, 2].min()])
+    return vertices + lift, joints + lift
+
+
+def _exercise_pose(rng: np.random.Generator, arm: Arm, kind: str | None) -> tuple[Floats, Floats]:
+    if kind is None and rng.random() < 0.75:
+        kind = str(rng.choice(["open", "almost", "between", "fist"], p=[0.3, 0.25, 0.25, 0.2]))
+    for _ in range(40):
+        pose = posture.sample_pose(rng, kind)
+        # On a table the forearm comes down from behind: the wrist is a little extended.
+        pose.wrist[0] = rng.uniform(-38, 4)
+        if kind in ("open", "almost", "between"):
+            pose.thumb[0] = rng.uniform(-50, -12)
+        if not posture.collides(posture.joints_of_pose(arm, pose)):
+            break
+    return posture.bend(arm, pose)
+
+
+def _webcam(rng: np.random.Generator, target: Floats) -> tuple[Floats, float]:
+    """World to camera and focal length (per width) of a laptop's webcam before a table."""
+    eye = target + np.array([rng.normal(0, 0.12), -rng.uniform(0.18, 0.6), rng.uniform(0.06, 0.45)])
+    aim = target + np.array([rng.normal(0, 0.06), rng.normal(0.03, 0.06), rng.normal(0, 0.04)])
+    up = np.array([rng.normal(0, 0.07), 0, 1.0])
+    return look_at(eye, aim, up), float(rng.uniform(0.7, 1.1))
+
+
+def hand_views(studio: Studio, rng: np.random.Generator, person: int, view: str, kind: str | None = None) -> tuple[Floats, list[View]]:
+    """One posed right hand by eight cameras, the hand filling about two thirds of each square picture.
+
+    Returns:
+        joints (21, 3) in world metres, and the views.
+    """
+    arm = studio.bodies.arm(person)
+    size = studio.width
+    table = None
+    light, env = studio.light(rng, overhead=view == "exercise")
+    if view == "exercise":
+        vertices, joints = on_table(rng, *_exercise_pose(rng, arm, kind))
+        table = draw.random_table(rng)
+    else:
+        vertices, joints, _ = posture.random_posed(rng, arm, kind)
+        turn = _random_rotation(rng)
+        vertices, joints = vertices @ turn.T, joints @ turn.T
+    look = draw.random_look(rng, len(studio.painter.textures))
+    forearm = vertices[np.argmax(arm.traits[:, 3])]
+    forearm = forearm / np.linalg.norm(forearm - joints[0])
+    cameras = []
+    while len(cameras) < CAMERAS:
+        if view == "exercise":
+            m, _ = _webcam(rng, joints[9])
+        else:
+            d = rng.normal(size=3)
+            d /= np.linalg.norm(d)
+            back = vertices[np.argmax(arm.traits[:, 3])] - joints[0]
+            if d @ back / np.linalg.norm(back) > 0.72:  # from behind the elbow there is no hand to see
+                continue
+            m = look_at(joints[9] + d * rng.uniform(0.28, 0.9), joints[9] + rng.normal(0, 0.01, 3), rng.normal(size=3))
+        unit = project(np.eye(3), m, joints)
+        extent = np.linalg.norm(unit - unit[9], axis=1).max()
+        f = size * rng.uniform(0.29, 0.37) / extent
+        # The hand is near the middle of its picture, as in HanCo; K says where the optical axis is.
+        c = size / 2 + rng.uniform(-0.04, 0.04, 2) * size - f * unit[9]
+        k = np.array([[f, 0, c[0]], [0, f, c[1]], [0, 0, 1.0]])
+        cameras.append((k, m))
+    pictures = studio.painter.paint([(arm, vertices, look, False)], light, cameras, table,
+                                    None if view == "exercise" else rng.normal(size=3) * 0)  # fmt: skip
+    green = np.array([90, 170, 90], np.float32) * rng.uniform(0.7, 1.2)
+    views = []
+    for (k, m), picture in zip(cameras, pictures, strict=True):
+        alpha = picture[..., 3:].astype(np.float32) / 255
+        drawn = picture[..., :3].astype(np.float32)  # premultiplied by the resolve
+        behind = studio.background(rng, env, m[:3, :3], k[0, 0])
+        plain = studio.finish(rng, drawn + (1 - alpha) * green)
+        views.append(View(studio.finish(rng, drawn + (1 - alpha) * behind), plain, k, m))
+    return joints, views
+
+
+def full_frame(studio: Studio, rng: np.random.Generator, view: str, kind: str | None = None, hands: int | None = None) -> tuple[Picture, list[dict]]:
+    """A webcam's whole frame with 0 to 2 hands, left or right.
+
+    Returns:
+        image uint8 RGB, and per hand `side`, `points` (21, 2) pixels and `joints` (21, 3) camera metres.
+    """
+    if hands is None:
+        hands = int(rng.choice([0, 1, 2], p=[0.12, 0.6, 0.28])) if view == "any" else int(rng.choice([1, 2], p=[0.85, 0.15]))
+    light, env = studio.light(rng, overhead=view == "exercise")
+    width, height = studio.width, studio.height
+    people = int(rng.integers(len(studio.bodies)))
+    look = draw.random_look(rng, len(studio.painter.textures))
+    table = draw.random_table(rng) if view == "exercise" else None
+    placed = []
+    if view == "exercise":
+        m, focal = _webcam(rng, np.array([0, 0, 0.03]))
+    else:
+        m, focal = np.eye(4), float(rng.uniform(0.7, 1.1))
+    f = focal * width
+    k = np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1.0]])
+    truths = []
+    first_side = rng.random() < 0.5
+    for n in range(hands):
+        arm = studio.bodies.arm(people)
+        left = bool(first_side) ^ (n == 1 and rng.random() < 0.8)
+        if view == "exercise":
+            vertices, joints = on_table(rng, *_exercise_pose(rng, arm, kind))
+            if left:
+                vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
+            shift = np.array([rng.normal(0, 0.05), rng.normal(0, 0.05), 0]) - joints[9] * [1, 1, 0]
+            if hands == 2:
+                shift[0] += 0.12 if n else -0.12
+        else:
+            vertices, joints, _ = posture.random_posed(rng, arm, kind)
+            if left:
+                vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
+            # Mostly upright, as people raise a hand to a webcam; any turn otherwise.
+            turn = _random_rotation(rng)
+            if rng.random() < 0.6:
+                axes = _axes(joints) * ([[-1], [1], [1]] if left else [[1], [1], [1]])
+                face = -1.0 if rng.random() < 0.75 else 1.0  # palm to the camera, or its back
+                forward, out = np.array([0, -1.0, 0]), np.array([0, 0, face])
+                target = np.stack([np.cross(forward, out), forward, out])
+                axes[0] = np.cross(axes[1], axes[2])
+                wobble = cv2.Rodrigues(rng.normal(0, [0.35, 0.5, 0.4]))[0]
+                turn = wobble @ target.T @ axes
+            vertices, joints = vertices @ turn.T, joints @ turn.T
+            depth = float(np.exp(rng.uniform(np.log(0.25), np.log(1.1))))
+            lo, hi = (0.0, 1.0) if hands == 1 else ((0.0, 0.45) if n == 0 else (0.55, 1.0))
+            place = np.array([rng.uniform(lo, hi) * width, rng.uniform(0.05, 0.95) * height])
+            shift = np.array([*((place - [width / 2, height / 2]) / f * depth), depth]) - joints[9]
+        vertices, joints = vertices + shift, joints + shift
+        if (joints @ m[:3, :3].T + m[:3, 3])[:, 2].min() < 0.08:
+            continue
+        placed.append((arm, vertices, look, left))
+        camera = joints @ m[:3, :3].T + m[:3, 3]
+        truths.append({"side": "left" if left else "right", "points": project(k, m, joints), "joints": camera})
+    behind = studio.background(rng, env, m[:3, :3], f)
+    if placed:
+        picture = studio.painter.paint(placed, light, [(k, m)], table)[0]
+        alpha = picture[..., 3:].astype(np.float32) / 255
+        behind = picture[..., :3].astype(np.float32) + (1 - alpha) * behind
+    return studio.finish(rng, behind), truths

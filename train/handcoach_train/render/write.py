@@ -1,0 +1,185 @@
+"""Rendering to disk: the HanCo folder layout, full frames for the finder, and clips.
+
+Every picture depends on the seed and its own number alone, so that any number of workers writes the same
+bytes and an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from handcoach_train.errors import TrainError
+from handcoach_train.render import scene
+from handcoach_train.render.arm import bodies
+
+FRAMES_PER_SEQUENCE = 10  # of one person each; eight cameras per frame
+PEOPLE = 500
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to render; the same job always gives the same files."""
+
+    out: Path
+    count: int
+    size: int = 224
+    seed: int = 0
+    view: str = "any"
+    posture: str | None = None
+    full_frames: bool = False
+    hands: int | None = None
+    skins: Path | None = None
+    hdri: Path | None = None
+
+    @property
+    def people(self) -> int:
+        return min(PEOPLE, max(4, self.count // 10))
+
+    @property
+    def frames(self) -> int:
+        """Frames to write: eight pictures make one, full frames count singly."""
+        return self.count if self.full_frames else -(-self.count // scene.CAMERAS)
+
+
+def render(job: Job, workers: int) -> int:
+    """Render a job; returns the number of pictures in the folder.
+
+    Raises:
+        TrainError: the folder holds another job, OpenGL or anny is missing, a folder given does not exist.
+    """
+    for folder in (job.skins, job.hdri):
+        if folder and not folder.is_dir():
+            raise TrainError(f"{folder} is not a folder: give the folder that holds the pictures.")
+    if job.view not in ("any", "exercise"):
+        raise TrainError(f"The view is any or exercise, not {job.view!r}.")
+    job.out.mkdir(parents=True, exist_ok=True)
+    _claim(job)
+    bodies(job.out / "bodies.npz", job.people, job.seed)
+    todo = [n for n in range(job.frames) if not _done(job, n)]
+    context = multiprocessing.get_context("spawn")
+    with tqdm(total=job.frames, initial=job.frames - len(todo), unit="frame", desc=job.out.name) as bar:
+        if workers <= 1 or len(todo) < 4:
+            _start(job)
+            for n in todo:
+                _frame(n)
+                bar.update()
+        else:
+            with context.Pool(workers, _start, (job,)) as pool:
+                for _ in pool.imap_unordered(_frame, todo, chunksize=4):
+                    bar.update()
+    if not job.full_frames:
+        _meta(job)
+    return job.frames * (1 if job.full_frames else scene.CAMERAS)
+
+
+def _claim(job: Job) -> None:
+    """Refuse a folder that holds pictures of another job: they would be mixed under one name."""
+    note = {k: str(v) if isinstance(v, Path) else v for k, v in vars(job).items() if k not in ("out", "count")}
+    note["people"] = job.people
+    file = job.out / "render.json"
+    if file.is_file():
+        if json.loads(file.read_text()) != note:
+            raise TrainError(f"{job.out} holds another rendering: choose an empty folder, or give the same options.")
+    else:
+        file.write_text(json.dumps(note, indent=1))
+
+
+def _truth_file(job: Job, n: int) -> Path:
+    if job.full_frames:
+        return job.out / "labels" / f"{n:06d}.json"
+    sequence, frame = divmod(n, FRAMES_PER_SEQUENCE)
+    return job.out / "xyz" / f"{sequence:04d}" / f"{frame:08d}.json"
+
+
+def _done(job: Job, n: int) -> bool:
+    return _truth_file(job, n).is_file()  # written last
+
+
+_studio: scene.Studio
+_job: Job
+
+
+def _start(job: Job) -> None:
+    global _studio, _job
+    # One thread each: the workers fill the cores. Both are read when the libraries start.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    cv2.setNumThreads(1)
+    height = job.size * 3 // 4 if job.full_frames else job.size
+    _studio = scene.Studio(job.out / "bodies.npz", job.size, height, job.skins, job.hdri)
+    _job = job
+
+
+def _frame(n: int) -> None:
+    rng = np.random.default_rng([_job.seed, n])
+    truth = _truth_file(_job, n)
+    truth.parent.mkdir(parents=True, exist_ok=True)
+    if _job.full_frames:
+        image, hands = scene.full_frame(_studio, rng, _job.view, _job.posture, _job.hands)
+        _jpeg(_job.out / "frames" / f"{n:06d}.jpg", image, rng)
+        record = {
+            "size": [image.shape[1], image.shape[0]],
+            "hands": [
+                {
+                    "side": h["side"],
+                    "box": [*h["points"].min(0).round(2).tolist(), *h["points"].max(0).round(2).tolist()],
+                    "points": h["points"].round(2).tolist(),
+                    "joints": h["joints"].round(5).tolist(),
+                }
+                for h in hands
+            ],
+        }
+        _json(truth, record)
+        return
+    sequence, frame = divmod(n, FRAMES_PER_SEQUENCE)
+    joints, views = scene.hand_views(_studio, rng, sequence % len(_studio.bodies), _job.view, _job.posture)
+    for camera, view in enumerate(views):
+        name = f"{sequence:04d}/cam{camera}/{frame:08d}.jpg"
+        _jpeg(_job.out / "rgb" / name, view.plain, rng)
+        _jpeg(_job.out / "rgb_merged" / name, view.image, rng)
+    calibration = {"K": [v.K.round(4).tolist() for v in views], "M": [v.M.round(6).tolist() for v in views]}
+    file = _job.out / "calib" / f"{sequence:04d}" / f"{frame:08d}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _json(file, calibration)
+    _json(truth, joints.round(6).tolist())
+
+
+def _jpeg(file: Path, image: scene.Picture, rng: np.random.Generator) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    quality = int(rng.integers(60, 96))
+    ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise TrainError(f"{file} could not be encoded.")
+    file.write_bytes(data.tobytes())
+
+
+def _json(file: Path, value: object) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(value))
+    partial.replace(file)
+
+
+def _meta(job: Job) -> None:
+    """HanCo's meta.json: lists over sequences of lists over frames."""
+    lengths = [min(FRAMES_PER_SEQUENCE, job.frames - s) for s in range(0, job.frames, FRAMES_PER_SEQUENCE)]
+
+    def everywhere(value: object) -> list:
+        return [[value(s) if callable(value) else value] * n for s, n in enumerate(lengths)]
+
+    _json(
+        job.out / "meta.json",
+        {
+            "is_train": everywhere(True),
+            "subject_id": everywhere(lambda s: s % job.people),
+            "is_valid": everywhere(True),
+            "object_id": everywhere(None),
+            "has_fit": everywhere(True),
+        },
+    )
