@@ -264,8 +264,15 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from handcoach import model, pipeline
     from handcoach.ui.app import run_window
 
+    # What was typed wrongly is said here, before a window opens; what goes wrong later is said in it.
+    model.read(model.find(args.exercise, "exercise"), "exercise")
+    model.find(pipeline.LANDMARKS, "landmarks")
+    model.find(pipeline.FINDER, "finder")
+    if not args.source.isdigit():
+        _open(args.source).close()
     return run_window(args.source, args.exercise, args.hand, language(args.lang))
 
 

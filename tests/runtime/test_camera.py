@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from handcoach.camera import Camera, SourceError, Stills, Video, natural, open_source
 
@@ -57,6 +58,25 @@ def test_grey_and_transparent_images_are_read_too(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((8, 8), 7, np.uint8))
     cv2.imwrite(str(tmp_path / "alpha.png"), np.full((8, 8, 4), 7, np.uint8))
     assert {f.image.shape for f in open_source(tmp_path)} == {(8, 8, 3)}
+
+
+def test_a_photograph_stands_upright_as_its_exif_says(tmp_path: Path) -> None:
+    photo = Image.new("RGB", (40, 20))
+    exif = photo.getexif()
+    exif[274] = 6  # the camera was turned by 90 degrees
+    photo.save(tmp_path / "photo.jpg", exif=exif)
+    (frame,) = open_source(tmp_path / "photo.jpg")
+    assert frame.image.shape == (40, 20, 3)
+
+
+def test_text_and_playlists_are_no_videos(tmp_path: Path) -> None:
+    """FFmpeg draws a text as a terminal, and follows a playlist to other files and hosts."""
+    write_video(tmp_path / "real.avi")
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path / 'real.avi'}\n"
+    for name, text in (("a.txt", "hello\n" * 99), ("a.m3u8", playlist), ("b.mp4", playlist)):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(SourceError, match="can be read"):
+            open_source(tmp_path / name)
 
 
 def test_an_image_that_cannot_be_decoded_is_counted_and_keeps_its_index(tmp_path: Path) -> None:

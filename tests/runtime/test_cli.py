@@ -298,6 +298,40 @@ def test_every_command_explains_itself(command: str | None, capsys: pytest.Captu
     assert exit_.value.code == 0 and len(capsys.readouterr().out) > 150
 
 
+# --- window ---
+
+
+def test_run_hands_its_arguments_on_after_looking_at_them(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from handcoach import model
+    from handcoach.ui import app
+
+    opened: list[object] = []
+    monkeypatch.setattr(app, "run_window", lambda *args: opened.append(args) or 0)
+    tiny = {"mobilenetv2": TINY / "landmarks.onnx", "finder": TINY / "finder.onnx"}
+    find = model.find
+    monkeypatch.setattr(model, "find", lambda name, kind: tiny.get(name) or find(name, kind))
+    code, _, _ = run(capsys, "run", "--source", clip, *EXERCISE, "--hand", "left", "--lang", "da")
+    assert code == 0 and opened == [(str(clip), EXERCISE[1], "left", "da")]
+    assert run(capsys, "run", "--source", "1", *EXERCISE)[0] == 0  # a camera opens in the window
+    sentence(*run(capsys, "run", "--source", "gone.mp4", *EXERCISE))
+    sentence(*run(capsys, "run", "--exercise", "nonsense"))
+    assert len(opened) == 2
+
+
+def test_demo_hands_its_arguments_on(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from handcoach import demo
+
+    calls: list[object] = []
+    monkeypatch.setattr(demo, "main", lambda *args: calls.append(args) or 0)
+    run(capsys, "demo", "--lang", "en")
+    run(capsys, "demo", "--lang", "da", "--out", "x.mp4", "--source", clip, *EXERCISE)
+    assert calls == [("en", None, None, "finger-stretch"), ("da", "x.mp4", str(clip), EXERCISE[1])]
+
+
 # --- in a process of its own ---
 
 

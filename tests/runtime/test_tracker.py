@@ -226,6 +226,24 @@ def test_why_there_is_no_hand(make: Make, image: np.ndarray, reason: str, still:
         assert track.hand is None and track.reason == reason
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (3, 2), (2000, 40), (2001, 1501)])
+def test_frames_of_odd_sizes_do_no_harm(make: Make, size: tuple[int, int]) -> None:
+    for grey in (10, 200):
+        track = make(still=True).step(Frame(blank(*size, grey=grey), 0, 0))
+        assert track.hand is None
+
+
+def test_hands_in_large_and_small_frames(make: Make) -> None:
+    for scale in (0.3, 1, 3, 6.1):
+        image = draw_hand(
+            blank(round(640 * scale), round(480 * scale)), 300 * scale, 250 * scale, 110 * scale
+        )
+        track = make(still=True).step(Frame(image, 0, 0))
+        assert track.hand is not None
+        truth = points(300 * scale, 250 * scale, 110 * scale)
+        np.testing.assert_allclose(track.hand.points, truth, atol=3 * scale)
+
+
 @pytest.mark.parametrize("size,reason", [(0.02, "too_far"), (0.9, "too_near"), (0.12, "no_hand")])
 def test_a_box_that_the_network_rejects_is_no_hand(size: float, reason: str) -> None:
     world = Pinhole(template(0.0) * size + [0, 0, 0.6])
