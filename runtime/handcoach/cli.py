@@ -313,10 +313,10 @@ def _record(args: argparse.Namespace) -> int:
         if source.live:
             print(f"Show the posture for {args.seconds:g} seconds.", file=sys.stderr)
         for frame in _with_progress(source):
-            count += 1
             began = frame.t if began is None else began
             if source.live and frame.t - began > args.seconds:
                 break
+            count += 1
             track, _ = line.step(frame)
             if track.hand is not None:
                 landmarks.append(track.hand.canonical)

@@ -1,11 +1,13 @@
 """The commands' names, fields and exit codes are a promise; bad input is one sentence, never a traceback."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from tiny.hands import BENDS, blank, draw_hand
 
 from handcoach import cli, recording
+from handcoach.camera import Source
 from handcoach.hand import Frame
 
 TINY = Path(__file__).parents[1] / "tiny"
@@ -210,6 +213,36 @@ def test_record_adds_canonical_landmarks(
     palms = np.cross(got.labels["mixed"][:, 5], got.labels["mixed"][:, 17])[:, 2]
     assert len(set(np.sign(palms))) == 1  # left hands were mirrored
     assert not list(out.glob("*.png"))
+
+
+def test_record_from_a_camera_ends_by_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(Source):
+        live = True
+
+        def __iter__(self) -> Iterator[Frame]:
+            for i in itertools.count():
+                yield Frame(draw_hand(blank(), 320, 250, 110), 5 + i / 10, i)
+
+    monkeypatch.setattr(cli, "_open", lambda spec: Endless())
+    out = tmp_path / "mine"
+    code, _, err = run(
+        capsys,
+        "record",
+        out,
+        "--label",
+        "open",
+        "--source",
+        "0",
+        "--seconds",
+        "2",
+        "--hand",
+        "right",
+        *MODELS,
+    )
+    assert code == 0 and "2 seconds" in err
+    assert len(recording.read(out).labels["open"]) == 21
 
 
 def test_record_without_a_hand_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
