@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
-pytest.importorskip("handcoach_train.networks")
+pytest.importorskip("torchvision")
+pytest.importorskip("safetensors")
 
 import torch
 from torch import nn
