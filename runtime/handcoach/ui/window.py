@@ -28,7 +28,7 @@ TURN = math.radians(8)
 
 GROUND = "#0f1520"
 BUTTONS = {  # ground, ground under the mouse, text: each pair has 4.5:1
-    "start": ("#1f8a4c", "#23995a", "#ffffff"),
+    "start": ("#1b7a43", "#20864b", "#ffffff"),
     "pause": ("#33435e", "#3d5070", "#ffffff"),
     "colours": ("#1b2536", "#33435e", "#dfe7f2"),
     "stop": ("#c62f3e", "#d23a49", "#ffffff"),
@@ -96,6 +96,8 @@ class Window:
         room_w, room_h = self.root.winfo_screenwidth(), self.root.winfo_screenheight() - 70
         w = min(round(WIDTH * self.scale), room_w)
         h = min(round(HEIGHT * self.scale), room_h)
+        # While it scales its widgets, customtkinter nails the window to its present size for a second.
+        self.root.maxsize(1_000_000, 1_000_000)
         self.root.minsize(min(round(SMALLEST[0] * self.scale), w), min(round(SMALLEST[1] * self.scale), h))
         self.root.geometry(f"{w}x{h}+{max((room_w - w) // 2, 0)}+{max((room_h - h) // 3, 0)}")
 

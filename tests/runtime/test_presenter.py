@@ -1,0 +1,268 @@
+"""What the window says in each state, and that it can be read by everyone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny.hands import blank, template
+
+import handcoach
+from handcoach.coach import Progress
+from handcoach.errors import HandCoachError
+from handcoach.exercise import Exercise, Posture
+from handcoach.hand import Frame, Hand
+from handcoach.model import read
+from handcoach.tracker import Track
+from handcoach.ui import drawing
+from handcoach.ui.presenter import Presenter
+from handcoach.ui.texts import LANGUAGES, Texts
+from handcoach.worker import Result
+
+FRAME = Frame(blank(), 0.0, 0)
+
+
+@pytest.fixture(scope="module")
+def exercise(tiny_exercise_path):
+    return Exercise(read(tiny_exercise_path, "exercise"))
+
+
+@pytest.fixture(scope="module")
+def tiny_exercise_path():
+    return Path(__file__).parents[1] / "tiny" / "exercise.onnx"
+
+
+def hand(side="right", bend=0.0):
+    landmarks = template(bend).astype(np.float32)
+    if side == "left":
+        landmarks = landmarks * np.float32([-1, 1, 1])
+    return Hand(landmarks, np.full((21, 2), 100, np.float32), side, 0.9)
+
+
+def progress(state, label=None, message="", hold=0.0, repetition=1, rest=0.0):
+    return Progress(state, label, message or state, hold, repetition, 5, rest)
+
+
+def result(exercise, what, t=10.0, seen=None, reason=None, stage="running", **more):
+    posture = exercise.assess(seen) if seen else None
+    return Result(t, stage, frame=FRAME, track=Track(seen, reason), posture=posture, progress=what,
+                  exercise=exercise, hold_s=4.0, rest_s=6.0, **more)  # fmt: skip
+
+
+@pytest.fixture
+def presenter():
+    return Presenter(Texts("en"))
+
+
+def test_loading(presenter):
+    view = presenter.present(Result(0.0))
+    assert (view.state, view.can_start, view.can_pause) == ("loading", False, False)
+    assert "moment" in view.message
+
+
+def test_the_camera_is_waking_up(presenter, exercise):
+    view = presenter.present(Result(0.0, "camera", progress=progress("ready"), exercise=exercise))
+    assert view.state == "loading"
+    assert "camera" in view.message
+
+
+def test_ready(presenter, exercise):
+    view = presenter.present(result(exercise, progress("ready"), seen=hand()))
+    assert (view.state, view.can_start, view.can_pause) == ("ready", True, False)
+    assert view.points is not None
+
+
+@pytest.mark.parametrize(("label", "tone"), [("almost", "almost"), ("fist", "stretch")])
+def test_each_posture_has_the_message_of_the_exercise(presenter, exercise, label, tone):
+    view = presenter.present(result(exercise, progress("move", label, label), seen=hand(bend=0.5)))
+    assert view.message == exercise.message(label, "en")
+    assert view.tone == tone
+
+
+def test_hold_praises_and_counts_down(presenter, exercise):
+    view = presenter.present(result(exercise, progress("hold", "open", "open", hold=0.3), seen=hand()))
+    assert view.message == exercise.message("open", "en")
+    assert (view.tone, view.hold, view.seconds) == ("praise", 0.3, 3)
+
+
+def test_the_hand_must_leave_the_posture_before_the_next_repetition(presenter, exercise):
+    view = presenter.present(result(exercise, progress("move", "open", "leave"), seen=hand()))
+    assert view.message == Texts("en")("leave")
+    assert view.tone != "praise"
+
+
+def test_rest_counts_down(presenter, exercise):
+    view = presenter.present(result(exercise, progress("rest", rest=0.5, hold=1.0), seen=hand()))
+    assert (view.state, view.seconds, view.can_pause) == ("rest", 3, True)
+
+
+@pytest.mark.parametrize("reason", ["no_hand", "too_dark", "too_near", "too_far", "half_out"])
+def test_no_hand_says_what_to_do_after_a_moment(presenter, exercise, reason):
+    presenter.present(result(exercise, progress("move", "almost", "almost"), t=10.0, seen=hand()))
+    soon = presenter.present(result(exercise, progress("search"), t=10.2, reason=reason))
+    assert soon.state == "search"  # one lost frame is not worth a word
+    later = presenter.present(result(exercise, progress("search"), t=11.0, reason=reason))
+    assert later.state == "no_hand"
+    assert later.message == Texts("en")(reason)
+    assert later.live is None
+    assert later.points is None
+
+
+def test_unsure_asks_for_a_better_view_and_never_praises(presenter, exercise):
+    view = presenter.present(result(exercise, progress("search", "unsure", "search"), seen=hand()))
+    assert view.tone == "look"
+    assert view.message == exercise.message("unsure", "en")
+
+
+def test_pause_and_stop_say_nothing_about_postures(presenter, exercise):
+    for state in ("paused", "stopped"):
+        view = presenter.present(result(exercise, progress(state)))
+        assert view.message == Texts("en")(state)
+        assert (view.dim, view.hint, view.hold, view.can_start) == (True, "", 0.0, True)
+    assert "Rest" in view.message
+    assert view.start_text == "Start again"
+
+
+def test_done(presenter, exercise):
+    view = presenter.present(result(exercise, progress("done", hold=1.0, repetition=5)))
+    assert (view.state, view.tone, view.repetition, view.repetitions) == ("done", "done", 5, 5)
+
+
+def test_the_end_of_a_video(presenter, exercise):
+    view = presenter.present(result(exercise, progress("search"), stage="ended"))
+    assert (view.state, view.can_start, view.can_pause) == ("ended", False, False)
+
+
+def test_an_error_is_one_sentence(presenter):
+    view = presenter.present(Result(0.0, "error", error="The camera is gone: plug it in."))
+    assert (view.state, view.message) == ("error", "The camera is gone: plug it in.")
+    view = presenter.present(Result(0.0, "error", error="!KeyError: 'x'"))
+    assert "KeyError" in view.message
+    assert "start again" in view.message
+
+
+def test_a_left_hand_is_shown_as_a_left_hand(presenter, exercise):
+    right = presenter.present(result(exercise, progress("ready"), seen=hand("right", 0.5)))
+    left = presenter.present(result(exercise, progress("ready"), seen=hand("left", 0.5)))
+    flip = np.float32([1, -1, 1])
+    np.testing.assert_allclose(left.live, right.live * flip, atol=1e-5)
+    np.testing.assert_allclose(left.teacher, right.teacher * flip, atol=1e-5)
+    np.testing.assert_allclose(left.far, right.far, atol=1e-6)
+
+
+def test_only_a_camera_is_shown_as_a_mirror(presenter, exercise):
+    assert presenter.present(result(exercise, progress("ready"), live=True)).mirrored
+    assert not presenter.present(result(exercise, progress("ready"))).mirrored
+
+
+def test_the_finger_that_is_clearly_farthest_is_named_after_a_while(presenter, exercise):
+    aligned = exercise.reference_aligned.copy()
+    apart = np.zeros(21, np.float32)
+    apart[13:17] = 1.0
+    posture = Posture("almost", 0, np.ones(3, np.float32), 0.5, aligned, apart)
+    views = [
+        presenter.present(
+            Result(t, "running", frame=FRAME, track=Track(hand()), posture=posture, exercise=exercise,
+                   progress=progress("move", "almost", "almost"))
+        )
+        for t in (1.0, 1.3, 1.8)
+    ]  # fmt: skip
+    assert [v.hint for v in views] == ["", "", "Ring finger: a little more"]
+
+
+def test_a_mismatch_of_sides_is_asked_about(presenter, exercise):
+    what = result(exercise, progress("move", "almost", "almost"), seen=hand())
+    view = presenter.present(
+        Result(1.0, "running", frame=FRAME, track=Track(hand(), None, True), posture=what.posture,
+               progress=what.progress, exercise=exercise)
+    )  # fmt: skip
+    assert "other hand" in view.hint
+
+
+# --- texts and legibility ---
+
+
+def test_languages_have_the_same_keys_and_short_sentences():
+    tables = {lang: Texts(lang) for lang in LANGUAGES}
+    assert tables["en"].keys() == tables["da"].keys()
+    for path in (Path(handcoach.__file__).parent / "locale").glob("*.json"):
+        for key, text in json.loads(path.read_text(encoding="utf-8")).items():
+            assert text.strip() == text != "", key
+            assert len(text) < 80, key
+    with pytest.raises(HandCoachError, match="no language"):
+        Texts("xx")
+
+
+@pytest.mark.parametrize("ground", [drawing.CARD, drawing.WINDOW])
+def test_every_text_and_sign_has_a_contrast_of_4_5(ground):
+    for colour in (drawing.INK, drawing.SOFT, *drawing.TONES.values()):
+        assert drawing.contrast(colour, ground) >= 4.5, colour
+
+
+def test_contrast_is_the_one_of_wcag():
+    assert drawing.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert drawing.contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
+
+
+def test_danish_letters_are_there():
+    missing = drawing._letters("\uffff", 30, False)
+    for letter in "æøåÆØÅ":
+        shape = drawing._letters(letter, 30, False)
+        assert shape.shape != missing.shape or not np.array_equal(shape, missing), letter
+
+
+def test_a_long_sentence_shrinks_until_it_fits():
+    text = Texts("da")("leave") * 2
+    px, lines = drawing.fit_text(text, 300, 90, 40, True)
+    assert px < 40
+    assert all(drawing.text_size(line, px, True)[0] <= 300 for line in lines)
+    assert " ".join(lines) == text
+
+
+@pytest.mark.parametrize("size", [(1280, 600), (1366, 560), (760, 340), (400, 200)])
+@pytest.mark.parametrize("scale", [1.0, 1.5, 2.0])
+def test_the_parts_never_overlap_or_leave_the_stage(size, scale):
+    where = drawing.layout(*size, scale)
+    assert where.camera.x + where.camera.w < where.hands.x
+    assert where.hands.x + where.hands.w <= size[0]
+    assert where.camera.y + where.camera.h < where.bar.y
+    assert where.bar.y + where.bar.h <= size[1]
+
+
+def test_the_picture_is_mirrored_for_display_together_with_its_points(exercise, presenter):
+    image = blank()
+    image[:, :100] = (255, 0, 0)
+    seen = hand()
+    views = [
+        presenter.present(
+            Result(1.0, "running", frame=Frame(image, 0.0, 0), track=Track(seen), progress=progress("ready"),
+                   posture=exercise.assess(seen), exercise=exercise, live=live)
+        )
+        for live in (False, True)
+    ]  # fmt: skip
+    plain, mirror = (drawing.compose(v, Texts("en"), (900, 500)) for v in views)
+    box = drawing.layout(900, 500, 1.0).camera
+    row = box.y + box.h - 60
+
+    def red(picture, x):
+        return picture[row, x, 0] > 200 and picture[row, x, 2] < 50
+
+    assert red(plain, box.x + 20)
+    assert not red(plain, box.x + box.w - 20)
+    assert red(mirror, box.x + box.w - 20)
+    assert not red(mirror, box.x + 20)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_every_state_can_be_drawn_at_any_size(exercise, scale):
+    for lang in LANGUAGES:
+        texts, presenter = Texts(lang), Presenter(Texts(lang))
+        for what in (
+            Result(0.0), Result(0.0, "error", error="Something is missing: do this."),
+            result(exercise, progress("ready"), seen=hand()), result(exercise, progress("stopped")),
+            result(exercise, progress("hold", "open", "open", hold=0.5), seen=hand("left")),
+            result(exercise, progress("rest", rest=0.3)), result(exercise, progress("done", repetition=5)),
+        ):  # fmt: skip
+            view = presenter.present(what)
+            for size in ((640, 360), (120, 90)):
+                assert drawing.compose(view, texts, size, scale).shape == (size[1], size[0], 3)

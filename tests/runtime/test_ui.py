@@ -1,0 +1,291 @@
+"""The real window: what its import leaves alone, its layout, and Start, Pause and Stop by mouse and keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny.hands import blank, draw_hand
+
+from handcoach.ui import drawing
+from handcoach.ui.presenter import ViewState
+from handcoach.ui.texts import LANGUAGES, Texts
+
+HERE = Path(__file__).parent
+
+QUIET = """
+import os, pathlib, sys
+seen = []
+def hook(event, args):
+    if event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "os.mkdir",
+                 "shutil.copyfile"):
+        seen.append((event, args))
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        seen.append((event, args))
+sys.dont_write_bytecode = True
+sys.addaudithook(hook)
+from handcoach.ui.toolkit import toolkit
+ctk = toolkit()
+import customtkinter
+assert ctk is customtkinter
+from customtkinter.windows.widgets.appearance_mode import AppearanceModeTracker as tracker
+assert tracker.appearance_mode_set_by == "user", "the theme would be asked for again and again"
+assert "darkdetect" not in sys.modules
+print(seen)
+print(sorted(p.name for p in pathlib.Path(os.environ["HOME"]).rglob("*")))
+"""
+
+
+def has_tk() -> bool:
+    try:
+        import tkinter  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_tk(), reason="Python's Tk is not installed")
+def test_the_toolkit_writes_nothing_and_starts_nothing(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "USERPROFILE": str(home), "XDG_CONFIG_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[]", "[]"]
+    assert done.stderr == ""
+
+
+# --- the layout, in this process ---
+
+
+@pytest.fixture
+def make_window():
+    from handcoach.ui.window import Window
+
+    windows = []
+
+    def make(lang: str = "en", scale: float = 1.0, size: str | None = None, **calls):
+        calls = {f"on_{n}": calls.get(n, lambda: None) for n in ("start", "pause", "stop", "toggle")}
+        window = Window(Texts(lang), scale=scale, **calls)
+        windows.append(window)
+        if size:
+            window.root.geometry(size)
+        window.show(view())
+        window.root.update()
+        window.root.update()
+        return window
+
+    yield make
+    for window in windows:
+        window.root.destroy()
+
+
+def view(**more) -> ViewState:
+    return ViewState("move", "Move", "Stretch your fingers a little more.", "almost", can_pause=True,
+                     start_text="Start again", image=blank(), repetitions=5, **more)  # fmt: skip
+
+
+@pytest.mark.ui
+@pytest.mark.parametrize("scale", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_everything_fits_a_laptop_at_every_scale(make_window, lang, scale):
+    window = make_window(lang, scale, "1366x690+0+0")
+    root = window.root
+    right = root.winfo_rootx() + root.winfo_width()
+    bottom = root.winfo_rooty() + root.winfo_height()
+    edge = root.winfo_rootx()
+    for name, button in window.buttons.items():
+        assert button.winfo_rootx() >= edge, f"{name} covers the button before it"
+        edge = button.winfo_rootx() + button.winfo_width()
+        assert edge <= right, f"{name} leaves the window"
+        assert button.winfo_rooty() + button.winfo_height() <= bottom
+        assert button.winfo_height() >= 44, name
+        assert button.winfo_width() >= 44, name
+    assert window.buttons["stop"].winfo_width() > window.buttons["pause"].winfo_width()
+    assert window.stage.winfo_height() > 300
+
+
+@pytest.mark.ui
+def test_one_picture_is_reused_for_every_frame(make_window):
+    window = make_window()
+    photo = window._photo
+    for _ in range(20):
+        window.show(view())
+        window.root.update()
+    assert window._photo is photo
+    # Tk knows this one picture, however many frames were shown.
+    assert len([n for n in window.root.tk.call("image", "names") if n.startswith("pyimage")]) <= 2
+
+
+@pytest.mark.ui
+def test_buttons_are_legible_also_when_they_cannot_be_pressed(make_window):
+    from handcoach.ui.window import BUTTONS, OFF
+
+    def rgb(text):
+        return tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
+
+    for ground, over, ink in BUTTONS.values():
+        assert drawing.contrast(rgb(ground), rgb(ink)) >= 4.4999, ground
+        assert drawing.contrast(rgb(over), rgb(ink)) >= 4.4999, over
+    assert drawing.contrast(rgb(OFF[0]), rgb(OFF[1])) >= 4.5
+
+
+@pytest.mark.ui
+def test_tab_reaches_every_button_and_shows_where_it_is(make_window):
+    import tkinter
+
+    from handcoach.ui.window import FOCUS
+
+    pressed = []
+    names = ("start", "pause", "stop", "toggle")
+    window = make_window(**{name: lambda name=name: pressed.append(name) for name in names})
+    root = window.root
+    window.stage.focus_force()
+    root.update()
+    reached = []
+    for _ in range(6):
+        # As Tab does it: a CTkButton's own focus methods would pick the label inside.
+        name = str(root.tk.call("tk_focusNext", root.tk.call("focus")))
+        root.tk.call("focus", "-force", name)
+        root.update()
+        reached.append(next((n for n, b in window.buttons.items() if str(b) == name), "hands"))
+        if reached[-1] != "hands":
+            button = window.buttons[reached[-1]]
+            assert button.cget("border_color") == FOCUS
+            tkinter.Misc.event_generate(button, "<space>")
+            root.update()
+    assert reached[:5] == ["start", "pause", "colours", "stop", "hands"]
+    # The focused button's own press, not the space bar's usual meaning; Start could not be pressed.
+    assert pressed[:2] == ["pause", "stop"]
+    assert "toggle" not in pressed
+
+
+# --- driven from outside ---
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """Two seconds of a hand that is open, then a fist."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (640, 480))
+    for i in range(40):
+        picture = draw_hand(blank(), 320, 250, 110, bend=0.0 if i < 24 else 1.0)
+        video.write(np.ascontiguousarray(picture[..., ::-1]))
+    video.release()
+    return path
+
+
+class Driven:
+    """A window in a process of its own; reads what it tells and drives it with xdotool."""
+
+    def __init__(self, clip: Path) -> None:
+        command = [sys.executable, str(HERE / "window_child.py"), str(clip), str(HERE.parent / "tiny")]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.lines: queue.Queue[dict] = queue.Queue()
+        self.last: dict = {}
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.put(json.loads(line))
+
+    def until(self, wanted, timeout: float = 20.0) -> dict:
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            try:
+                self.last = self.lines.get(timeout=0.1)
+            except queue.Empty:
+                assert self.process.poll() is None, "the window's process ended"
+                continue
+            if wanted(self.last):
+                return self.last
+        raise AssertionError(f"it never came; the last was {self.last}")
+
+    def state(self, *states: str) -> dict:
+        return self.until(lambda line: line.get("state") in states)
+
+    def xdotool(self, *args: object) -> None:
+        subprocess.run(["xdotool", *map(str, args)], check=True, timeout=20)
+
+    def click(self, name: str) -> None:
+        self.xdotool("mousemove", *self.last["buttons"][name], "click", 1)
+
+    def key(self, name: str) -> None:
+        x, y, w, _ = self.last["stage"]
+        self.xdotool("mousemove", x + w // 2, y + 5, "key", name)
+
+
+@pytest.fixture
+def driven(clip):
+    if shutil.which("xdotool") is None:
+        pytest.skip("xdotool is not installed")
+    window = Driven(clip)
+    try:
+        window.state("ready")
+        window.xdotool("windowfocus", "--sync", window.last["window"])
+        yield window
+    finally:
+        if window.process.poll() is None:
+            window.process.kill()
+        window.process.wait(10)
+        window.process.stdout.close()
+
+
+UNDER_WAY = ("search", "hold", "move", "rest")
+
+
+@pytest.mark.ui
+def test_start_pause_and_stop_by_click(driven):
+    driven.click("start")
+    driven.state(*UNDER_WAY)
+    driven.click("pause")
+    driven.state("paused")
+    driven.click("start")
+    driven.state(*UNDER_WAY)
+    driven.click("stop")
+    assert "Rest your hand" in driven.state("stopped")["message"]
+
+
+@pytest.mark.ui
+def test_start_pause_and_stop_by_key_and_turning(driven):
+    driven.key("space")
+    driven.state(*UNDER_WAY)
+    yaw = driven.last["yaw"]
+    driven.key("Right")
+    driven.until(lambda line: line.get("yaw", yaw) > yaw)
+    driven.key("c")
+    driven.until(lambda line: line.get("palette") == "blue_orange")
+    driven.key("space")
+    driven.state("paused")
+    driven.key("Escape")
+    driven.state("stopped")
+    x, y, w, h = driven.last["stage"]
+    yaw = driven.last["yaw"]
+    driven.key("space")  # the view goes on telling its states
+    driven.xdotool("mousemove", x + w * 3 // 4, y + h // 3, "mousedown", 1)
+    driven.xdotool("mousemove_relative", "--", -60, 0)
+    driven.xdotool("mouseup", 1)
+    driven.until(lambda line: line.get("yaw", yaw) < yaw)
+
+
+@pytest.mark.ui
+def test_closing_the_window_ends_the_worker(driven):
+    driven.key("space")
+    driven.state(*UNDER_WAY)
+    driven.key("F12")  # in place of the window manager, which there may not be
+    told = driven.until(lambda line: line.get("closed"), timeout=10)
+    assert told["threads"] == []
+    assert driven.process.wait(10) == 0

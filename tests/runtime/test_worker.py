@@ -1,0 +1,242 @@
+"""The mailbox and the worker thread, with made-up sources and pipelines."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny.hands import blank, template
+
+from handcoach.coach import Coach
+from handcoach.errors import HandCoachError
+from handcoach.hand import Frame, Hand
+from handcoach.tracker import Track
+from handcoach.worker import Mailbox, Worker, worker_for
+
+HAND = Hand(template(0.0).astype(np.float32), np.zeros((21, 2), np.float32), "right", 0.9)
+
+
+class FakeSource:
+    """Frames at 50 a second; a camera waits for its last one until it is closed."""
+
+    def __init__(self, count=5, live=False, hang=False, file=None):
+        self.live, self.count, self.hang, self.file = live, count, hang, file
+        self.closed = threading.Event()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def __iter__(self):
+        for i in range(self.count):
+            if self.closed.is_set():
+                return
+            yield Frame(blank(64, 48), i / 50, i, self.file)
+        if self.hang:
+            self.closed.wait(20)
+
+    def close(self):
+        self.closed.set()
+
+
+class FakePipeline:
+    exercise = SimpleNamespace(labels=("open", "fist"))
+
+    def __init__(self, label="open", slow=0.0):
+        self.label, self.slow, self.times, self.resets = label, slow, [], 0
+
+    def step(self, frame):
+        self.times.append(frame.t)
+        time.sleep(self.slow)
+        return Track(HAND), SimpleNamespace(label=self.label)
+
+    def reset(self):
+        self.resets += 1
+
+
+def make(source=None, pipeline=None, **more):
+    pipeline = pipeline or FakePipeline()
+    coach = Coach(0.05, 3, 0.05, ("open", "fist"))
+    worker = Worker(
+        lambda: (pipeline, coach), source if callable(source) else lambda: source or FakeSource(), **more
+    )
+    return worker, pipeline
+
+
+def wait_for(worker, wanted, timeout=5.0):
+    """The first result that is wanted."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        result = worker.mailbox.take()
+        if result is not None and wanted(result):
+            return result
+        time.sleep(0.002)
+    raise AssertionError("it never came")
+
+
+def test_a_newer_letter_replaces_an_older_one():
+    box = Mailbox()
+    assert box.take() is None
+    box.put(1)
+    box.put(2)
+    assert box.take() == 2
+    assert box.take() is None
+
+
+def test_a_letter_is_taken_once_whoever_asks():
+    box, taken = Mailbox(), []
+
+    def taker():
+        while len(taken) < 1000 and not done.is_set():
+            letter = box.take()
+            if letter is not None:
+                taken.append(letter)
+
+    done = threading.Event()
+    takers = [threading.Thread(target=taker) for _ in range(3)]
+    for t in takers:
+        t.start()
+    for i in range(1000):
+        box.put(i)
+    done.set()
+    for t in takers:
+        t.join()
+    assert len(taken) == len(set(taken))
+
+
+def test_frames_reach_the_mailbox_and_the_thread_ends_with_its_source():
+    worker, pipeline = make()
+    worker.begin()
+    result = wait_for(worker, lambda r: r.stage == "ended")
+    assert result.progress.state == "ready"
+    assert len(pipeline.times) >= 4
+    assert worker.end()
+
+
+def test_a_video_is_paced_by_its_times():
+    worker, _ = make(FakeSource(16))
+    begun = time.monotonic()
+    worker.begin()
+    wait_for(worker, lambda r: r.stage == "ended")
+    assert 0.28 < time.monotonic() - begun < 2.0
+    assert worker.end()
+
+
+def test_a_slow_pipeline_leaves_frames_out_and_keeps_real_time():
+    worker, pipeline = make(FakeSource(40), FakePipeline(slow=0.06))
+    begun = time.monotonic()
+    worker.begin()
+    wait_for(worker, lambda r: r.stage == "ended")
+    assert time.monotonic() - begun < 1.8  # 40 x 0.06 = 2.4 s if all were judged
+    assert len(pipeline.times) < 35
+
+
+def test_a_clip_that_loops_gives_the_tracker_time_that_never_jumps_back():
+    worker, pipeline = make(lambda: FakeSource(3), loop=True)
+    worker.begin()
+    wait_for(worker, lambda r: len(pipeline.times) >= 7)
+    assert worker.end()
+    assert pipeline.times == sorted(pipeline.times)
+    assert pipeline.resets >= 2
+
+
+def test_closing_ends_a_worker_that_waits_for_a_camera():
+    worker, _ = make(FakeSource(1, live=True, hang=True))
+    worker.begin()
+    wait_for(worker, lambda r: r.frame is not None)
+    begun = time.monotonic()
+    assert worker.end()
+    assert time.monotonic() - begun < 1.0
+
+
+def test_stop_and_start_act_at_once_even_while_the_camera_hangs():
+    worker, _ = make(FakeSource(2, live=True, hang=True), autostart=True)
+    worker.begin()
+    wait_for(worker, lambda r: r.frame is not None and r.progress.state != "ready")
+    worker.stop()
+    assert worker.mailbox.take().progress.state == "stopped"
+    worker.start()
+    assert worker.mailbox.take().progress.state == "search"
+    worker.toggle()
+    assert worker.mailbox.take().progress.state == "paused"
+    worker.toggle()
+    assert worker.mailbox.take().progress.state == "search"
+    assert worker.end()
+
+
+def test_start_before_anything_is_loaded_is_remembered_and_stop_takes_it_back():
+    gate = threading.Event()
+    coach = Coach(0.05, 3, 0.05, ("open", "fist"))
+
+    def load():
+        gate.wait(5)
+        return FakePipeline(), coach
+
+    for press, state in ((("start",), "search"), (("start", "stop"), "ready")):
+        gate.clear()
+        coach = Coach(0.05, 3, 0.05, ("open", "fist"))
+        worker = Worker(load, lambda: FakeSource(2, live=True, hang=True))
+        worker.begin()
+        for name in press:
+            getattr(worker, name)()
+        gate.set()
+        assert wait_for(worker, lambda r: r.progress is not None).progress.state == state
+        assert worker.end()
+
+
+def test_nothing_is_judged_after_a_stop():
+    worker, pipeline = make(FakeSource(100))
+    worker.begin()
+    wait_for(worker, lambda r: r.track is not None)
+    worker.stop()
+    time.sleep(0.1)
+    judged = len(pipeline.times)
+    result = wait_for(worker, lambda r: r.stage == "running")
+    time.sleep(0.1)
+    assert len(pipeline.times) <= judged + 1
+    assert result.track is None
+    assert result.frame is not None
+    assert worker.end()
+
+
+def test_repetitions_are_counted():
+    worker, _ = make(FakeSource(60), autostart=True)
+    worker.begin()
+    assert wait_for(worker, lambda r: r.progress and r.progress.repetition == 1).progress.state == "rest"
+    assert worker.end()
+
+
+def test_an_error_becomes_one_sentence():
+    def fail():
+        raise HandCoachError("There is no camera: plug one in.")
+
+    worker, _ = make(fail)
+    worker.begin()
+    assert wait_for(worker, lambda r: r.stage == "error").error == "There is no camera: plug one in."
+    assert worker.end()
+
+
+def test_a_bug_becomes_a_sentence_too():
+    worker, _ = make(pipeline=SimpleNamespace(exercise=FakePipeline.exercise, step=lambda f: 1 / 0))
+    worker.begin()
+    assert wait_for(worker, lambda r: r.stage == "error").error.startswith("!ZeroDivisionError")
+    assert worker.end()
+
+
+def test_real_models_on_a_missing_source(tiny_exercise, tiny_landmarks, tiny_finder, tmp_path):
+    models = {"landmarks": str(tiny_landmarks), "finder": str(tiny_finder)}
+    worker = worker_for(str(tmp_path / "none.mp4"), str(tiny_exercise), models=models)
+    worker.begin()
+    assert "none.mp4" in wait_for(worker, lambda r: r.stage == "error").error
+    assert worker.end()
+
+
+@pytest.mark.parametrize(("exercise", "hand"), [("no-such-exercise", "auto"), (None, "both")])
+def test_an_unknown_exercise_or_hand(exercise, hand, tiny_exercise):
+    worker = worker_for("0", exercise or str(tiny_exercise), hand)
+    worker.begin()
+    assert wait_for(worker, lambda r: r.stage == "error").error[0] != "!"
+    assert worker.end()

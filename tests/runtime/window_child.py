@@ -1,0 +1,58 @@
+"""Opens the real window on a source and prints what happens, one JSON line each: `test_ui.py` reads it.
+
+Run: python window_child.py SOURCE TINY_FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+
+from handcoach.ui import presenter, window
+from handcoach.ui.app import run
+from handcoach.ui.texts import Texts
+from handcoach.worker import worker_for
+
+
+def tell(**what: object) -> None:
+    print(json.dumps(what), flush=True)
+
+
+class TellingWindow(window.Window):
+    """Says where its buttons are, and each new state as it is shown. F12 does what closing does."""
+
+    def _bind(self) -> None:
+        super()._bind()
+        root = self.root
+        root.bind("<F12>", lambda e: root.tk.eval(root.protocol("WM_DELETE_WINDOW")))
+
+    def show(self, view: presenter.ViewState) -> None:
+        super().show(view)
+        self.root.update_idletasks()
+        now = {"state": view.state, "message": view.message, "palette": self.palette,
+               "yaw": round(self.camera.yaw, 3)}  # fmt: skip
+        if now != getattr(self, "told", None):
+            self.told = now
+            centres = {
+                name: (b.winfo_rootx() + b.winfo_width() // 2, b.winfo_rooty() + b.winfo_height() // 2)
+                for name, b in self.buttons.items()
+            }
+            stage = (self.stage.winfo_rootx(), self.stage.winfo_rooty(), self.stage.winfo_width(),
+                     self.stage.winfo_height())  # fmt: skip
+            tell(**now, buttons=centres, stage=stage, window=self.root.winfo_id())
+
+
+def main() -> int:
+    source, tiny = sys.argv[1:3]
+    window.Window = TellingWindow  # type: ignore[misc]
+    models = {"landmarks": f"{tiny}/landmarks.onnx", "finder": f"{tiny}/finder.onnx"}
+    worker = worker_for(source, f"{tiny}/exercise.onnx", loop=True, models=models)
+    code = run(worker, Texts("en"), scale=1.0)
+    names = [t.name for t in threading.enumerate() if t.name.startswith(("handcoach", "camera"))]
+    tell(closed=True, threads=names)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
