@@ -17,6 +17,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _render(commands)
+    _landmarks(commands)
+    _finder(commands)
     args = parser.parse_args(argv)
     try:
         return args.run(args)
@@ -62,6 +64,125 @@ def _render(commands: argparse._SubParsersAction) -> None:
                   args.skins, args.hdri)  # fmt: skip
         pictures = render(job, args.workers)
         print(f"{args.out}: {pictures} pictures")
+        return 0
+
+    p.set_defaults(run=run)
+
+
+def _training(p: argparse.ArgumentParser, minutes: float) -> None:
+    p.add_argument("--out", type=Path, required=True, help="folder of the run; the same command goes on in it")
+    p.add_argument("--photos", nargs=2, type=Path, action="append", default=[], metavar=("LABELS", "FOLDER"),
+                   help="photographs with pseudo-labels (see train/handcoach_train/pseudo_label.py); repeatable")  # fmt: skip
+    p.add_argument("--boxes", type=Path, help="CSV with a box for every hand in the photographs")
+    p.add_argument("--frames", nargs="+", type=Path, default=[], help="rendered full frames")
+    p.add_argument("--minutes", type=float, default=minutes, help=f"length of the schedule (default {minutes:g})")
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default 0.001)")
+    p.add_argument("--workers", type=int, default=1, help="processes that load pictures")
+    p.add_argument("--threads", type=int, help="threads for the network on a CPU")
+    p.add_argument("--backbone", type=Path, help="MobileNetV2 weights; `none` for random ones (default: torchvision's)")
+    p.add_argument("--start", type=Path, help="checkpoint to start from")
+
+
+def _settings(args: argparse.Namespace):
+    from handcoach_train.train import Settings
+
+    return Settings(args.out, args.minutes, args.batch, args.rate, args.workers, args.threads, args.backbone, args.start)
+
+
+def _photos(args: argparse.Namespace) -> tuple[list[dict], list[dict]]:
+    """Photographs for training and for validation, split by recording; the same split for both networks."""
+    import numpy as np
+
+    from handcoach_train import data
+
+    training, validation = [], []
+    for labels, folder in args.photos:
+        frames = data.load_photos(labels, folder)
+        if args.boxes and any(f["file"].name in (boxes := data.read_boxes(args.boxes)) for f in frames[:5]):
+            frames = data.with_boxes(frames, boxes)
+        held = held_out(np.array([f["group"] for f in frames]))
+        training += [f for f, out in zip(frames, held, strict=True) if not out]
+        validation += [f for f, out in zip(frames, held, strict=True) if out]
+    return training, validation
+
+
+def held_out(groups):
+    """Which photographs are kept out of training: about a quarter of the recordings, chosen by seed 42."""
+    import numpy as np
+
+    names = np.unique(groups)
+    out = np.random.default_rng(42).permutation(names)[: max(1, round(0.25 * len(names)))]
+    return np.isin(groups, out)
+
+
+def _landmarks(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("landmarks", help="train the landmark network")
+    p.add_argument("--hanco", nargs="+", type=Path, required=True, help="HanCo-layout folders, rendered or real")
+    p.add_argument("--variant", default="rgb_merged", help="HanCo's picture variant (default rgb_merged)")
+    p.add_argument("--size", type=int, default=160, help="side of the network's picture (default 160)")
+    p.add_argument("--upright", action="store_true", help="do not turn cut-outs so that the hand points up")
+    p.add_argument("--name", default="mobilenetv2")
+    p.add_argument("--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch")
+    _training(p, 60)
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train import data
+        from handcoach_train.train import train
+
+        rendered = [data.split(data.load_hanco(folder, args.variant), 0.05) for folder in args.hanco]
+        photos, held = _photos(args)
+        training = [r[0] for r in rendered] + [data.photo_samples(photos)] * args.repeat_photos
+        validation = [r[1] for r in rendered]
+        validation = [v.take(_some(len(v), 400)) for v in validation] + [data.photo_samples(held)]
+        empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
+        config = {
+            "kind": "landmarks", "name": args.name, "size": args.size, "crop": {"margin": data.MARGIN, "roll": not args.upright},
+            "licence": "Apache-2.0",
+            "trained_on": "hands rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
+                          "image points by MediaPipe (Apache-2.0)",
+        }  # fmt: skip
+        everything = data.LandmarkSet(data.join(training), args.size, True, not args.upright, empty)
+        checking = data.LandmarkSet(data.join(validation), args.size, False, not args.upright)
+        print(f"{len(everything)} training hands, {len(checking)} for validation, {len(empty)} pictures for emptiness")
+        print(train(config, everything, checking, _settings(args)))
+        return 0
+
+    p.set_defaults(run=run)
+
+
+def _some(n: int, most: int):
+    import numpy as np
+
+    return np.random.default_rng(1).permutation(n)[:most]
+
+
+def _finder(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("finder", help="train the hand finder")
+    p.add_argument("--height", type=int, default=144)
+    p.add_argument("--width", type=int, default=192)
+    p.add_argument("--name", default="finder")
+    p.add_argument("--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch")
+    _training(p, 20)
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train import data
+        from handcoach_train.train import train
+
+        photos, held = _photos(args)
+        frames = [f for folder in args.frames for f in data.load_frames(folder)]
+        training = [f for i, f in enumerate(frames) if i % 20] + photos * args.repeat_photos
+        validation = [f for i, f in enumerate(frames) if not i % 20] + held
+        config = {
+            "kind": "finder", "name": args.name, "height": args.height, "width": args.width, "max_hands": 4,
+            "licence": "Apache-2.0",
+            "trained_on": "frames rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
+                          "image points by MediaPipe (Apache-2.0)",
+        }  # fmt: skip
+        everything = data.FinderSet(training, args.height, args.width, True)
+        checking = data.FinderSet(validation, args.height, args.width, False)
+        print(f"{len(everything)} training frames, {len(checking)} for validation")
+        print(train(config, everything, checking, _settings(args)))
         return 0
 
     p.set_defaults(run=run)
