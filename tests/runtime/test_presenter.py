@@ -119,7 +119,7 @@ def test_pause_and_stop_say_nothing_about_postures(presenter, exercise):
         view = presenter.present(result(exercise, progress(state)))
         assert view.message == Texts("en")(state)
         assert (view.dim, view.hint, view.hold, view.can_start) == (True, "", 0.0, True)
-    assert "Rest" in view.message
+    assert "rest your hand" in view.message
     assert view.start_text == "Start again"
 
 
@@ -189,6 +189,7 @@ def test_languages_have_the_same_keys_and_short_sentences():
         for key, text in json.loads(path.read_text(encoding="utf-8")).items():
             assert text.strip() == text != "", key
             assert len(text) < 80, key
+            assert sum(text.count(end) for end in ".!?") <= 1, f"{key}: one sentence at a time"
     with pytest.raises(HandCoachError, match="no language"):
         Texts("xx")
 

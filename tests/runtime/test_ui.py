@@ -256,7 +256,7 @@ def test_start_pause_and_stop_by_click(driven):
     driven.click("start")
     driven.state(*UNDER_WAY)
     driven.click("stop")
-    assert "Rest your hand" in driven.state("stopped")["message"]
+    assert "rest your hand" in driven.state("stopped")["message"]
 
 
 @pytest.mark.ui

@@ -128,6 +128,7 @@ class _Surface:
         self.normal = np.zeros((height, width, 2), np.float32)
         self.cover = np.zeros((height, width), np.float32)
         self.box = [width, height, 0, 0]
+        self.glass: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # see _glass_of
 
     def cone(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
         """Add the cone from a to b, each x, y, height, radius in pixels."""
@@ -208,18 +209,20 @@ def _flesh_cached(hand: bytes, camera: Camera, size: tuple[int, int], side: str,
 def _soften(surface: _Surface, sigma: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Smooth normals (h, w, 3) and a cheap shadow (h, w) 0..1 of the box that the hand fills."""
     x0, y0, x1, y1 = surface.box
-    mask = (surface.cover[y0:y1, x0:x1] > 0).astype(np.float32)
-    n = cv2.GaussianBlur(surface.normal[y0:y1, x0:x1] * mask[..., None], (0, 0), sigma)
-    weight = np.maximum(cv2.GaussianBlur(mask, (0, 0), sigma), 1e-3)
-    n = n / weight[..., None]
-    z = np.sqrt(np.maximum(1 - n[..., 0] ** 2 - n[..., 1] ** 2, 0.0))
-    normal = np.dstack([n[..., 0], n[..., 1], z]).astype(np.float32)
-    height = np.where(mask > 0, surface.height[y0:y1, x0:x1], 0).astype(np.float32)
-    small = cv2.resize(np.dstack([height * mask, mask]), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    inside = surface.cover[y0:y1, x0:x1] > 0
+    # Third channel: how much of the neighbourhood is hand. Outside the hand the normals are zero already.
+    blurred = np.dstack([surface.normal[y0:y1, x0:x1], inside.astype(np.float32)])
+    blurred = cv2.GaussianBlur(blurred, (0, 0), sigma)
+    normal = blurred / np.maximum(blurred[..., 2:], 1e-3)
+    x, y = normal[..., 0], normal[..., 1]
+    normal[..., 2] = np.sqrt(np.maximum(1 - x * x - y * y, 0))
+    height = np.where(inside, surface.height[y0:y1, x0:x1], 0)
+    small = np.dstack([height, inside.astype(np.float32)])
+    small = cv2.resize(small, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), max(sigma, 1.0))
-    around = cv2.resize(small, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-    mean = around[..., 0] / np.maximum(around[..., 1], 1e-3)
-    shadow = np.clip((mean - height) / (9 * sigma), 0, 0.55).astype(np.float32)
+    mean = small[..., 0] / np.maximum(small[..., 1], 1e-3)
+    mean = cv2.resize(mean, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    shadow = np.clip((mean - height) * np.float32(1 / (9 * sigma)), 0, 0.55)
     return normal, shadow
 
 
@@ -245,32 +248,41 @@ def _draw_clay(canvas: NDArray[np.float32], surface: _Surface, sigma: float) -> 
     colour = _smooth_seams(colour, surface.height[y0:y1, x0:x1])
     alpha = surface.cover[y0:y1, x0:x1] * _fade(canvas.shape[0], y0, y1)
     part = canvas[y0:y1, x0:x1]
-    part += (np.clip(colour, 0, 255) - part) * alpha[..., None]
+    part += (np.minimum(colour, 255) - part) * alpha[..., None]
 
 
 def _smooth_seams(colour: NDArray[np.float32], height: NDArray[np.float32]) -> NDArray[np.float32]:
     """Antialias where one finger passes before another: blur only where the height jumps inside the hand."""
-    inside = np.where(height > -1e8, height, 0).astype(np.float32)
+    inside = np.where(height > -1e8, height, np.float32(0))
     kernel = np.ones((3, 3), np.uint8)
     seam = (cv2.dilate(inside, kernel) - cv2.erode(inside, kernel)) > 5
     seam &= cv2.erode((height > -1e8).astype(np.uint8), kernel) > 0
     wide = cv2.dilate(seam.astype(np.uint8), kernel) > 0
-    soft = cv2.GaussianBlur(colour.astype(np.float32), (5, 5), 1.2)
+    soft = cv2.GaussianBlur(colour, (5, 5), 1.2)
     colour[wide] = soft[wide]
     return colour
 
 
 def _draw_glass(canvas: NDArray[np.float32], surface: _Surface, sigma: float, solid: _Surface | None) -> None:
     x0, y0, x1, y1 = surface.box
+    colour, alpha = surface.glass = surface.glass or _glass_of(surface, sigma)
+    if solid is not None:  # behind the live hand it is only a hint
+        hidden = solid.height[y0:y1, x0:x1] > surface.height[y0:y1, x0:x1]
+        alpha = np.where(hidden[..., None], alpha * np.float32(0.28), alpha)
+    part = canvas[y0:y1, x0:x1]
+    part += (colour - part) * alpha
+
+
+def _glass_of(surface: _Surface, sigma: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Colour (h, w, 3) and opacity (h, w, 1) of the teacher's hand: clear in the middle, bright at the rim."""
+    x0, y0, x1, y1 = surface.box
     normal, _ = _soften(surface, sigma * 0.8)
-    rim = (1 - normal[..., 2]) ** 1.6
+    rim = np.maximum(1 - normal[..., 2], 0) ** 1.6
     key = np.clip(normal @ _KEY, 0, 1)
     alpha = (0.13 + 0.62 * rim + 0.10 * key**6) * surface.cover[y0:y1, x0:x1]
-    if solid is not None:  # behind the live hand it is only a hint
-        alpha = np.where(solid.height[y0:y1, x0:x1] > surface.height[y0:y1, x0:x1], alpha * 0.28, alpha)
-    alpha = np.clip(alpha, 0, 0.8) * _fade(canvas.shape[0], y0, y1)
-    part = canvas[y0:y1, x0:x1]
-    part += (GLASS + 60 * (key**8)[..., None] - part) * alpha[..., None]
+    alpha = np.clip(alpha, 0, 0.8) * _fade(surface.cover.shape[0], y0, y1)
+    colour = GLASS + 60 * (key**8)[..., None]
+    return colour.astype(np.float32), alpha[..., None].astype(np.float32)
 
 
 def _fade(height: int, y0: int, y1: int) -> NDArray[np.float32]:

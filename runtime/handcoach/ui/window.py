@@ -23,7 +23,7 @@ from handcoach.ui.toolkit import toolkit
 
 WIDTH, HEIGHT = 1280, 700  # units at 100 %
 SMALLEST = (760, 460)
-POLL_MS = 15
+POLL_MS = 33  # 30 pictures a second at most: more would only warm the laptop
 TURN = math.radians(8)
 
 GROUND = "#0f1520"
