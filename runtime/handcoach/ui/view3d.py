@@ -211,8 +211,8 @@ def _soften(surface: _Surface, sigma: float) -> tuple[NDArray[np.float32], NDArr
     x0, y0, x1, y1 = surface.box
     inside = surface.cover[y0:y1, x0:x1] > 0
     # Third channel: how much of the neighbourhood is hand. Outside the hand the normals are zero already.
-    blurred = np.dstack([surface.normal[y0:y1, x0:x1], inside.astype(np.float32)])
-    blurred = cv2.GaussianBlur(blurred, (0, 0), sigma)
+    both = np.dstack([surface.normal[y0:y1, x0:x1], inside.astype(np.float32)])
+    blurred = np.asarray(cv2.GaussianBlur(both, (0, 0), sigma), np.float32)
     normal = blurred / np.maximum(blurred[..., 2:], 1e-3)
     x, y = normal[..., 0], normal[..., 1]
     normal[..., 2] = np.sqrt(np.maximum(1 - x * x - y * y, 0))
@@ -221,9 +221,9 @@ def _soften(surface: _Surface, sigma: float) -> tuple[NDArray[np.float32], NDArr
     small = cv2.resize(small, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), max(sigma, 1.0))
     mean = small[..., 0] / np.maximum(small[..., 1], 1e-3)
-    mean = cv2.resize(mean, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-    shadow = np.clip((mean - height) * np.float32(1 / (9 * sigma)), 0, 0.55)
-    return normal, shadow
+    around = cv2.resize(mean, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    shadow = np.clip((around - height) * np.float32(1 / (9 * sigma)), 0, 0.55)
+    return np.asarray(normal, np.float32), np.asarray(shadow, np.float32)
 
 
 _KEY = np.array([-0.42, -0.62, 0.66], np.float32)
@@ -274,7 +274,7 @@ def _draw_glass(canvas: NDArray[np.float32], surface: _Surface, sigma: float, so
 
 
 def _glass_of(surface: _Surface, sigma: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Colour (h, w, 3) and opacity (h, w, 1) of the teacher's hand: clear in the middle, bright at the rim."""
+    """Colour (h, w, 3) and opacity (h, w, 1) of glass: clear in the middle, bright at the rim."""
     x0, y0, x1, y1 = surface.box
     normal, _ = _soften(surface, sigma * 0.8)
     rim = np.maximum(1 - normal[..., 2], 0) ** 1.6
