@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _render(commands)
+    _clip(commands)
     _landmarks(commands)
     _finder(commands)
     args = parser.parse_args(argv)
@@ -44,14 +45,22 @@ def _render(commands: argparse._SubParsersAction) -> None:
         "  handcoach-train render data/frames --count 6000 --full-frames --size 640\n",
     )
     p.add_argument("out", type=Path, help="folder; an interrupted rendering goes on in it")
-    p.add_argument("--count", type=int, default=8000, help="pictures (default 8000; eight cameras see each hand)")
+    p.add_argument(
+        "--count", type=int, default=8000, help="pictures (default 8000; eight cameras see each hand)"
+    )
     p.add_argument("--size", type=int, help="side in pixels (default 224; with --full-frames the width, 640)")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    p.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
+    )
     p.add_argument("--view", choices=("any", "exercise"), default="any",
                    help="any side of the hand, or as a laptop's webcam sees a hand on a table")  # fmt: skip
-    p.add_argument("--posture", help="only this posture: open, almost, fist, count, claw, table, pinch, hook, free")
-    p.add_argument("--full-frames", action="store_true", help="whole webcam frames with 0 to 2 hands, for the finder")
+    p.add_argument(
+        "--posture", help="only this posture: open, almost, fist, count, claw, table, pinch, hook, free"
+    )
+    p.add_argument(
+        "--full-frames", action="store_true", help="whole webcam frames with 0 to 2 hands, for the finder"
+    )
     p.add_argument("--hands", type=int, choices=(0, 1, 2), help="with --full-frames: this many hands")
     p.add_argument("--skins", type=Path, help="folder of skin textures in MakeHuman's layout")
     p.add_argument("--hdri", type=Path, help="folder of environment maps (.hdr) for light and backgrounds")
@@ -69,25 +78,49 @@ def _render(commands: argparse._SubParsersAction) -> None:
     p.set_defaults(run=run)
 
 
+def _clip(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("clip", help="render the demo's clip: a finger stretch, open to fist and back")
+    p.add_argument("out", type=Path, help="video to write (.mp4)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--skins", type=Path, help="folder of skin textures in MakeHuman's layout")
+    p.add_argument("--hdri", type=Path, help="folder of environment maps (.hdr)")
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train.render.clip import render_clip
+
+        print(f"{args.out}: {render_clip(args.out, args.seed, args.skins, args.hdri)} frames")
+        return 0
+
+    p.set_defaults(run=run)
+
+
 def _training(p: argparse.ArgumentParser, minutes: float) -> None:
-    p.add_argument("--out", type=Path, required=True, help="folder of the run; the same command goes on in it")
+    p.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; the same command goes on in it"
+    )
     p.add_argument("--photos", nargs=2, type=Path, action="append", default=[], metavar=("LABELS", "FOLDER"),
                    help="photographs with pseudo-labels (see train/handcoach_train/pseudo_label.py); repeatable")  # fmt: skip
     p.add_argument("--boxes", type=Path, help="CSV with a box for every hand in the photographs")
     p.add_argument("--frames", nargs="+", type=Path, default=[], help="rendered full frames")
-    p.add_argument("--minutes", type=float, default=minutes, help=f"length of the schedule (default {minutes:g})")
+    p.add_argument(
+        "--minutes", type=float, default=minutes, help=f"length of the schedule (default {minutes:g})"
+    )
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default 0.001)")
     p.add_argument("--workers", type=int, default=1, help="processes that load pictures")
     p.add_argument("--threads", type=int, help="threads for the network on a CPU")
-    p.add_argument("--backbone", type=Path, help="MobileNetV2 weights; `none` for random ones (default: torchvision's)")
+    p.add_argument(
+        "--backbone", type=Path, help="MobileNetV2 weights; `none` for random ones (default: torchvision's)"
+    )
     p.add_argument("--start", type=Path, help="checkpoint to start from")
 
 
 def _settings(args: argparse.Namespace):
     from handcoach_train.train import Settings
 
-    return Settings(args.out, args.minutes, args.batch, args.rate, args.workers, args.threads, args.backbone, args.start)
+    return Settings(
+        args.out, args.minutes, args.batch, args.rate, args.workers, args.threads, args.backbone, args.start
+    )
 
 
 def _photos(args: argparse.Namespace) -> tuple[list[dict], list[dict]]:
@@ -118,12 +151,16 @@ def held_out(groups):
 
 def _landmarks(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser("landmarks", help="train the landmark network")
-    p.add_argument("--hanco", nargs="+", type=Path, required=True, help="HanCo-layout folders, rendered or real")
+    p.add_argument(
+        "--hanco", nargs="+", type=Path, required=True, help="HanCo-layout folders, rendered or real"
+    )
     p.add_argument("--variant", default="rgb_merged", help="HanCo's picture variant (default rgb_merged)")
     p.add_argument("--size", type=int, default=160, help="side of the network's picture (default 160)")
     p.add_argument("--upright", action="store_true", help="do not turn cut-outs so that the hand points up")
     p.add_argument("--name", default="mobilenetv2")
-    p.add_argument("--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch")
+    p.add_argument(
+        "--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch"
+    )
     _training(p, 60)
 
     def run(args: argparse.Namespace) -> int:
@@ -144,7 +181,9 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
         }  # fmt: skip
         everything = data.LandmarkSet(data.join(training), args.size, True, not args.upright, empty)
         checking = data.LandmarkSet(data.join(validation), args.size, False, not args.upright)
-        print(f"{len(everything)} training hands, {len(checking)} for validation, {len(empty)} pictures for emptiness")
+        print(
+            f"{len(everything)} training hands, {len(checking)} for validation, {len(empty)} pictures for emptiness"
+        )
         print(train(config, everything, checking, _settings(args)))
         return 0
 
@@ -162,7 +201,9 @@ def _finder(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--height", type=int, default=144)
     p.add_argument("--width", type=int, default=192)
     p.add_argument("--name", default="finder")
-    p.add_argument("--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch")
+    p.add_argument(
+        "--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch"
+    )
     _training(p, 20)
 
     def run(args: argparse.Namespace) -> int:

@@ -54,7 +54,10 @@ def join(parts: list[Samples]) -> Samples:
         raise TrainError("No training data was given.")
     return Samples(
         [f for p in parts for f in p.files],
-        *(np.concatenate([getattr(p, n) for p in parts]) for n in ("points", "joints", "K", "right", "group")),
+        *(
+            np.concatenate([getattr(p, n) for p in parts])
+            for n in ("points", "joints", "K", "right", "group")
+        ),
     )
 
 
@@ -154,7 +157,7 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
 
 def photo_samples(frames: list[dict[str, Any]]) -> Samples:
     """The hands of photographs, with points and side, without 3D."""
-    rows = [(f, h) for f in frames for h in f["hands"]]
+    rows = [(f, h) for f in frames for h in f["hands"] if h.get("points") is not None]
     n = len(rows)
     return Samples(
         [f["file"] for f, _ in rows],
@@ -336,7 +339,11 @@ def empty_areas(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         boxes = []
         for hand in frame["hands"]:
-            p = np.asarray(hand["points"]) if hand.get("points") is not None else np.reshape(hand["box"], (2, 2))
+            p = (
+                np.asarray(hand["points"])
+                if hand.get("points") is not None
+                else np.reshape(hand["box"], (2, 2))
+            )
             boxes.append([*p.min(0), *p.max(0)])
         result.append({"file": frame["file"], "boxes": boxes})
     return result
@@ -393,7 +400,9 @@ class FinderSet(torch.utils.data.Dataset):
             if inside < 0.5 or not (0 <= centre[0] < gw and 0 <= centre[1] < gh):
                 continue
             sigma = float(np.clip(size * 0.11, 0.6, 2.5))
-            blob = np.exp(-((gx - centre[0]) ** 2 + (gy - centre[1]) ** 2) / (2 * sigma**2)).astype(np.float32)
+            blob = np.exp(-((gx - centre[0]) ** 2 + (gy - centre[1]) ** 2) / (2 * sigma**2)).astype(
+                np.float32
+            )
             cx, cy = int(centre[0]), int(centre[1])
             blob[cy, cx] = 1.0
             near = (blob > 0.5) & (blob >= heat)

@@ -44,7 +44,9 @@ class _Network(nn.Module):
 
 def _grid(height: int, width: int) -> Tensor:
     """Centres of cells (height * width, 2), x then y, in units 0..1."""
-    y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
+    y, x = torch.meshgrid(
+        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
+    )
     return torch.stack([x.reshape(-1), y.reshape(-1)], dim=1)
 
 
@@ -105,7 +107,9 @@ class FinderNet(_Network):
         self.features = torchvision.models.mobilenet_v2(weights=None).features[:14]
         self.deep = _conv(96, 64)
         self.side = _conv(32, 64)
-        self.mix = nn.Sequential(_conv(64, 64, 5, groups=64), _conv(64, 64), _conv(64, 64, 5, groups=64), _conv(64, 64))
+        self.mix = nn.Sequential(
+            _conv(64, 64, 5, groups=64), _conv(64, 64), _conv(64, 64, 5, groups=64), _conv(64, 64)
+        )
         self.head = nn.Conv2d(64, 7, 1)
         nn.init.constant_(self.head.bias, 0.0)
         with torch.no_grad():
@@ -207,5 +211,7 @@ def load_checkpoint(path: Path) -> tuple[LandmarkNet | FinderNet, dict[str, Any]
     missing, unexpected = network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     missing = [k for k in missing if not k.endswith("num_batches_tracked")]
     if missing or unexpected:
-        raise TrainError(f"{path} does not fit its own description ({[*missing, *unexpected][0]}): export it again.")
+        raise TrainError(
+            f"{path} does not fit its own description ({[*missing, *unexpected][0]}): export it again."
+        )
     return network.eval(), config

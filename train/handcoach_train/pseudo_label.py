@@ -20,7 +20,9 @@ from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args(argv)
@@ -29,7 +31,10 @@ def main(argv: list[str] | None = None) -> int:
         import mediapipe as mp
         import numpy as np
     except ImportError as error:
-        print(f"{error.name} is missing: run this with an environment that has mediapipe==0.10.21.", file=sys.stderr)
+        print(
+            f"{error.name} is missing: run this with an environment that has mediapipe==0.10.21.",
+            file=sys.stderr,
+        )
         return 2
     files = sorted(p for p in args.photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not files:
@@ -52,11 +57,14 @@ def main(argv: list[str] | None = None) -> int:
         pad = max(height, width) // 4
         k = max(1.0, 400 / max(height, width))
         padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-        padded = cv2.cvtColor(cv2.resize(padded, None, fx=k, fy=k, interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2RGB)
+        padded = cv2.cvtColor(
+            cv2.resize(padded, None, fx=k, fy=k, interpolation=cv2.INTER_CUBIC), cv2.COLOR_BGR2RGB
+        )
         size = np.array([padded.shape[1], padded.shape[0]])
         full, lite = (model.process(padded) for model in models)
         others = [
-            np.array([[p.x, p.y] for p in h.landmark]) * size / k - pad for h in lite.multi_hand_landmarks or []
+            np.array([[p.x, p.y] for p in h.landmark]) * size / k - pad
+            for h in lite.multi_hand_landmarks or []
         ]
         hands = []
         for hand, kind in zip(full.multi_hand_landmarks or [], full.multi_handedness or [], strict=True):

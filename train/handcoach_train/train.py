@@ -60,7 +60,9 @@ def landmark_loss(network: LandmarkNet, batch: Batch, x: Tensor) -> dict[str, Te
 
     distance = F.smooth_l1_loss(landmarks, batch["landmarks"], reduction="none", beta=0.05).mean((1, 2))
     # Bones carry the posture: their errors count beside those of the joints, which add up along a finger.
-    bones = F.smooth_l1_loss(_bones(landmarks), _bones(batch["landmarks"]), reduction="none", beta=0.05).mean((1, 2))
+    bones = F.smooth_l1_loss(_bones(landmarks), _bones(batch["landmarks"]), reduction="none", beta=0.05).mean(
+        (1, 2)
+    )
     flat = F.smooth_l1_loss(points, batch["points"], reduction="none", beta=0.02).mean((1, 2))
     return {
         "landmarks": mean(distance, known),
@@ -69,7 +71,8 @@ def landmark_loss(network: LandmarkNet, batch: Batch, x: Tensor) -> dict[str, Te
         # Photographs have no depth, but their landmarks must project on their points: weak perspective.
         "project": 0.5 * mean(_projection_error(landmarks, batch["points"]), real),
         "presence": 0.1 * F.binary_cross_entropy_with_logits(flags[:, 0], batch["presence"]),
-        "right": 0.1 * mean(F.binary_cross_entropy_with_logits(flags[:, 1], batch["right"], reduction="none"), here),
+        "right": 0.1
+        * mean(F.binary_cross_entropy_with_logits(flags[:, 1], batch["right"], reduction="none"), here),
     }
 
 
@@ -163,7 +166,11 @@ def check_finder(network: FinderNet, loader: DataLoader, device: str) -> dict[st
             seen = [h for h in hands[n].tolist() if h[0] > 0.5]
             for right, x, y, extent in truths:
                 total += 1
-                near = [h for h in seen if math.hypot(h[4] - x, (h[5] - y) * network.height / network.width) < extent / 2]
+                near = [
+                    h
+                    for h in seen
+                    if math.hypot(h[4] - x, (h[5] - y) * network.height / network.width) < extent / 2
+                ]
                 if near:
                     found += 1
                     best = near[0]
@@ -176,7 +183,9 @@ def check_finder(network: FinderNet, loader: DataLoader, device: str) -> dict[st
             false += len(loose) if batch["known"][n].sum() > 0 or batch["heat"][n].max() == 0 else 0
     result = {"found": found / max(total, 1), "side": sides / max(found, 1), "false": false / max(frames, 1),
               "extent": float(np.mean(errors)) if errors else 9.0}  # fmt: skip
-    result["score"] = (1 - result["found"]) + result["false"] + 0.3 * (1 - result["side"]) + 0.3 * result["extent"]
+    result["score"] = (
+        (1 - result["found"]) + result["false"] + 0.3 * (1 - result["side"]) + 0.3 * result["extent"]
+    )
     return result
 
 
@@ -192,18 +201,24 @@ def _peaks(batch: Batch, n: int, width: int) -> list[tuple[float, float, float, 
     return result
 
 
-def train(config: dict[str, Any], training: Dataset, validation: Dataset, settings: Settings) -> dict[str, float]:
+def train(
+    config: dict[str, Any], training: Dataset, validation: Dataset, settings: Settings
+) -> dict[str, float]:
     """Train the network that `config` describes; returns the figures of the best checkpoint.
 
     Raises:
         TrainError: no data, or a run folder of another configuration.
     """
     if len(training) < settings.batch or not len(validation):  # type: ignore[arg-type]
-        raise TrainError(f"Too little data: {len(training)} training samples; give more or a smaller --batch.")  # type: ignore[arg-type]
+        raise TrainError(
+            f"Too little data: {len(training)} training samples; give more or a smaller --batch."
+        )  # type: ignore[arg-type]
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loss_of, check = (landmark_loss, check_landmarks) if config["kind"] == "landmarks" else (finder_loss, check_finder)
+    loss_of, check = (
+        (landmark_loss, check_landmarks) if config["kind"] == "landmarks" else (finder_loss, check_finder)
+    )
     network = build(config)
     if settings.start:
         from handcoach_train.networks import load_checkpoint
@@ -238,13 +253,21 @@ def train(config: dict[str, Any], training: Dataset, validation: Dataset, settin
     sums: dict[str, float] = {}
     counted = 0
     # bf16 pays on processors that compute in it, and on GPUs; elsewhere it is emulated and slow.
-    low = device == "cuda" or torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    low = (
+        device == "cuda"
+        or torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
     with tqdm(total=round(limit), initial=round(spent), unit="s", desc=config["kind"]) as bar:
         while spent < limit:
             for batch in loader:
                 batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
                 part = spent / limit
-                rate = settings.rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * min(part, 1.0)) + 0.005)
+                rate = (
+                    settings.rate
+                    * min(1.0, (step + 1) / 200)
+                    * (0.5 + 0.5 * math.cos(math.pi * min(part, 1.0)) + 0.005)
+                )
                 for group in optimiser.param_groups:
                     group["lr"] = rate
                 network.train()
@@ -269,7 +292,11 @@ def train(config: dict[str, Any], training: Dataset, validation: Dataset, settin
                     figures = check(average, quiet, device)
                     if figures["score"] < best:
                         best = figures["score"]
-                        save_checkpoint(average, {**config, "validation": figures, "steps": step}, run / f"{config['name']}.safetensors")
+                        save_checkpoint(
+                            average,
+                            {**config, "validation": figures, "steps": step},
+                            run / f"{config['name']}.safetensors",
+                        )
                     entry = {"step": step, "minutes": round(spent / 60, 1), "rate": rate,
                              **{k: v / counted for k, v in sums.items()}, **{f"val_{k}": v for k, v in figures.items()}}  # fmt: skip
                     with (run / "log.jsonl").open("a") as log:

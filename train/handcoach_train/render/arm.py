@@ -169,7 +169,9 @@ class Bodies:
         vertices, heads, tails = vertices - wrist, heads - wrist, tails - wrist
         normals = vertex_normals(vertices, d["triangles"])
         traits = _traits(vertices, normals, heads, tails, d["weights"])
-        return Arm(vertices, heads, tails, d["weights"], d["triangles"], d["corner"], d["uv"], d["corners"], traits)
+        return Arm(
+            vertices, heads, tails, d["weights"], d["triangles"], d["corner"], d["uv"], d["corners"], traits
+        )
 
 
 def vertex_normals(vertices: Floats, triangles: NDArray[np.int32]) -> Floats:

@@ -18,7 +18,10 @@ from handcoach_train.render.arm import Arm, Floats, vertex_normals
 SHADOW = 512
 
 # Skin from pale to dark, sRGB, after the Fitzpatrick types.
-TONES = np.array([[246, 214, 190], [228, 180, 148], [200, 140, 100], [150, 94, 62], [98, 60, 42], [60, 38, 30]]) / 255.0
+TONES = (
+    np.array([[246, 214, 190], [228, 180, 148], [200, 140, 100], [150, 94, 62], [98, 60, 42], [60, 38, 30]])
+    / 255.0
+)
 
 
 @dataclass
@@ -262,12 +265,17 @@ def hdri_ambient(image: NDArray[np.float32]) -> Floats:
     cosine = [1.0] + [2 / 3] * 3 + [1 / 4] * 5
     constant = [0.282095] + [0.488603] * 3 + [1.092548, 1.092548, 0.315392, 1.092548, 0.546274]
     sh = np.array(
-        [(b[..., None] * small * area[..., None]).sum((0, 1)) * c * k for b, c, k in zip(basis, cosine, constant, strict=True)]
+        [
+            (b[..., None] * small * area[..., None]).sum((0, 1)) * c * k
+            for b, c, k in zip(basis, cosine, constant, strict=True)
+        ]
     )
     return np.asarray(sh / max(sh[0].mean(), 1e-6) * 0.6)
 
 
-def hdri_view(image: NDArray[np.float32], rotation: Floats, fov: float, size: tuple[int, int]) -> NDArray[np.float32]:
+def hdri_view(
+    image: NDArray[np.float32], rotation: Floats, fov: float, size: tuple[int, int]
+) -> NDArray[np.float32]:
     """What a camera (rotation (3, 3) world to camera, fov in radians across the width) sees of the map."""
     width, height = size
     f = width / 2 / np.tan(fov / 2)
@@ -277,7 +285,11 @@ def hdri_view(image: NDArray[np.float32], rotation: Floats, fov: float, size: tu
     h, w = image.shape[:2]
     px = (np.arctan2(d[..., 1], d[..., 0]) % (2 * np.pi)) / (2 * np.pi) * w
     py = np.arccos(np.clip(d[..., 2], -1, 1)) / np.pi * h
-    return np.asarray(cv2.remap(image, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
+    return np.asarray(
+        cv2.remap(
+            image, px.astype(np.float32), py.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+        )
+    )
 
 
 class Painter:
@@ -360,8 +372,12 @@ class Painter:
         draws = []
         for arm, vertices, look, mirrored in arms:
             normals = vertex_normals(vertices, arm.triangles)
-            shown = vertices + normals * (np.clip((arm.traits[:, 3] - look.sleeve) * 200, 0, 1) * 0.008)[:, None]
-            data = np.hstack([shown[arm.corner], normals[arm.corner], arm.uv, arm.traits[arm.corner]]).astype("f4")
+            shown = (
+                vertices + normals * (np.clip((arm.traits[:, 3] - look.sleeve) * 200, 0, 1) * 0.008)[:, None]
+            )
+            data = np.hstack([shown[arm.corner], normals[arm.corner], arm.uv, arm.traits[arm.corner]]).astype(
+                "f4"
+            )
             buffer = gl.buffer(data.tobytes())
             indices = gl.buffer(arm.corners.astype("i4").tobytes())
             draws.append((arm, look, mirrored, buffer, indices))
@@ -379,7 +395,12 @@ class Painter:
             table_buffer = gl.buffer(_table_mesh(arms, centre).tobytes())
         for k, m in cameras:
             eye = -m[:3, :3].T @ m[:3, 3]
-            view = {**uniforms, "view_projection": _projection(k, self.width, self.height) @ m, "eye": eye, "shadow_map": 0}
+            view = {
+                **uniforms,
+                "view_projection": _projection(k, self.width, self.height) @ m,
+                "eye": eye,
+                "shadow_map": 0,
+            }
             self.multi.use()
             self.multi.clear(0, 0, 0, 0, depth=1.0)
             self.shadow.use(0)
@@ -393,14 +414,21 @@ class Painter:
                                  "gloss": look.gloss, "sleeve": look.sleeve, "cloth": look.cloth,
                                  "stripe": look.stripe, "band": look.band, "band_colour": look.band_colour,
                                  "seed": look.seed, "flip": -1.0 if mirrored else 1.0})  # fmt: skip
-                vao = gl.vertex_array(self.skin, [(buffer, "3f 3f 2f 4f", "position", "normal", "uv", "traits")], indices)
+                vao = gl.vertex_array(
+                    self.skin, [(buffer, "3f 3f 2f 4f", "position", "normal", "uv", "traits")], indices
+                )
                 vao.render()
                 vao.release()
             if table is not None and eye[2] > 0:
                 _set(self.table, {**view, "table": table.colour, "other": table.other, "grain": table.grain,
                                   "scale": table.scale, "table_gloss": table.gloss})  # fmt: skip
                 names = [n for n in ("position", "normal", "uv", "traits") if n in self.table]
-                layout = " ".join({"position": "3f", "normal": "3f", "uv": "2f", "traits": "4f"}[n] if n in names else {"normal": "3x4", "uv": "2x4"}[n] for n in ("position", "normal", "uv", "traits"))
+                layout = " ".join(
+                    {"position": "3f", "normal": "3f", "uv": "2f", "traits": "4f"}[n]
+                    if n in names
+                    else {"normal": "3x4", "uv": "2x4"}[n]
+                    for n in ("position", "normal", "uv", "traits")
+                )
                 vao = gl.vertex_array(self.table, [(table_buffer, layout, *names)])
                 vao.render()
                 vao.release()

@@ -50,11 +50,11 @@ def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
     kind = kind or str(rng.choice(KINDS, p=[0.15, 0.17, 0.10, 0.2, 0.07, 0.05, 0.08, 0.04, 0.14]))
     spread = np.array([1.0, 0.0, -1.0, -2.0]) * rng.uniform(-3, 13) + rng.normal(0, 3, 4)
     # Opposition 0 is anny's rest, the thumb 45 degrees before the palm; -45 lies in the palm's plane.
-    thumb = np.array([rng.uniform(-45, 40), rng.uniform(-15, 30), rng.normal(0, 8), rng.uniform(-8, 40),
+    thumb = np.array([rng.uniform(-45, 40), rng.uniform(-42, 4), rng.normal(0, 8), rng.uniform(-8, 40),
                       rng.uniform(-12, 50)])  # fmt: skip
-    tucked = np.array([rng.uniform(-5, 45), rng.uniform(-28, 0), rng.normal(5, 8), rng.uniform(15, 55),
+    tucked = np.array([rng.uniform(-5, 45), rng.uniform(-46, -10), rng.normal(5, 8), rng.uniform(15, 55),
                        rng.uniform(15, 75)])  # fmt: skip
-    out = np.array([rng.uniform(-48, -5), rng.uniform(-20, 30), rng.normal(0, 8), rng.uniform(-8, 18),
+    out = np.array([rng.uniform(-48, -5), rng.uniform(-42, 0), rng.normal(0, 8), rng.uniform(-8, 18),
                     rng.uniform(-14, 18)])  # fmt: skip
     if kind == "open":
         flexion = np.array([rng.uniform(-15, 18), rng.uniform(-2, 16), rng.uniform(-3, 10)]) + rng.normal(
@@ -93,14 +93,14 @@ def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
         flexion = _curl(rng, np.clip(rng.uniform(0.1, 0.75) + rng.normal(0, 0.1, 4), 0, 1))
         finger = rng.integers(0, 4)
         flexion[finger] = [rng.uniform(35, 60), rng.uniform(40, 65), rng.uniform(20, 45)]
-        thumb = np.array([rng.uniform(-5, 40), rng.uniform(-20, 8), rng.normal(6, 8), rng.uniform(5, 35),
+        thumb = np.array([rng.uniform(-5, 40), rng.uniform(-42, -5), rng.normal(6, 8), rng.uniform(5, 35),
                           rng.uniform(10, 50)])  # fmt: skip
     else:
         flexion = _curl(rng, rng.uniform(0, 1, 4)) + rng.normal(0, 10, (4, 3))
     bent = np.clip(flexion[:, 0] / 90, 0, 1)
     spread = np.clip(spread, -28, 22) * (1 - 0.85 * bent)  # a bent MCP cannot spread: taut ligaments
     flexion = np.clip(flexion, LOW, HIGH)
-    thumb = np.clip(thumb, [-50, -30, -25, -12, -15], [55, 35, 25, 60, 85])
+    thumb = np.clip(thumb, [-50, -48, -25, -12, -15], [55, 12, 25, 60, 85])
     wrist = np.clip(rng.normal(0, [20, 9, 20]), [-60, -22, -60], [60, 30, 60])
     return Pose(flexion, spread, thumb, wrist)
 
@@ -182,7 +182,9 @@ def _local_rotations(arm: Arm, pose: Pose) -> list[Floats]:
     # Opposition swings the thumb about the hand's long axis to the palm's front.
     swing = 1.0 if np.cross(forward, d[0]) @ out > 0 else -1.0
     rotations[first] = (
-        _rotation(forward, swing * opposition) @ _rotation(out, sign * abduction) @ _rotation(d[0], -swing * twist)
+        _rotation(forward, swing * opposition)
+        @ _rotation(out, sign * abduction)
+        @ _rotation(d[0], -swing * twist)
     )
     rotations[first + 1] = _rotation(hinge, mcp - _signed_angle(d[0], d[1], hinge))
     rotations[first + 2] = _rotation(hinge, ip - _signed_angle(d[1], d[2], hinge))
@@ -224,7 +226,9 @@ def bend(arm: Arm, pose: Pose) -> tuple[Floats, Floats]:
     back = rotation[w].T
     shift = (shift - shift[w]) @ back.T
     rotation = back @ rotation
-    vertices = np.einsum("vb,bij,vj->vi", arm.weights, rotation, arm.vertices, optimize=True) + arm.weights @ shift
+    vertices = (
+        np.einsum("vb,bij,vj->vi", arm.weights, rotation, arm.vertices, optimize=True) + arm.weights @ shift
+    )
     joints = joints_of(*_ends(arm, rotation, shift))
     return vertices - joints[0], joints - joints[0]
 
@@ -249,7 +253,10 @@ def collides(joints: Floats) -> bool:
                 return True
     # The thumb must not go through the palm either.
     over = (joints[[3, 4]] - joints[0]) @ (joints[9] - joints[0]) / scale**2
-    across = np.abs((joints[[3, 4]] - joints[9]) @ (joints[5] - joints[17])) / np.linalg.norm(joints[5] - joints[17]) ** 2
+    across = (
+        np.abs((joints[[3, 4]] - joints[9]) @ (joints[5] - joints[17]))
+        / np.linalg.norm(joints[5] - joints[17]) ** 2
+    )
     return bool(((over < 1.0) & (across < 0.45) & (depth[[3, 4]] < 0.14)).any())
 
 
@@ -259,7 +266,9 @@ def _samples(chain: Floats) -> Floats:
     return np.concatenate([chain[i] + (chain[i + 1] - chain[i]) * k for i in range(3)])
 
 
-def random_posed(rng: np.random.Generator, arm: Arm, kind: str | None = None, tries: int = 25) -> tuple[Floats, Floats, Pose]:
+def random_posed(
+    rng: np.random.Generator, arm: Arm, kind: str | None = None, tries: int = 25
+) -> tuple[Floats, Floats, Pose]:
     """Vertices, joints and pose of a random posture without collisions, if one is found in `tries`."""
     for _ in range(tries):
         pose = sample_pose(rng, kind)

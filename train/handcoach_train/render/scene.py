@@ -58,7 +58,9 @@ class Studio:
             return draw.random_light(rng, self.ambient[i], overhead), i
         return draw.random_light(rng, None, overhead), -1
 
-    def background(self, rng: np.random.Generator, env: int, rotation: Floats, focal: float) -> NDArray[np.float32]:
+    def background(
+        self, rng: np.random.Generator, env: int, rotation: Floats, focal: float
+    ) -> NDArray[np.float32]:
         """float32 RGB 0..255 (H, W, 3) behind the hand."""
         size = (self.width, self.height)
         if env >= 0 and rng.random() < 0.75:
@@ -92,7 +94,11 @@ class Studio:
 def clutter(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
     """A made-up background: soft colours, shapes, stripes, skin-coloured things among them."""
     n = int(rng.integers(2, 9))
-    base = rng.uniform(0, 255) + rng.normal(0, rng.uniform(5, 60), (n, n, 1)) + rng.normal(0, rng.uniform(2, 30), (n, n, 3))
+    base = (
+        rng.uniform(0, 255)
+        + rng.normal(0, rng.uniform(5, 60), (n, n, 1))
+        + rng.normal(0, rng.uniform(2, 30), (n, n, 3))
+    )
     image = cv2.resize(base.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     for _ in range(int(rng.integers(0, 12))):
         colour = rng.uniform(0, 255, 3)
@@ -105,7 +111,9 @@ def clutter(rng: np.random.Generator, width: int, height: int) -> NDArray[np.flo
             cv2.fillPoly(image, [p.astype(np.int32)], c, cv2.LINE_AA)
         elif kind == 1:
             axes = tuple(int(x) for x in rng.uniform(0.03, 0.35, 2) * width)
-            cv2.ellipse(image, tuple(int(x) for x in p[0]), axes, rng.uniform(0, 180), 0, 360, c, -1, cv2.LINE_AA)
+            cv2.ellipse(
+                image, tuple(int(x) for x in p[0]), axes, rng.uniform(0, 180), 0, 360, c, -1, cv2.LINE_AA
+            )
         elif kind == 2:
             ends = tuple(int(x) for x in p[0]), tuple(int(x) for x in p[1])
             cv2.line(image, *ends, c, int(rng.integers(1, max(2, width // 9))), cv2.LINE_AA)
@@ -149,8 +157,13 @@ def _random_rotation(rng: np.random.Generator) -> Floats:
     return np.asarray(q if np.linalg.det(q) > 0 else -q)
 
 
-def on_table(rng: np.random.Generator, vertices: Floats, joints: Floats, azimuth: float | None = None,
-             tilt: Floats | None = None) -> tuple[Floats, Floats]:
+def on_table(
+    rng: np.random.Generator,
+    vertices: Floats,
+    joints: Floats,
+    azimuth: float | None = None,
+    tilt: Floats | None = None,
+) -> tuple[Floats, Floats]:
     """Lay an arm on the table z = 0, palm down, pointing to the camera at -y (turned by azimuth, degrees)."""
     if azimuth is None:
         azimuth = rng.normal(0, 28)
@@ -192,7 +205,9 @@ def _webcam(rng: np.random.Generator, target: Floats) -> tuple[Floats, float]:
     return look_at(eye, aim, up), float(rng.uniform(0.7, 1.1))
 
 
-def hand_views(studio: Studio, rng: np.random.Generator, person: int, view: str, kind: str | None = None) -> tuple[Floats, list[View]]:
+def hand_views(
+    studio: Studio, rng: np.random.Generator, person: int, view: str, kind: str | None = None
+) -> tuple[Floats, list[View]]:
     """One posed right hand by eight cameras, the hand filling about two thirds of each square picture.
 
     Returns:
@@ -222,7 +237,9 @@ def hand_views(studio: Studio, rng: np.random.Generator, person: int, view: str,
             back = vertices[np.argmax(arm.traits[:, 3])] - joints[0]
             if d @ back / np.linalg.norm(back) > 0.72:  # from behind the elbow there is no hand to see
                 continue
-            m = look_at(joints[9] + d * rng.uniform(0.28, 0.9), joints[9] + rng.normal(0, 0.01, 3), rng.normal(size=3))
+            m = look_at(
+                joints[9] + d * rng.uniform(0.28, 0.9), joints[9] + rng.normal(0, 0.01, 3), rng.normal(size=3)
+            )
         unit = project(np.eye(3), m, joints)
         extent = np.linalg.norm(unit - unit[9], axis=1).max()
         f = size * rng.uniform(0.29, 0.37) / extent
@@ -243,14 +260,20 @@ def hand_views(studio: Studio, rng: np.random.Generator, person: int, view: str,
     return joints, views
 
 
-def full_frame(studio: Studio, rng: np.random.Generator, view: str, kind: str | None = None, hands: int | None = None) -> tuple[Picture, list[dict]]:
+def full_frame(
+    studio: Studio, rng: np.random.Generator, view: str, kind: str | None = None, hands: int | None = None
+) -> tuple[Picture, list[dict]]:
     """A webcam's whole frame with 0 to 2 hands, left or right.
 
     Returns:
         image uint8 RGB, and per hand `side`, `points` (21, 2) pixels and `joints` (21, 3) camera metres.
     """
     if hands is None:
-        hands = int(rng.choice([0, 1, 2], p=[0.12, 0.6, 0.28])) if view == "any" else int(rng.choice([1, 2], p=[0.85, 0.15]))
+        hands = (
+            int(rng.choice([0, 1, 2], p=[0.12, 0.6, 0.28]))
+            if view == "any"
+            else int(rng.choice([1, 2], p=[0.85, 0.15]))
+        )
     light, env = studio.light(rng, overhead=view == "exercise")
     width, height = studio.width, studio.height
     people = int(rng.integers(len(studio.bodies)))
@@ -299,7 +322,9 @@ def full_frame(studio: Studio, rng: np.random.Generator, view: str, kind: str | 
             continue
         placed.append((arm, vertices, look, left))
         camera = joints @ m[:3, :3].T + m[:3, 3]
-        truths.append({"side": "left" if left else "right", "points": project(k, m, joints), "joints": camera})
+        truths.append(
+            {"side": "left" if left else "right", "points": project(k, m, joints), "joints": camera}
+        )
     behind = studio.background(rng, env, m[:3, :3], f)
     if placed:
         picture = studio.painter.paint(placed, light, [(k, m)], table)[0]

@@ -82,12 +82,16 @@ def render(job: Job, workers: int) -> int:
 
 def _claim(job: Job) -> None:
     """Refuse a folder that holds pictures of another job: they would be mixed under one name."""
-    note = {k: str(v) if isinstance(v, Path) else v for k, v in vars(job).items() if k not in ("out", "count")}
+    note = {
+        k: str(v) if isinstance(v, Path) else v for k, v in vars(job).items() if k not in ("out", "count")
+    }
     note["people"] = job.people
     file = job.out / "render.json"
     if file.is_file():
         if json.loads(file.read_text()) != note:
-            raise TrainError(f"{job.out} holds another rendering: choose an empty folder, or give the same options.")
+            raise TrainError(
+                f"{job.out} holds another rendering: choose an empty folder, or give the same options."
+            )
     else:
         file.write_text(json.dumps(note, indent=1))
 
