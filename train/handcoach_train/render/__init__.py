@@ -1,1 +1,1 @@
-"""Rendered training hands: `arm` builds bodies, `posture` bends them, `draw` paints them, `write` stores them."""
+"""Rendered training hands: `arm` builds, `posture` bends, `scene` places, `draw` paints, `write` stores."""

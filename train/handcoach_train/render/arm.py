@@ -120,9 +120,9 @@ def write_bodies(path: Path, count: int, seed: int) -> None:
         }
         change = {name: float(np.clip(rng.normal(0, 0.45), -1, 1)) for name in SHAPES}
         people.append(model.get_phenotype_blendshape_coefficients(**person, local_changes=change)[0])
-    k = torch.stack(people)
+    k = torch.stack(people)  # (P, S)
 
-    def blend(template, shapes):  # noqa: ANN001, ANN202 - tensors (V, 3), (S, V, 3)
+    def blend(template, shapes):
         return (template + torch.einsum("ps,svc->pvc", k, shapes)).numpy().astype(np.float32)
 
     partial = path.with_name(path.name + ".partial")
@@ -163,6 +163,7 @@ class Bodies:
         return len(self.data["vertices"])
 
     def arm(self, i: int) -> Arm:
+        """Person i's arm, the wrist moved to the origin."""
         d = self.data
         vertices, heads, tails = (d[n][i].astype(np.float64) for n in ("vertices", "heads", "tails"))
         wrist = heads[INDEX["wrist"]].copy()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -116,6 +117,7 @@ def random_light(rng: np.random.Generator, ambient: Floats | None = None, overhe
 
 
 def random_table(rng: np.random.Generator) -> Table:
+    """Any table top: plain, wood or cloth."""
     colour = rng.uniform(0, 1) ** 2 * (1 + rng.normal(0, 0.12, 3))
     if rng.random() < 0.4:  # wood
         colour = np.array([0.45, 0.26, 0.13]) * rng.uniform(0.15, 1.5) * (1 + rng.normal(0, 0.08, 3))
@@ -143,12 +145,14 @@ COMMON = """
 #version 330
 in vec3 p; in vec3 n; in vec2 t; in vec4 q; in vec3 s;
 out vec4 colour;
-uniform sampler2D shadow_map; uniform vec3 eye; uniform float softness; uniform float exposure; uniform vec3 up;
+uniform sampler2D shadow_map; uniform vec3 eye; uniform float softness; uniform float exposure;
+uniform vec3 up;
 uniform vec3 key; uniform vec3 key_colour; uniform vec3 fill; uniform vec3 fill_colour; uniform vec3 sh[9];
 float hash(vec2 x) { return fract(sin(dot(x, vec2(127.1, 311.7))) * 43758.5453); }
 float noise(vec2 x) {
   vec2 i = floor(x), f = fract(x); f = f * f * (3. - 2. * f);
-  return mix(mix(hash(i), hash(i + vec2(1, 0)), f.x), mix(hash(i + vec2(0, 1)), hash(i + vec2(1, 1)), f.x), f.y);
+  return mix(mix(hash(i), hash(i + vec2(1, 0)), f.x),
+    mix(hash(i + vec2(0, 1)), hash(i + vec2(1, 1)), f.x), f.y);
 }
 float lit() {
   if (s.x < 0. || s.x > 1. || s.y < 0. || s.y > 1.) return 1.;
@@ -171,9 +175,13 @@ vec3 shade(vec3 albedo, vec3 m, float gloss, float shine, vec3 bleed, float occl
   float spec = pow(max(0., dot(m, normalize(key + view))), shine) * shadow * step(0., dot(m, key));
   float spec2 = pow(max(0., dot(m, normalize(fill + view))), shine) * step(0., dot(m, fill));
   float rim = pow(1. - max(0., dot(m, view)), 4.) * 0.4;
-  return albedo * light + gloss * (key_colour * spec + fill_colour * spec2 + ambient(reflect(-view, m)) * rim);
+  return albedo * light
+    + gloss * (key_colour * spec + fill_colour * spec2 + ambient(reflect(-view, m)) * rim);
 }
-vec3 film(vec3 c) { c *= exposure; return pow(clamp(c * (1. + c * 0.12) / (1. + c * 0.35), 0., 1.), vec3(1. / 2.2)); }
+vec3 film(vec3 c) {
+  c *= exposure;
+  return pow(clamp(c * (1. + c * 0.12) / (1. + c * 0.35), 0., 1.), vec3(1. / 2.2));
+}
 """
 SKIN = (
     COMMON
@@ -210,9 +218,11 @@ void main() {
     if (q.z > -0.5) {
       float d = abs(fract(q.z + 0.5) - 0.5);
       float wave = (noise(t * 300. + seed) - 0.5) * 0.03;
-      lines = q.x > 0.5 ? exp(-pow((d + wave) * 28., 2.)) : 0.6 * exp(-pow((mod(d + wave, 0.05) - 0.02) * 90., 2.)) * step(d, 0.13);
+      lines = q.x > 0.5 ? exp(-pow((d + wave) * 28., 2.))
+        : 0.6 * exp(-pow((mod(d + wave, 0.05) - 0.02) * 90., 2.)) * step(d, 0.13);
     } else {
-      lines = q.x > 0.6 ? smoothstep(0.42, 0.5, noise(t * 34. + seed)) * (1. - smoothstep(0.5, 0.58, noise(t * 34. + seed))) : 0.;
+      lines = q.x > 0.6 ? smoothstep(0.42, 0.5, noise(t * 34. + seed))
+        * (1. - smoothstep(0.5, 0.58, noise(t * 34. + seed))) : 0.;
     }
     height = 1. - lines * 0.5;
     tone *= (0.75 + 0.42 * mottle) * (1. - 0.4 * lines * contrast);
@@ -227,7 +237,8 @@ void main() {
   vec3 grad = sign(det) * (hx * r1 + hy * r2) * 0.0011 * contrast;
   if (abs(det) > 1e-12) m = normalize(abs(det) * m - clamp(grad, -abs(det) * 0.7, abs(det) * 0.7));
   float shine = mix(22., 70., q.y);
-  vec3 c = shade(clamp(tone, 0.002, 0.95), m, gloss * (0.7 + 0.6 * mottle) * mix(1., 1.8, q.y), shine, vec3(0.32, 0.16, 0.1), 0.75 + 0.25 * dot(m, up));
+  vec3 c = shade(clamp(tone, 0.002, 0.95), m, gloss * (0.7 + 0.6 * mottle) * mix(1., 1.8, q.y), shine,
+    vec3(0.32, 0.16, 0.1), 0.75 + 0.25 * dot(m, up));
   colour = vec4(film(c), 1);
 }
 """
@@ -237,7 +248,8 @@ TABLE = (
     + """
 uniform vec3 table; uniform vec3 other; uniform float grain; uniform vec2 scale; uniform float table_gloss;
 void main() {
-  float g = noise(p.xy * scale + 7.) * 0.6 + noise(p.xy * scale * 3.1) * 0.3 + noise(p.xy * scale * 11.) * 0.2;
+  float g = noise(p.xy * scale + 7.) * 0.6 + noise(p.xy * scale * 3.1) * 0.3
+    + noise(p.xy * scale * 11.) * 0.2;
   vec3 c = mix(table, other, clamp(g * grain, 0., 1.));
   // The hand's nearness dims the ambient light below it: a contact shadow.
   colour = vec4(film(shade(c, vec3(0, 0, 1), table_gloss, 20., vec3(0.02), q.x)), 1);
@@ -260,8 +272,10 @@ def hdri_ambient(image: NDArray[np.float32]) -> Floats:
     y = np.sin(theta)[:, None] * np.sin(phi)
     z = np.cos(theta)[:, None] * np.ones_like(phi)
     area = np.sin(theta)[:, None] * np.ones_like(phi) * (np.pi / 32) * (2 * np.pi / 64)
-    basis = [np.full_like(x, 0.282095), 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y,
-             1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z, 0.546274 * (x * x - y * y)]  # fmt: skip
+    basis = [
+        np.full_like(x, 0.282095), 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y,
+        1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z, 0.546274 * (x * x - y * y),
+    ]  # fmt: skip
     cosine = [1.0] + [2 / 3] * 3 + [1 / 4] * 5
     constant = [0.282095] + [0.488603] * 3 + [1.092548, 1.092548, 0.315392, 1.092548, 0.546274]
     sh = np.array(
@@ -299,11 +313,11 @@ class Painter:
         import moderngl
 
         try:
-            self.gl = moderngl.create_context(standalone=True, backend="egl")
+            self.gl = moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
         except Exception as error:  # moderngl raises bare Exception when the library is missing
             raise TrainError(
-                "No OpenGL without a screen here: install Mesa's EGL (Debian: apt install libegl1 libegl1-mesa "
-                f"libgl1-mesa-dri libgl1). {error}"
+                "No OpenGL without a screen here: install Mesa's EGL (Debian: apt install libegl1 "
+                f"libegl1-mesa libgl1-mesa-dri libgl1). {error}"
             ) from error
         self.width, self.height = width, height
         self.skin = self.gl.program(VERTEX, SKIN)
@@ -365,10 +379,16 @@ class Painter:
         light_matrix = _orthographic(centre, light.key, radius)
         up = np.array([0.0, 0, 1]) if up is None else up
         uniforms = {
-            "light_matrix": light_matrix, "softness": light.softness, "exposure": light.exposure, "key": light.key,
-            "key_colour": light.key_colour, "fill": light.fill, "fill_colour": light.fill_colour,
-            "sh": light.ambient, "up": up,
-        }  # fmt: skip
+            "light_matrix": light_matrix,
+            "softness": light.softness,
+            "exposure": light.exposure,
+            "key": light.key,
+            "key_colour": light.key_colour,
+            "fill": light.fill,
+            "fill_colour": light.fill_colour,
+            "sh": light.ambient,
+            "up": up,
+        }
         draws = []
         for arm, vertices, look, mirrored in arms:
             normals = vertex_normals(vertices, arm.triangles)
@@ -410,8 +430,9 @@ class Painter:
                     self.textures[look.texture].use(1)
                 _set(self.skin, {**view, "skin": 1, "textured": int(textured),
                                  "mean_tone": self._mean_tone(look.texture, arm) if textured else np.ones(3),
-                                 "back": look.back, "palm": look.palm, "nail": look.nail, "contrast": look.contrast,
-                                 "gloss": look.gloss, "sleeve": look.sleeve, "cloth": look.cloth,
+                                 "back": look.back, "palm": look.palm, "nail": look.nail,
+                                 "contrast": look.contrast, "gloss": look.gloss,
+                                 "sleeve": look.sleeve, "cloth": look.cloth,
                                  "stripe": look.stripe, "band": look.band, "band_colour": look.band_colour,
                                  "seed": look.seed, "flip": -1.0 if mirrored else 1.0})  # fmt: skip
                 vao = gl.vertex_array(
@@ -443,7 +464,7 @@ class Painter:
         return pictures
 
 
-def _set(program, values: dict) -> None:
+def _set(program: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
         if name not in program:
             continue

@@ -1,9 +1,10 @@
-"""Putting arms before cameras: what is where, how it is lit, what is behind it, what the webcam does to it."""
+"""Putting arms before cameras: what is where, its light, what is behind it, what the webcam does to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,9 +46,9 @@ class Studio:
             image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
             if image is None or image.ndim != 3:
                 raise TrainError(f"{file} is not an environment map: remove it from the folder.")
-            image = np.ascontiguousarray(image[..., ::-1].astype(np.float32))
-            self.maps.append(image)
-            self.ambient.append(draw.hdri_ambient(image))
+            sky = np.ascontiguousarray(image[..., ::-1], dtype=np.float32)
+            self.maps.append(sky)
+            self.ambient.append(draw.hdri_ambient(sky))
         noise = np.random.default_rng(0)
         self.noise = noise.normal(0, 1, (height + 64, width + 64, 3)).astype(np.float32)
 
@@ -71,14 +72,16 @@ class Studio:
             return np.asarray(255 * np.clip(view, 0, 1) ** (1 / 2.2), dtype=np.float32)
         return clutter(rng, self.width, self.height)
 
-    def finish(self, rng: np.random.Generator, image: NDArray[np.float32]) -> Picture:
-        """What a webcam does: motion, focus, white balance, exposure, noise, compression."""
+    def finish(self, rng: np.random.Generator, drawn: NDArray[np.floating]) -> Picture:
+        """What a webcam does: motion, focus, white balance, exposure, noise."""
+        image: NDArray[Any] = drawn
         if rng.random() < 0.12:
             n = int(rng.integers(3, 9))
             kernel = np.zeros((n, n), np.float32)
             a = rng.uniform(0, np.pi)
             d = np.array([np.cos(a), np.sin(a)]) * n / 2
-            cv2.line(kernel, tuple(np.int32(n / 2 - d)), tuple(np.int32(n / 2 + d)), 1.0)
+            ends = (n / 2 - d).astype(np.int32), (n / 2 + d).astype(np.int32)
+            cv2.line(kernel, ends[0].tolist(), ends[1].tolist(), 1.0)
             image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6))
         if rng.random() < 0.5:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.4))
@@ -227,7 +230,7 @@ def hand_views(
     look = draw.random_look(rng, len(studio.painter.textures))
     forearm = vertices[np.argmax(arm.traits[:, 3])]
     forearm = forearm / np.linalg.norm(forearm - joints[0])
-    cameras = []
+    cameras: list[tuple[Floats, Floats]] = []
     while len(cameras) < CAMERAS:
         if view == "exercise":
             m, _ = _webcam(rng, joints[9])
@@ -262,7 +265,7 @@ def hand_views(
 
 def full_frame(
     studio: Studio, rng: np.random.Generator, view: str, kind: str | None = None, hands: int | None = None
-) -> tuple[Picture, list[dict]]:
+) -> tuple[Picture, list[dict[str, Any]]]:
     """A webcam's whole frame with 0 to 2 hands, left or right.
 
     Returns:
@@ -325,7 +328,7 @@ def full_frame(
         truths.append(
             {"side": "left" if left else "right", "points": project(k, m, joints), "joints": camera}
         )
-    behind = studio.background(rng, env, m[:3, :3], f)
+    behind: NDArray[np.floating] = studio.background(rng, env, m[:3, :3], f)
     if placed:
         picture = studio.painter.paint(placed, light, [(k, m)], table)[0]
         alpha = picture[..., 3:].astype(np.float32) / 255

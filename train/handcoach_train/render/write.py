@@ -11,6 +11,7 @@ import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,6 +59,8 @@ def render(job: Job, workers: int) -> int:
     for folder in (job.skins, job.hdri):
         if folder and not folder.is_dir():
             raise TrainError(f"{folder} is not a folder: give the folder that holds the pictures.")
+    if job.count < 1 or job.size < 16:
+        raise TrainError("Nothing to render: give a --count of at least 1 and a --size of at least 16.")
     if job.view not in ("any", "exercise"):
         raise TrainError(f"The view is any or exercise, not {job.view!r}.")
     job.out.mkdir(parents=True, exist_ok=True)
@@ -174,7 +177,7 @@ def _meta(job: Job) -> None:
     """HanCo's meta.json: lists over sequences of lists over frames."""
     lengths = [min(FRAMES_PER_SEQUENCE, job.frames - s) for s in range(0, job.frames, FRAMES_PER_SEQUENCE)]
 
-    def everywhere(value: object) -> list:
+    def everywhere(value: object) -> list[list[Any]]:
         return [[value(s) if callable(value) else value] * n for s, n in enumerate(lengths)]
 
     _json(
