@@ -1,4 +1,4 @@
-"""`handcoach-bench`: how fast the models run on this machine."""
+"""`handcoach-bench`: how fast the models run on this machine, and how right they are."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import handcoach
-from handcoach import model
+from handcoach import model, pipeline
 from handcoach.errors import HandCoachError
-from handcoach_bench import machine, results, runner
+from handcoach_bench import accuracy as parts
+from handcoach_bench import machine, results, runner, tables
 from handcoach_bench.results import Case, Outcome
 
 RUNS, WARMUP = 200, 20
@@ -29,11 +30,30 @@ memory of the process. "pipeline" is the whole step that a frame of 640 x 480 ta
 needed, crop, network, smoothing and posture. The exit code is 1 if a case gave no numbers.
 """
 
+ACCURACY_EPILOG = """\
+examples:
+  handcoach-bench accuracy ../shared/data --json accuracy.json
+  handcoach-bench accuracy data --part teacher --model mine.onnx --exercise mine-too.onnx
+
+DATA holds any of these folders; a part whose folder is missing is skipped and named:
+  real-3d    real_3d/joints.npz, images/: mean distance of 21 joints after alignment (PA-MPJPE)
+  teacher    teacher_sessions/<label>/: frames of each posture, as stills and as a movement; mirrored too
+  webcam     webcam_hands/boxes.csv, images/: whether the hand lies in a labelled box
+  empty      nothing: pictures without a hand are made here (assets/hdri/*.hdr join in where they are)
+  latency    teacher_sessions/: milliseconds of a tracked frame on one thread, in fresh processes
+
+A hand that is not found counts as a failure in every share. Photographs of a recording that is not in the
+--held-out file may have been trained on, so they are reported apart. The exit code is 1 if a part that was
+asked for with --part, or the measuring of times, gave no numbers.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser(prog="handcoach-bench", description="How fast the models run here.")
-    kinds = top.add_subparsers(dest="benchmark", required=True, metavar="inference")
+    top = argparse.ArgumentParser(
+        prog="handcoach-bench", description="How fast the models run here, and how right they are."
+    )
+    kinds = top.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     sub = kinds.add_parser(
         "inference", help="every model, number of threads and provider", epilog=EPILOG, formatter_class=raw
     )
@@ -51,6 +71,28 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--finder", default="finder", metavar="NAME|FILE", help="(%(default)s)")
     sub.add_argument("--clip", metavar="FILE", help="what the pipeline sees (the demo's clip)")
     sub.add_argument("--timeout", type=float, default=120, metavar="S", help="for one case (%(default)s)")
+    sub.set_defaults(run=inference)
+
+    sub = kinds.add_parser(
+        "accuracy", help="how right the program is on labelled pictures", epilog=ACCURACY_EPILOG,
+        formatter_class=raw,
+    )  # fmt: skip
+    sub.add_argument("data", type=Path, metavar="DATA", help="folder with the folders named below")
+    sub.add_argument("--part", action="append", choices=parts.PARTS, help="may be repeated (all)")
+    sub.add_argument(
+        "--json", type=Path, metavar="FILE", help="write every figure and the machine to this file"
+    )
+    sub.add_argument("--model", default=pipeline.LANDMARKS, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--finder", default=pipeline.FINDER, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--exercise", default=pipeline.EXERCISE, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument(
+        "--held-out", type=Path, default=parts.HELD_OUT, metavar="FILE",
+        help="webcam recordings that no network was trained on, one a line (those of `handcoach-train`)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--timeout", type=float, default=300, metavar="S", help="for one latency case (%(default)s)"
+    )
+    sub.set_defaults(run=accuracy)
     return top
 
 
@@ -126,9 +168,7 @@ def _find(name: str) -> Path:
 
 
 def inference(args: argparse.Namespace) -> int:
-    # Before minutes of measuring, not after.
-    if args.json is not None and not args.json.absolute().parent.is_dir():
-        raise HandCoachError(f"The folder {args.json.parent} does not exist: give --json another place.")
+    _check_json(args.json)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     here = machine.describe()
     working = runner.providers(args.timeout)
@@ -150,10 +190,57 @@ def inference(args: argparse.Namespace) -> int:
     return 0 if all(outcome.status == "ok" for outcome in outcomes) else 1
 
 
+def accuracy(args: argparse.Namespace) -> int:
+    _check_json(args.json)
+    todo = [part for part in parts.PARTS if not args.part or part in args.part]
+    if not args.data.is_dir():
+        raise HandCoachError(
+            f"The folder {args.data} does not exist: give the one with the labelled pictures."
+        )
+    folders = {parts.FOLDERS[part] for part in todo if part in parts.FOLDERS}
+    if folders and not any((args.data / folder).is_dir() for folder in folders):
+        raise HandCoachError(
+            f"{args.data} has no folder {' or '.join(sorted(folders))}: give the one that holds it."
+        )
+    models = parts.Models(args.model, args.finder, args.exercise)
+    measured = parts.describe(models.paths(judged=any(part in parts.JUDGED for part in todo)))
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    here = machine.describe()
+    print("\n".join(here.lines()))
+    print(
+        "; ".join(f"{kind} {m['name']} {m['version']} ({m['sha256'][:12]})" for kind, m in measured.items())
+    )
+    figures = {}
+    for number, part in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {part} ...", file=sys.stderr, flush=True)
+        figures[part] = parts.run(part, args.data, models, args.held_out, args.timeout)
+        print("\n".join(["", *tables.lines(part, figures[part])]), flush=True)
+    if args.json is not None:
+        content = {
+            "schema": parts.SCHEMA,
+            "benchmark": "accuracy",
+            "created": created,
+            "data": str(args.data),
+            "machine": here.as_json(),
+            "models": measured,
+            "parts": figures,
+        }
+        results.write_json(args.json, content)
+        print(f"\nEvery figure is in {args.json}.")
+    missing = [part for part, f in figures.items() if "failed" in f or ("skipped" in f and args.part)]
+    return 1 if missing else 0
+
+
+def _check_json(path: Path | None) -> None:
+    """Before minutes of measuring, not after."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise HandCoachError(f"The folder {path.parent} does not exist: give --json another place.")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        return inference(args)
+        return int(args.run(args))
     except HandCoachError as error:
         print(error, file=sys.stderr)
         return 2

@@ -90,6 +90,7 @@ class Outcome:
         peak_rss_mb: the process's largest resident memory.
         sha256: of each model file by its kind.
         parts_ms: for a pipeline the mean milliseconds per frame in each network, by kind.
+        network_wall_ms, network_cpu_ms: for a pipeline the landmark network's part of every run.
         found: for a pipeline the share of the measured frames in which a hand was found.
     """
 
@@ -104,6 +105,8 @@ class Outcome:
     peak_rss_mb: float | None = None
     sha256: dict[str, str] = field(default_factory=dict)
     parts_ms: dict[str, float] = field(default_factory=dict)
+    network_wall_ms: tuple[float, ...] = ()
+    network_cpu_ms: tuple[float, ...] = ()
     found: float | None = None
 
     @property
@@ -128,11 +131,7 @@ class Outcome:
 
 
 def write(path: Path, machine: dict[str, Any], outcomes: Sequence[Outcome], created: str) -> None:
-    """Write the results, all or nothing.
-
-    Raises:
-        HandCoachError: the file cannot be written.
-    """
+    """Write the results of `inference`; see `write_json`."""
     content = {
         "schema": SCHEMA,
         "benchmark": "inference",
@@ -141,6 +140,15 @@ def write(path: Path, machine: dict[str, Any], outcomes: Sequence[Outcome], crea
         "machine": machine,
         "results": [outcome.as_json() for outcome in outcomes],
     }
+    write_json(path, content)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of results, all or nothing.
+
+    Raises:
+        HandCoachError: the file cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:
@@ -174,16 +182,9 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
         cpu = f"{statistics.fmean(outcome.cpu_ms):.2f}" if outcome.cpu_ms else "?"
         memory = "?" if outcome.peak_rss_mb is None else f"{outcome.peak_rss_mb:.0f}"
         rows.append((*head, str(s.n), *times, cpu, memory))
-    widths = [max(len(row[i]) for row in (COLUMNS, *rows)) for i in range(len(COLUMNS))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [f"{cell:<{w}}" if i in (0, 2) else f"{cell:>{w}}"
-                 for i, (cell, w) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
-        return "  ".join(cells).rstrip()
-
-    lines = [line(COLUMNS), "  ".join("-" * w for w in widths)]
-    for i, row in enumerate(rows):
-        lines.append(line(row) + (f"  {notes[i]}" if i in notes else ""))
+    lines = grid([COLUMNS, *rows], left=(0, 2))
+    for i, note in notes.items():
+        lines[i + 2] += f"  {note}"
     for outcome in outcomes:
         if outcome.share is not None:
             parts = ", ".join(f"{kind} {ms:.2f}" for kind, ms in outcome.parts_ms.items())
@@ -194,3 +195,18 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
                 f"hand found in {outcome.found or 0:.0%} of the frames"
             )
     return lines
+
+
+def grid(rows: Sequence[Sequence[str]], left: Sequence[int] = (0, 1)) -> list[str]:
+    """Rows in columns, the first one as a heading with a rule below it.
+
+    Args:
+        left: columns whose cells start at the left; the others end at the right.
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [f"{cell:<{w}}" if i in left else f"{cell:>{w}}"
+                 for i, (cell, w) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        lines.append("  ".join(cells).rstrip())
+    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]

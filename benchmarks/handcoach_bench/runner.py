@@ -88,5 +88,7 @@ def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD) -> Outco
         peak_rss_mb=found["peak_rss_mb"],
         sha256=found["sha256"],
         parts_ms=found.get("parts_ms", {}),
+        network_wall_ms=tuple(found.get("network_wall_ms", ())),
+        network_cpu_ms=tuple(found.get("network_cpu_ms", ())),
         found=found.get("found"),
     )

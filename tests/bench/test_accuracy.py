@@ -1,0 +1,257 @@
+"""`handcoach-bench accuracy` on drawn hands and the tiny models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny import hands
+
+from handcoach import model
+from handcoach_bench import accuracy, runner, tables
+from handcoach_bench.accuracy import NOT_FOUND, Models, Seen
+from handcoach_bench.cli import main
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+
+@pytest.fixture
+def models(tiny_landmarks, tiny_finder, tiny_exercise) -> Models:
+    return Models(str(tiny_landmarks), str(tiny_finder), str(tiny_exercise))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder like the real one, small. One of the two photographs with joints shows no hand."""
+    root = tmp_path / "data"
+    truth = hands.template(0.0) * [-1, 1, 1]  # left hands
+    save(root / "real_3d/images/0.png", hands.draw_hand(hands.blank(256, 256), 128, 110, 60, left=True))
+    save(root / "real_3d/images/1.png", hands.blank(256, 256))
+    np.savez(
+        root / "real_3d/joints.npz",
+        joints_cm=np.stack([8 * truth + [1, 2, 40]] * 2).astype(np.float32),
+        image_path=np.array(["images/0.png", "images/1.png"]),
+    )
+    for label, bend in hands.BENDS.items():
+        for i in range(3):
+            image = hands.draw_hand(hands.blank(), 300 + 4 * i, 230, 70, bend=bend)
+            save(root / f"teacher_sessions/{label}/{i}.png", image)
+    rows = ["file,fingers,xmin,ymin,xmax,ymax"]
+    for name, shift in (("a_0.png", 0), ("a_1.png", 300), ("b_c_0.png", 0), ("none_0.png", 0)):
+        image = hands.blank() if name.startswith("none") else hands.draw_hand(hands.blank(), 200, 240, 70)
+        save(root / "webcam_hands/images" / name, image)
+        p = hands.points(200 + shift, 240, 70)
+        rows.append(",".join([name, "5", *(f"{v:.1f}" for v in (*p.min(0), *p.max(0)))]))
+    save(root / "webcam_hands/images/unlabelled_1.png", hands.blank())
+    (root / "webcam_hands/boxes.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def argv(data: Path, models: Models, *more: str) -> list[str]:
+    return ["accuracy", str(data), "--model", models.landmarks, "--finder", models.finder,
+            "--exercise", models.exercise, *more]  # fmt: skip
+
+
+def test_alignment_undoes_rotation_scale_and_shift_but_no_mirror():
+    rng = np.random.default_rng(3)
+    truth = rng.normal(size=(21, 3))
+    for seed in range(20):
+        q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+        q *= np.sign(np.diag(r))
+        q *= np.sign(np.linalg.det(q))
+        copy = 0.3 * truth @ q.T + [5, -2, 40]
+        assert accuracy.pa_mpjpe(copy, truth) < 1e-9
+        assert accuracy.pa_mpjpe(copy * [-1, 1, 1], truth) > 0.1
+    flat = truth * [1, 1, 0]  # a plane and its mirror image are the same
+    assert accuracy.pa_mpjpe(flat * [-1, 1, 1], flat) < 1e-9
+    assert np.isfinite(accuracy.pa_mpjpe(np.zeros((21, 3)), truth))
+
+
+def test_alignment_is_the_best_one():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(21, 3))
+    for sign in (1, -1):  # -1: the unconstrained best would mirror
+        other = sign * truth + rng.normal(0, 0.2, size=(21, 3))
+        fitted = accuracy.align(other, truth)
+        best = ((fitted - truth) ** 2).sum()
+        for axis in range(3):
+            for angle in (-0.01, 0.01):
+                turn, _ = cv2.Rodrigues(angle * np.eye(3)[axis])
+                near = (fitted - fitted.mean(0)) @ turn.T + fitted.mean(0)
+                assert ((near - truth) ** 2).sum() > best
+        for scale in (0.99, 1.01):
+            near = scale * (fitted - fitted.mean(0)) + fitted.mean(0)
+            assert ((near - truth) ** 2).sum() > best
+
+
+def test_points_in_a_box():
+    points = np.stack([np.linspace(0, 100, 21), np.full(21, 50.0)], axis=1)
+    boxes = np.array([[0.0, 40, 50, 60], [200, 200, 300, 300]])
+    assert accuracy.share_inside(points, boxes) == pytest.approx(11 / 21)  # up to 52.5
+    assert accuracy.share_inside(points, boxes[1:]) == 0
+    assert accuracy.share_inside(points, np.array([[5.0, 0, 95, 90]])) == pytest.approx(19 / 21)
+    assert accuracy.recording("3_1528499009.07_pic00003.jpg") == "3_1528499009.07"
+    assert accuracy.recording("pic00107.jpg") == "."
+
+
+def test_confusion_counts_what_is_not_found_as_wrong_and_praise_apart():
+    def looks(**postures: str) -> dict[str, dict[str, Seen]]:
+        return {
+            truth: {f"{i}.jpg": Seen(posture, None, None) for i, posture in enumerate(said.split(","))}
+            for truth, said in postures.items()
+        }
+
+    original = looks(open=f"open,unsure,{NOT_FOUND},open", fist="fist,open,fist,almost")
+    c = accuracy.confusion(original, ["open", "almost", "fist"])
+    assert c["confusion"]["open"] == {"open": 2, "almost": 0, "fist": 0, "unsure": 1, NOT_FOUND: 1}
+    assert (c["found_share"], c["right_share"], c["wrong_praise"]) == (0.875, 0.5, 1)
+    assert c["wrong_praise_share"] == 0.25 and c["postures"]["fist/3.jpg"] == "almost"
+    mirrored = looks(open=f"open,unsure,{NOT_FOUND},{NOT_FOUND}", fist="open,open,unsure,almost")
+    m = accuracy.same_mirrored(original, mirrored)
+    assert (m["same"], m["same_share"], m["both_found"], m["contradictions"]) == (4, 0.5, 6, 1)
+
+
+def test_every_part_and_its_file(data, models, tmp_path, capsys):
+    held, out = tmp_path / "held.txt", tmp_path / "accuracy.json"
+    held.write_text("# a comment\nb_c\n\n")
+    assert main(argv(data, models, "--held-out", str(held), "--json", str(out))) == 0
+    content = json.loads(out.read_text())
+    assert (content["schema"], content["benchmark"]) == (accuracy.SCHEMA, "accuracy")
+    assert content["machine"]["versions"]["onnxruntime"] and len(content["models"]["finder"]["sha256"]) == 64
+    figures = content["parts"]
+    assert tuple(figures) == accuracy.PARTS
+
+    auto, left = figures["real-3d"]["hands"]["auto"], figures["real-3d"]["hands"]["left"]
+    for r in (auto, left):
+        assert (r["found"], r["read"], r["found_share"], r["side_share"]) == (1, 2, 0.5, 0.5)
+        assert r["mean"] < 1 and r["not_found"] == {"no_hand": 1} and r["errors"]["1.png"] is None
+
+    teacher = figures["teacher"]
+    assert teacher["frames"] == 9 and teacher["sessions"] == ["open", "almost", "fist"]
+    for looks in teacher["modes"].values():
+        for copy in ("original", "mirrored"):
+            assert looks[copy]["right_share"] == looks[copy]["found_share"] == 1
+            assert looks[copy]["wrong_praise"] == 0
+        assert looks["original"]["sides"] == {"right": 9} and looks["mirrored"]["sides"] == {"left": 9}
+        assert looks["mirror"]["same"] == 9 and looks["mirror"]["other_side_share"] == 1
+
+    groups = figures["webcam"]["groups"]
+    assert [groups["all"][key] for key in ("photographs", "recordings", "found", "inside")] == [4, 3, 3, 2]
+    assert groups["held out"]["inside_share"] == 1 and groups["others"]["photographs"] == 3
+    assert figures["webcam"]["unlabelled"] == 1 and figures["webcam"]["shares"]["none_0.png"] is None
+
+    latency = figures["latency"]
+    assert latency["frames"] == 9 and latency["found_share"] == 1 and len(latency["sessions"]) == 3
+    assert 0 < latency["network_wall"]["median"] < latency["step_wall"]["median"]
+    assert 0 < latency["network_share"] < 1
+
+    printed = capsys.readouterr()
+    for text in ("real-3d: PA-MPJPE", "wrong praise", "held out", "landmark network"):
+        assert text in printed.out
+    assert "[5/5] latency" in printed.err and "places" not in printed.out
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_no_praise_without_a_hand(models, tmp_path):
+    rooms = tmp_path / "hdri"
+    rooms.mkdir()
+    sky = np.random.default_rng(0).random((64, 128, 3)).astype(np.float32)
+    cv2.imwrite(str(rooms / "room.hdr"), sky)
+    (rooms / "broken.hdr").write_bytes(b"none")
+    clips = accuracy.empty_clips(rooms, frames=6)
+    for name, clip in clips.items():
+        images = list(clip())
+        assert len(images) == (1 if name == "places" else 6)
+        assert all(i.shape == (480, 640, 3) and i.dtype == np.uint8 and i.flags.c_contiguous for i in images)
+        assert name == "places" or not np.array_equal(images[0], images[-1])
+    result = accuracy.empty(models, rooms, frames=6)
+    assert set(result["modes"]["still"]) == set(clips)
+    # The tiny finder takes colours for hands, so only what it cannot see is asserted.
+    assert result["modes"]["tracked"]["blank"] == {"frames": 6, "found": 0, "posture": 0, "praise": 0}
+    assert result["praise"] == sum(r["praise"] for rows in result["modes"].values() for r in rows.values())
+
+
+def test_praise_for_emptiness_would_be_counted(models, monkeypatch):
+    hand = hands.draw_hand(hands.blank(), 300, 230, 70)
+    monkeypatch.setattr(accuracy, "empty_clips", lambda rooms, frames: {"hand": lambda: iter([hand] * 2)})
+    result = accuracy.empty(models)
+    assert result["praise"] == 4
+    assert "4 frames without a hand are praised" in tables.lines("empty", result)[0]
+
+
+def test_a_part_without_data_is_skipped_by_name(data, models, capsys):
+    shutil.rmtree(data / "webcam_hands")
+    shutil.rmtree(data / "teacher_sessions")
+    assert main(argv(data, models)) == 0
+    out = capsys.readouterr().out
+    for part in ("webcam", "teacher", "latency"):
+        assert f"{part}: skipped, {data / accuracy.FOLDERS[part]} is missing" in out
+    assert main(argv(data, models, "--part", "real-3d", "--part", "teacher")) == 1
+    (data / "teacher_sessions/other").mkdir(parents=True)
+    assert main(argv(data, models, "--part", "teacher")) == 1
+    assert "none of the folders open, almost, fist" in capsys.readouterr().out
+
+
+def test_a_session_that_cannot_be_timed_is_no_number(data, models, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "CHILD", (sys.executable, "-c", "pass"))
+    run = runner.run
+    monkeypatch.setattr(runner, "run", lambda case, timeout: run(case, timeout, runner.CHILD))
+    assert main(argv(data, models, "--part", "latency")) == 1
+    assert "latency: failed, almost: it left no result" in capsys.readouterr().out
+
+
+def test_no_exercise_is_needed_where_none_judges(data, models, capsys):
+    models = Models(models.landmarks, models.finder, "no-such-exercise")
+    assert main(argv(data, models, "--part", "webcam", "--part", "real-3d")) == 0
+    assert main(argv(data, models, "--part", "empty")) == 2
+    assert "no-such-exercise" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_sentence(data, models, tmp_path, capsys):
+    (data / "real_3d/joints.npz").write_bytes(b"PK none")
+    (data / "webcam_hands/boxes.csv").write_text("file,fingers\na_0.png,3\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for given, says in (
+        (argv(tmp_path / "nothing", models), "nothing does not exist"),
+        (argv(empty, models), "has no folder real_3d or teacher_sessions or webcam_hands"),
+        (argv(data, models, "--part", "real-3d"), "joints.npz cannot be read"),
+        (argv(data, models, "--part", "webcam"), "boxes.csv cannot be read"),
+        (argv(data, models, "--part", "webcam", "--held-out", str(empty)), "--held-out"),
+        (argv(data, models, "--json", str(tmp_path / "no/x.json")), "does not exist"),
+        (argv(data, Models("no-such-model", models.finder, models.exercise)), "no-such-model"),
+    ):
+        assert main(given) == 2, given
+        error = capsys.readouterr().err.splitlines()
+        assert says in error[-1] and len([line for line in error if not line.startswith("[")]) == 1
+    with pytest.raises(SystemExit):
+        main(argv(data, models, "--part", "other"))
+
+
+def test_the_shipped_list_of_held_out_recordings():
+    names = accuracy.read_held_out(accuracy.HELD_OUT)
+    assert names and not any(name.startswith("#") or "/" in name for name in names)
+
+
+def test_it_imports_no_training():
+    code = (
+        "import sys, handcoach_bench.accuracy, handcoach_bench.tables\n"
+        "bad = {'torch', 'torchvision', 'sklearn', 'skl2onnx', 'onnx', 'scipy', 'handcoach_train'}\n"
+        "sys.exit(', '.join(bad & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_models_are_named(models, tiny_finder):
+    described = accuracy.describe(models.paths(judged=False))
+    assert set(described) == {"landmarks", "finder"}
+    assert described["finder"]["sha256"] == model.read(tiny_finder).sha256
