@@ -349,7 +349,7 @@ def webcam(folder: Path, models: Models, held_out: set[str]) -> dict[str, Any]:
     kept = {name: s for name, s in shares.items() if recording(name) in held_out}
     trained = {name: s for name, s in shares.items() if name not in kept}
     return {
-        "rule": f"at least {INSIDE:.0%} of 21 points in one box, {LARGER:g} times as wide and high",
+        "rule": f"at least {100 * INSIDE:.0f} % of 21 points in one box, {LARGER:g} times as wide and high",
         "unlabelled": unlabelled,
         "unreadable": unreadable,
         "groups": {"all": _inside(shares), "held out": _inside(kept), "others": _inside(trained)},

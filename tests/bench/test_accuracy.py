@@ -255,3 +255,13 @@ def test_the_models_are_named(models, tiny_finder):
     described = accuracy.describe(models.paths(judged=False))
     assert set(described) == {"landmarks", "finder"}
     assert described["finder"]["sha256"] == model.read(tiny_finder).sha256
+
+
+def test_the_bar_appears_on_a_terminal_only(monkeypatch, capsys):
+    assert list(accuracy.progress(range(3), 3, "webcam")) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(accuracy.progress(range(3), 3, "webcam")) == [0, 1, 2]
+    assert list(accuracy.progress(range(3), 0, "empty")) == [0, 1, 2]
+    error = capsys.readouterr().err
+    assert "webcam  [##########" in error and "1/3" in error and error.endswith("\r\x1b[K")
