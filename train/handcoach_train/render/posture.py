@@ -22,7 +22,8 @@ class Pose:
     """Joint angles in degrees.
 
     Attributes:
-        flexion (4, 3): index to little, MCP PIP DIP. spread (4,): abduction away from the middle finger.
+        flexion (4, 3): index to little, MCP PIP DIP. spread (4,): turn in the palm's plane from parallel to
+        the hand's axis, positive towards the index's side.
         thumb (5,): CMC opposition (towards the palm's front), CMC abduction (in the palm's plane, away
         from the index), CMC twist, MCP flexion, IP flexion. wrist (3,): flexion, deviation to the little
         finger's side, forearm pronation.

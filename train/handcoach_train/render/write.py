@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render import scene
+from handcoach_train.render import posture, scene
 from handcoach_train.render.arm import bodies
 
 FRAMES_PER_SEQUENCE = 10  # of one person each; eight cameras per frame
@@ -54,7 +54,8 @@ def render(job: Job, workers: int) -> int:
     """Render a job; returns the number of pictures in the folder.
 
     Raises:
-        TrainError: the folder holds another job, OpenGL or anny is missing, a folder given does not exist.
+        TrainError: nothing to render, the folder holds another job, OpenGL or anny is missing, a folder given
+            does not exist.
     """
     for folder in (job.skins, job.hdri):
         if folder and not folder.is_dir():
@@ -63,6 +64,9 @@ def render(job: Job, workers: int) -> int:
         raise TrainError("Nothing to render: give a --count of at least 1 and a --size of at least 16.")
     if job.view not in ("any", "exercise"):
         raise TrainError(f"The view is any or exercise, not {job.view!r}.")
+    known = ("almost", *posture.KINDS)
+    if job.posture not in (None, *known):
+        raise TrainError(f"The posture {job.posture!r} is unknown: give one of {', '.join(known)}.")
     job.out.mkdir(parents=True, exist_ok=True)
     _claim(job)
     bodies(job.out / "bodies.npz", job.people, job.seed)
