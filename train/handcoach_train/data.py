@@ -345,11 +345,11 @@ def read_boxes(file: Path) -> dict[str, list[list[float]]]:
     try:
         lines = file.read_text().splitlines()
         columns = lines[0].split(",")
+        name, *sides = (columns.index(c) for c in ("file", "xmin", "ymin", "xmax", "ymax"))
         for line in lines[1:]:
-            row = dict(zip(columns, line.split(","), strict=True))
-            box = [float(row[c]) for c in ("xmin", "ymin", "xmax", "ymax")]
-            boxes.setdefault(row["file"], []).append(box)
-    except (OSError, IndexError, KeyError, ValueError) as error:
+            row = line.split(",")
+            boxes.setdefault(row[name], []).append([float(row[c]) for c in sides])
+    except (OSError, IndexError, ValueError) as error:
         raise TrainError(
             f"{file} is not a CSV of boxes: it needs the columns file, xmin, ymin, xmax, ymax."
         ) from error

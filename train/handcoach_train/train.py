@@ -317,7 +317,11 @@ def train(
                     figures = check(average, quiet, device)
                     if figures["score"] < best:
                         best = figures["score"]
-                        note = {**config, "accuracy": {k: round(v, 5) for k, v in figures.items()}, "steps": step}
+                        note = {
+                            **config,
+                            "accuracy": {k: round(v, 5) for k, v in figures.items()},
+                            "steps": step,
+                        }
                         save_checkpoint(average, note, chosen)
                     entry = {
                         "step": step,
@@ -346,7 +350,7 @@ def train(
                 if spent >= limit:
                     break
     if chosen.is_file():
-        figures = load_checkpoint(chosen)[1]["validation"]
+        figures = load_checkpoint(chosen)[1].get("accuracy", figures)
     return figures
 
 
