@@ -16,8 +16,15 @@ from handcoach_train.render.arm import bodies
 
 WIDTH, HEIGHT, FPS = 640, 480, 20
 # Seconds to move, then to hold, for each posture in turn.
-SCRIPT = (("fist", 0.0, 1.2), ("almost", 0.7, 1.0), ("open", 0.6, 3.8), ("almost", 0.6, 0.5), ("fist", 0.6, 1.0),
-          ("open", 0.9, 3.8), ("fist", 0.9, 0.4))  # fmt: skip
+SCRIPT = (
+    ("fist", 0.0, 1.2),
+    ("almost", 0.7, 1.0),
+    ("open", 0.6, 3.8),
+    ("almost", 0.6, 0.5),
+    ("fist", 0.6, 1.0),
+    ("open", 0.9, 3.8),
+    ("fist", 0.9, 0.4),
+)
 
 
 def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> int:
@@ -55,13 +62,15 @@ def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> 
                 np.array([-18.0, 0.0, 0.0]),
             )
             for k in flexion
-        }  # fmt: skip
+        }
         eye = np.array([0.02, -0.42, 0.30])
         m = scene.look_at(eye, np.array([0.0, 0.03, 0.02]), np.array([0.0, 0, 1]))
         f = 0.85 * WIDTH
         k = np.array([[f, 0, WIDTH / 2], [0, f, HEIGHT / 2], [0, 0, 1.0]])
-        behind = cv2.GaussianBlur(studio.background(np.random.default_rng(seed + 1), 0 if studio.maps else -1, m[:3, :3], f), (0, 0), 3)  # fmt: skip
-        previous, frames = poses[SCRIPT[0][0]], []
+        room = studio.background(np.random.default_rng(seed + 1), 0 if studio.maps else -1, m[:3, :3], f)
+        behind = cv2.GaussianBlur(room, (0, 0), 3)
+        previous = poses[SCRIPT[0][0]]
+        frames: list[scene.Picture] = []
         for name, move, hold in SCRIPT:
             steps = round(move * FPS)
             for i in range(steps + round(hold * FPS)):
@@ -69,7 +78,9 @@ def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> 
                 pose = posture.between(previous, poses[name], 0.5 - 0.5 * np.cos(np.pi * part))
                 t = len(frames) / FPS  # a living hand sways a little
                 vertices, joints = posture.bend(arm, pose)
-                vertices, joints = scene.on_table(rng, vertices, joints, azimuth=8 + 1.5 * np.sin(t), tilt=np.array([5.0, 2.0]))  # fmt: skip
+                vertices, joints = scene.on_table(
+                    rng, vertices, joints, azimuth=8 + 1.5 * np.sin(t), tilt=np.array([5.0, 2.0])
+                )
                 # The wrist rests in one place; what moves is the hand.
                 shift = np.array([0.0, 0.085, 0]) - joints[0] * [1, 1, 0]
                 picture = studio.painter.paint(
@@ -87,9 +98,9 @@ def _encode(out: Path, frames: list[scene.Picture]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name("partial-" + out.name)
     if ffmpeg := shutil.which("ffmpeg"):
-        command = [ffmpeg, "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}",
-                   "-r", str(FPS), "-i", "-", "-c:v", "libx264", "-crf", "27", "-pix_fmt", "yuv420p",
-                   "-preset", "slow", str(partial)]  # fmt: skip
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(FPS), "-i", "-"]
+        h264 = ["-c:v", "libx264", "-crf", "27", "-pix_fmt", "yuv420p", "-preset", "slow"]
+        command = [ffmpeg, "-v", "error", "-y", *raw, *h264, str(partial)]
         result = subprocess.run(command, input=b"".join(f.tobytes() for f in frames), check=False)
         written = result.returncode == 0
     else:
