@@ -424,8 +424,7 @@ def test_the_finders_map_decodes_to_the_hand(tmp_path, plain, side, training):
             expected = place[0 if joint == 0 else 1]
             where = dot(item["image"])
             if where is not None and (expected > 4).all() and (expected < [width - 4, height - 4]).all():
-                # The warp turns pixel indices about a centre in continuous units: up to a pixel apart.
-                np.testing.assert_allclose(where, expected, atol=1.05)
+                np.testing.assert_allclose(where, expected, atol=0.4)
                 found += 1
             # The same similarity for all: extent and wrist-to-knuckle keep their ratio.
             hand_length = np.linalg.norm(points - points[9], axis=1).max() / np.linalg.norm(

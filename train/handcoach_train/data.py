@@ -406,8 +406,11 @@ class FinderSet(torch.utils.data.Dataset):
         if k < 0.6:
             image = cv2.GaussianBlur(image, (0, 0), 0.35 / k)
         border = cv2.BORDER_CONSTANT if rng.random() < 0.5 or not self.train else cv2.BORDER_REPLICATE
+        # The warp counts from the centre of the first pixel, points from its corner.
+        indices = a.copy()
+        indices[:, 2] += a[:, :2] @ [0.5, 0.5] - 0.5
         out: NDArray[Any] = cv2.warpAffine(
-            image, a, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=border
+            image, indices, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=border
         )
         if flip:
             out = np.ascontiguousarray(out[:, ::-1])
