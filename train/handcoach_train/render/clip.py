@@ -67,8 +67,11 @@ def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> 
         m = scene.look_at(eye, np.array([0.0, 0.03, 0.02]), np.array([0.0, 0, 1]))
         f = 0.85 * WIDTH
         k = np.array([[f, 0, WIDTH / 2], [0, f, HEIGHT / 2], [0, 0, 1.0]])
-        room = studio.background(np.random.default_rng(seed + 1), 0 if studio.maps else -1, m[:3, :3], f)
-        behind = cv2.GaussianBlur(room, (0, 0), 3)
+        behind = np.full((HEIGHT, WIDTH, 3), 150, np.float32)  # a grey wall, or the first room given
+        if studio.maps:
+            room = draw.hdri_view(studio.maps[0], m[:3, :3], 2 * np.arctan(WIDTH / 2 / f), (WIDTH, HEIGHT))
+            room = np.clip(room * 0.35 / max(float(np.median(room)), 1e-3), 0, 1)
+            behind = cv2.GaussianBlur(255 * room ** (1 / 2.2), (0, 0), 3).astype(np.float32)
         previous = poses[SCRIPT[0][0]]
         frames: list[scene.Picture] = []
         for name, move, hold in SCRIPT:
