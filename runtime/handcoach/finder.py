@@ -44,10 +44,16 @@ class Letterbox:
     y: int
 
 
-def letterbox(image: NDArray[np.uint8], height: int, width: int) -> tuple[NDArray[np.uint8], Letterbox]:
-    """Fit an image (H, W, 3) into (height, width, 3) without distortion, centred, black around it."""
+def letterbox(
+    image: NDArray[np.uint8], height: int, width: int, fill: float = 1.0
+) -> tuple[NDArray[np.uint8], Letterbox]:
+    """Fit an image (H, W, 3) into (height, width, 3) without distortion, centred, black around it.
+
+    Args:
+        fill: share of the space that the image takes, 0..1: less is like a step back from a near hand.
+    """
     h, w = image.shape[:2]
-    scale = min(width / w, height / h)
+    scale = min(width / w, height / h) * fill
     inner_w, inner_h = max(1, round(w * scale)), max(1, round(h * scale))
     while scale <= 0.5 and min(image.shape[:2]) >= 2:  # exact halves are 20 times faster than other factors
         half = image.shape[0] // 2, image.shape[1] // 2
@@ -76,14 +82,17 @@ class Finder:
         self.threshold = float(file.meta["score_threshold"])
         self._session = Session(file, threads, provider)
 
-    def find(self, image: NDArray[np.uint8], threshold: float | None = None) -> list[Detection]:
+    def find(
+        self, image: NDArray[np.uint8], threshold: float | None = None, fill: float = 1.0
+    ) -> list[Detection]:
         """Hands in an RGB image uint8 (H, W, 3), best score first.
 
         Args:
             threshold: least score; the model's own if None.
+            fill: see `letterbox`.
         """
         threshold = self.threshold if threshold is None else threshold
-        picture, box = letterbox(image, self.height, self.width)
+        picture, box = letterbox(image, self.height, self.width, fill)
         rows = self._session.run(picture[None])["hands"][0].astype(np.float64)
         found = []
         for score, right, *place in rows:

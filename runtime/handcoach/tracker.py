@@ -26,7 +26,10 @@ CHOICES: tuple[str, ...] = get_args(Choice)
 # After a hand is found it is read again in the cut-out of its own points, this many times: the finder's
 # square is rough, and the network was trained on squares around true points.
 REFINEMENTS = 1
-# Candidates of the finder that are tried in one frame.
+# How much of the finder's picture the frame takes: whole, and, when no hand is found so, a step back, since a
+# hand that fills the frame is larger than those that the finder knows best.
+LOOKS = (1.0, 0.6)
+# Candidates of the finder that are tried in one look.
 CANDIDATES = 2
 # Seconds between two looks at the whole frame while a hand is followed.
 FIND_EVERY_S = 1.0
@@ -155,8 +158,12 @@ class Tracker:
         reading = self._follow(frame.image)
         if reading is None:
             self._lose()
-            detections = self.finder.find(frame.image, min(WEAK_SCORE, self.finder.threshold))
-            reading = self._start(frame.image, self._ranked(detections))
+            for fill in LOOKS:
+                seen = self.finder.find(frame.image, min(WEAK_SCORE, self.finder.threshold), fill)
+                detections = detections or seen
+                reading = self._start(frame.image, self._ranked(seen))
+                if reading is not None:
+                    break
             self._found_t = frame.t
         elif frame.t - self._found_t >= FIND_EVERY_S:
             self._found_t = frame.t

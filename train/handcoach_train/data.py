@@ -397,7 +397,7 @@ class FinderSet(torch.utils.data.Dataset):
         shift = np.zeros(2)
         if self.train:
             # A thumbnail that a hand fills is shrunk as often as not, so that hands of every size are met.
-            k *= float(np.exp(rng.uniform(-1.1, 0.2) if max(h, w) < 200 else rng.uniform(-0.45, 0.55)))
+            k *= float(np.exp(rng.uniform(-1.1, 0.4) if max(h, w) < 200 else rng.uniform(-0.45, 0.75)))
             angle = float(rng.normal(0, 12)) if rng.random() < 0.7 else float(rng.uniform(-180, 180))
             flip = bool(rng.random() < 0.5)
             shift = rng.uniform(-0.25, 0.25, 2) * [self.width, self.height]

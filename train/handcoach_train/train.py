@@ -123,7 +123,7 @@ def finder_loss(network: FinderNet, batch: Batch, x: Tensor) -> dict[str, Tensor
         "heat": focal.mean() / peak.sum((1, 2)).mean().clamp(min=1),
         "place": 10 * (place * known).sum() / count,
         "extent": (extent * known).sum() / count,
-        "side": 0.3 * (side * known).sum() / count,
+        "side": 0.6 * (side * known).sum() / count,
     }
 
 
