@@ -383,8 +383,10 @@ def _check_exercise(meta: dict[str, Any]) -> None:
         "clusters do not name every label",
     )
     _require(_texts(meta["title"]) and _texts(meta["instructions"]), "title or instructions lack English")
+    messages = meta["messages"]
+    for label in [*labels, *(key for key in messages if key not in labels)]:
+        _require(_texts(messages.get(label)), f"the message of {label[:40]!r} lacks English")
     for label in labels:
-        _require(_texts(meta["messages"].get(label)), f"the message of {label!r} lacks English")
         colour = meta["colours"].get(label)
         _require(
             isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour) is not None,

@@ -185,6 +185,7 @@ def test_every_missing_key_is_named(tiny_exercise: Path, tiny_finder: Path, tiny
         {"labels": ["open"]}, {"labels": ["open", "open", "fist"]}, {"labels": ["open", "almost", "unsure"]},
         {"clusters": ["open", "open", "fist"]}, {"clusters": ["open", "almost", "shut"]},
         {"messages": {}}, {"messages": {"open": {"da": "x"}, "almost": {"en": "x"}, "fist": {"en": "x"}}},
+        {"messages": {"open": {"en": "x"}, "almost": {"en": "x"}, "fist": {"en": "x"}, "unsure": "x"}},
         {"title": {}}, {"colours": {"open": "green", "almost": "#000000", "fist": "#000000"}},
         {"reference": [[0, 0, 0]] * 20}, {"reference": [[0, 0, "1"]] * 21}, {"reference": [[0, 0, 1e9]] * 21},
         {"tolerance": {"green": 0.6, "red": 0.2}}, {"tolerance": {}}, {"unsure": {}}, {"hold_s": "long"},
