@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from handcoach import camera, model
 from handcoach import pipeline as runtime
+from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
-from handcoach.exercise import UNSURE
 from handcoach.hand import Frame
 from handcoach.tracker import Choice
 from handcoach_bench import runner

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach.coach import UNSURE
 from handcoach.hand import Array, DegenerateHandError, Hand, hand_frame
 from handcoach.model import ModelFile, Session
 
-UNSURE = "unsure"
 # Presence below which a hand is followed, but not judged.
 MIN_PRESENCE = 0.6
 # The only message that an exercise file need not carry.

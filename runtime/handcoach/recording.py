@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
 from handcoach.hand import Array
 
@@ -126,6 +127,10 @@ def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
     if not _LABEL.fullmatch(label):
         raise RecordingError(
             f"{label!r} cannot be a posture's label: use up to 40 letters, digits, - and _, for example open."
+        )
+    if label == UNSURE:
+        raise RecordingError(
+            f"{label} is what HandCoach says of a hand that it cannot judge: give the posture another label."
         )
     if (folder / INDEX).exists():
         index = _read_index(folder)

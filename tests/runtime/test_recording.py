@@ -47,7 +47,7 @@ def test_landmarks_of_two_models_are_not_mixed(tmp_path: Path) -> None:
         add(tmp_path, "fist", 2, model="other")
 
 
-@pytest.mark.parametrize("label", ["", "../out", "a/b", "a b", "-x", "x" * 41, "C:"])
+@pytest.mark.parametrize("label", ["", "../out", "a/b", "a b", "-x", "x" * 41, "C:", "unsure"])
 def test_a_label_never_leaves_the_folder(tmp_path: Path, label: str) -> None:
     with pytest.raises(recording.RecordingError, match="label"):
         add(tmp_path, label, 1)
