@@ -77,6 +77,11 @@ class Source:
         self.close()
 
 
+def is_camera(spec: str | Path) -> bool:
+    """Whether what the user typed is a camera's number; a file or folder of that name comes first."""
+    return re.fullmatch(r"[0-9]{1,2}", str(spec)) is not None and not Path(spec).exists()
+
+
 def open_source(spec: str | Path) -> Source:
     """A source by what the user typed: a camera's number, or the path of a video, an image or a folder.
 
@@ -85,7 +90,7 @@ def open_source(spec: str | Path) -> Source:
     """
     text = str(spec)
     path = Path(text)
-    if re.fullmatch(r"\d{1,2}", text) and not path.exists():
+    if is_camera(text):
         return Camera(int(text))
     try:
         if path.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import locale
 import math
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handcoach.errors import HandCoachError
+from handcoach.ui.texts import LANGUAGES
 
 if TYPE_CHECKING:
     from handcoach.camera import Source
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from handcoach.pipeline import Pipeline
     from handcoach.tracker import Track
 
-LANGUAGES = ("en", "da")
 RECORD_SECONDS = 10.0
 # Stills carry no time; where they are tracked as a movement, they are taken to be this far apart.
 STILLS_PER_S = 30.0
@@ -84,6 +85,10 @@ example:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for something the user can mend, 130 after Ctrl-C."""
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a file's name may have letters that a pipe's code page lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
     try:
         code = args.command(args)
@@ -98,6 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has seen enough (`| head`). Nothing may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a folder that may not be entered, a name that is too long, a full disk
+        what = error.filename if error.filename is not None else "A file"
+        print(f"{what} cannot be used ({error.strerror or error}): choose another.", file=sys.stderr)
+        return 2
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,9 +189,12 @@ def _version() -> str:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < 86400:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return value
 
 
@@ -265,13 +277,14 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from handcoach import model, pipeline
+    from handcoach.camera import is_camera
     from handcoach.ui.app import run_window
 
     # What was typed wrongly is said here, before a window opens; what goes wrong later is said in it.
     model.read(model.find(args.exercise, "exercise"), "exercise")
     model.find(pipeline.LANDMARKS, "landmarks")
     model.find(pipeline.FINDER, "finder")
-    if not args.source.isdigit():
+    if not is_camera(args.source):
         _open(args.source).close()
     return run_window(args.source, args.exercise, args.hand, language(args.lang))
 

@@ -317,6 +317,19 @@ def test_a_camera_that_does_not_open(capsys: pytest.CaptureFixture[str], monkeyp
     assert "Camera 9 does not open" in sentence(*run(capsys, "landmarks", "9", *MODELS, "--json"))
 
 
+def test_a_name_that_the_system_refuses_is_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "too long" in sentence(*run(capsys, "assess", folder, *MODELS, "--exercise", "x" * 300))
+
+
+@pytest.mark.parametrize("seconds", ["soon", "0", "nan"])
+def test_seconds_are_explained(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["record", "x", "--label", "open", "--source", "0", "--seconds", seconds])
+    assert "no number of seconds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("args", [[], ["nonsense"], ["landmarks"], ["assess", "x", "--hand", "third"]])
 def test_a_wrong_command_line_exits_with_2(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -348,7 +361,8 @@ def test_run_hands_its_arguments_on_after_looking_at_them(
     code, _, _ = run(capsys, "run", "--source", clip, *EXERCISE, "--hand", "left", "--lang", "da")
     assert code == 0 and opened == [(str(clip), EXERCISE[1], "left", "da")]
     assert run(capsys, "run", "--source", "1", *EXERCISE)[0] == 0  # a camera opens in the window
-    sentence(*run(capsys, "run", "--source", "gone.mp4", *EXERCISE))
+    for gone in ("gone.mp4", "123", "²"):  # a camera has at most two digits
+        sentence(*run(capsys, "run", "--source", gone, *EXERCISE))
     sentence(*run(capsys, "run", "--exercise", "nonsense"))
     assert len(opened) == 2
 
@@ -399,6 +413,15 @@ def test_ctrl_c_ends_quietly_with_130(folder: Path, tmp_path: Path) -> None:
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
     assert "frames" in out.splitlines()[-1]  # what was seen until then
+
+
+def test_a_file_name_that_the_output_cannot_spell_is_printed_all_the_same(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hånd.png").write_bytes((folder / "0.png").read_bytes())
+    with child("landmarks", tmp_path, *MODELS, env={**os.environ, "PYTHONIOENCODING": "ascii"}) as process:
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and err == "" and "nd.png" in out
 
 
 def test_landmarks_and_assess_need_no_toolkit_and_no_training_stack(folder: Path) -> None:
