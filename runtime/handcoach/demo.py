@@ -136,6 +136,8 @@ def write_video(
             coach.start(0.0)
             for frame in frames:
                 t = frame.t if frame.file is None else float(frame.index)
+                if frame.file is not None:  # stills have nothing to do with one another
+                    path.reset()
                 track, posture = path.step(frame)
                 progress = coach.update(posture.label if posture else None, t)
                 result = Result(t, "running", frame=frame, track=track, posture=posture, progress=progress,

@@ -57,6 +57,17 @@ def test_the_view_is_written_and_summed_up(clip, models, tiny_exercise, tmp_path
     assert frames[10].std() > 20
 
 
+def test_stills_of_a_folder_are_judged_one_by_one(models, tiny_exercise, tmp_path):
+    """They carry no time: followed and smoothed, the first hand would stand still through all of them."""
+    (tmp_path / "stills").mkdir()
+    for i, bend in enumerate((0.0, 0.0, 1.0, 1.0)):
+        picture = draw_hand(blank(), 320, 250, 110, bend=bend)
+        cv2.imwrite(str(tmp_path / "stills" / f"{i}.png"), picture[..., ::-1])
+    out = tmp_path / "view.mp4"
+    summary, _ = demo.write_video(str(tmp_path / "stills"), str(tiny_exercise), out, models=models)
+    assert dict(summary.postures) == {"open": 2, "fist": 2}
+
+
 def test_an_avi_serves_where_mpeg_4_does_not(clip, models, tiny_exercise, tmp_path, monkeypatch):
     real = cv2.VideoWriter
 
