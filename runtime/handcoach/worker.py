@@ -253,6 +253,8 @@ class Worker:
         while played and not self._ending.is_set():
             with self._open() as source:
                 self._source = source
+                if self._ending.is_set():  # while it was opened: `end` had no source to close
+                    return
                 played = self._play(source, pipeline) and self._loop
                 if played and not self._ending.is_set():
                     pipeline.reset()

@@ -152,6 +152,22 @@ def test_closing_ends_a_worker_that_waits_for_a_camera():
     assert time.monotonic() - begun < 1.0
 
 
+def test_closing_while_a_camera_is_opened_ends_the_worker():
+    opening, ended = threading.Event(), threading.Event()
+
+    def slow():
+        opening.set()
+        ended.wait(5)
+        return FakeSource(0, live=True, hang=True)
+
+    worker, _ = make(slow)
+    worker.begin()
+    assert opening.wait(5)
+    assert not worker.end(timeout=0.05)  # it found no source that it could close
+    ended.set()
+    assert worker.end(timeout=2)
+
+
 def test_stop_and_start_act_at_once_even_while_the_camera_hangs():
     worker, _ = make(FakeSource(2, live=True, hang=True), autostart=True)
     worker.begin()
