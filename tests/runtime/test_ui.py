@@ -172,6 +172,31 @@ def test_tab_reaches_every_button_and_shows_where_it_is(make_window):
     assert "toggle" not in pressed
 
 
+@pytest.mark.ui
+@pytest.mark.parametrize("release", [True, False])
+def test_a_space_bar_that_is_held_counts_once(make_window, monkeypatch, release):
+    """A held key repeats: as presses alone on Windows and macOS, as release and press at once on X11."""
+    from handcoach.ui import window as module
+
+    monkeypatch.setattr(module, "RELEASE_MS", 500)  # longer than this machine may stall between two events
+    toggled = []
+    window = make_window(toggle=lambda: toggled.append(1))
+    root = window.root
+    window.stage.focus_force()
+    root.update()
+    for press in range(2):
+        for _ in range(5):
+            root.event_generate("<KeyPress-space>")
+            if release:
+                root.event_generate("<KeyRelease-space>")
+            root.update()
+        root.event_generate("<KeyRelease-space>")
+        end = time.monotonic() + 5
+        while window._space_held and time.monotonic() < end:
+            root.update()
+        assert len(toggled) == press + 1
+
+
 # --- driven from outside ---
 
 

@@ -25,6 +25,7 @@ WIDTH, HEIGHT = 1280, 700  # units at 100 %
 SMALLEST = (760, 460)
 POLL_MS = 33  # 30 pictures a second at most: more would only warm the laptop
 TURN = math.radians(8)
+RELEASE_MS = 60  # X11 repeats a key that is held as release and press at once: a true release lasts longer
 
 GROUND = "#0f1520"
 BUTTONS = {  # ground, ground under the mouse, text: each pair has 4.5:1
@@ -67,6 +68,8 @@ class Window:
         self._photo: ImageTk.PhotoImage | None = None
         self._shown: tuple[object, ...] = ()
         self._drag: tuple[int, int] | None = None
+        self._space_held = False
+        self._space_release: str | None = None  # the wish to forget that the space bar is held
 
         self.root = ctk.CTk(fg_color=GROUND, className="HandCoach")
         self.root.title(title or texts("title"))
@@ -159,7 +162,8 @@ class Window:
 
     def _bind(self) -> None:
         root, stage = self.root, self.stage
-        root.bind("<space>", lambda e: self._on_toggle())
+        root.bind("<space>", lambda e: self._space_pressed())
+        root.bind("<KeyRelease-space>", lambda e: self._space_released())
         root.bind("<Escape>", lambda e: self._on_stop())
         for key in ("c", "C"):
             root.bind(key, lambda e: self.other_palette())
@@ -174,6 +178,22 @@ class Window:
         stage.bind("<ButtonRelease-1>", lambda e: self._let_go())
         stage.bind("<Double-Button-1>", lambda e: self._set_camera(view3d.Camera()))
         stage.bind("<Motion>", self._hover)
+
+    def _space_pressed(self) -> None:
+        """Once for each press: held by a hand that cannot let go at once, a key repeats 30 times a second."""
+        if self._space_release is not None:
+            self.root.after_cancel(self._space_release)
+            self._space_release = None
+        if not self._space_held:
+            self._space_held = True
+            self._on_toggle()
+
+    def _space_released(self) -> None:
+        def forget() -> None:
+            self._space_held, self._space_release = False, None
+
+        if self._space_release is None:
+            self._space_release = self.root.after(RELEASE_MS, forget)
 
     def _resized(self) -> None:
         if self._view is not None:
