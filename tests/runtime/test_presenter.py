@@ -220,6 +220,14 @@ def test_a_long_sentence_shrinks_until_it_fits():
     assert " ".join(lines) == text
 
 
+def test_a_text_on_one_line_keeps_all_its_words():
+    """The state's word and the hint have one line; what wraps would lose its end."""
+    for width in (90, 120, 150, 180, 400):
+        for text in ("Is this your other hand?", "Leder efter din hånd"):
+            px, lines = drawing.fit_text(text, width, 36, 20, True, most=1)
+            assert lines == (text,) or px == 9
+
+
 @pytest.mark.parametrize("size", [(1280, 600), (1366, 560), (760, 340), (400, 200)])
 @pytest.mark.parametrize("scale", [1.0, 1.5, 2.0])
 def test_the_parts_never_overlap_or_leave_the_stage(size, scale):

@@ -151,12 +151,14 @@ def _blend(image: Image, cover: NDArray[np.float32], x: int, y: int, colour: Rgb
 
 
 @lru_cache(maxsize=128)
-def fit_text(text: str, width: int, height: int, px: int, bold: bool = False) -> tuple[int, tuple[str, ...]]:
-    """The largest size up to px at which the text fits, on as few lines as it needs: (px, lines)."""
+def fit_text(
+    text: str, width: int, height: int, px: int, bold: bool = False, most: int = 3
+) -> tuple[int, tuple[str, ...]]:
+    """The largest size up to px at which the text fits on up to `most` lines: (px, lines)."""
     for size in range(px, 9, -1):
         lines = _wrap(text, width, size, bold)
         line = text_size("Åg", size, bold)[1]
-        if lines and len(lines) * line <= height and len(lines) <= 3:
+        if lines and len(lines) * line <= height and len(lines) <= most:
             return size, lines
     return 9, _wrap(text, width, 9, bold) or (text,)
 
@@ -324,7 +326,7 @@ def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: fl
 def _pill(image: Image, x: int, y: int, word: str, colour: Rgb, scale: float, tone: Tone, room: int) -> None:
     """A word with its sign on a dark ground that is legible over any picture."""
     tall = round(20 * scale) + round(16 * scale)
-    px, lines = fit_text(word, max(room - 2 * tall, 20), tall, round(20 * scale), True)
+    px, lines = fit_text(word, max(room - 2 * tall, 20), tall, round(20 * scale), True, most=1)
     w, h = text_size(lines[0], px, True)
     wide = w + tall + round(16 * scale)
     fill_box(image, Box(x, y, wide, tall), WINDOW, tall // 2, 0.88)
