@@ -1,4 +1,4 @@
-"""Finds hands in a whole frame: where a track starts. Training letterboxes with the same function."""
+"""Finds hands in a whole frame: where a track starts. Export compares on pictures letterboxed alike."""
 
 from __future__ import annotations
 
