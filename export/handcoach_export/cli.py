@@ -80,6 +80,8 @@ def main(argv: list[str] | None = None) -> int:
     except HandCoachError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     parity = meta["parity"]
     what = "hands" if args.kind == "exercise" else "images"
     print(

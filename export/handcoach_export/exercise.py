@@ -67,6 +67,10 @@ def check_settings(settings: Any, where: str = "The settings") -> dict[str, Any]
             raise HandCoachError(f"{where}: unknown entry {key!r}; known are {', '.join(SETTINGS)}.")
         if not isinstance(value, SETTINGS[key]) or isinstance(value, bool):
             raise HandCoachError(f"{where}: the entry {key!r} has the wrong type; see finger-stretch.json.")
+    try:
+        json.dumps(settings, allow_nan=False)
+    except ValueError as error:
+        raise HandCoachError(f"{where}: NaN and Infinity are no numbers for an exercise.") from error
     return settings
 
 

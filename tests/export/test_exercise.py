@@ -124,6 +124,8 @@ def test_settings_come_from_a_file(tmp_path):
         ({"labels": ["open", "open"]}, "different names"),
         ({"hold": 3}, "unknown entry 'hold'"),
         ({"hold_s": "3"}, "wrong type"),
+        ({"hold_s": float("nan")}, "no numbers"),
+        ({"tolerance": {"green": 0.1, "red": float("inf")}}, "no numbers"),
         ({"title": {"da": "Stræk"}}, "lack English"),
         ({"messages": {"fst": {"en": "x"}}}, "messages for fst"),
         ({"colours": {"open": "green"}}, "colour of 'open'"),
