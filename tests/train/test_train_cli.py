@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import arms
 
-from handcoach_train.cli import main
+from handcoach_train.cli import main, provenance
 
 
 def refused(capsys, *words: str) -> str:
@@ -97,6 +97,16 @@ def test_weights_that_are_missing(tmp_path, capsys, option, word):
     )
     error = capsys.readouterr().err
     assert word in error and error.count("\n") == 1
+
+
+def test_only_weights_from_rendered_hands_say_apache(tmp_path):
+    mine, theirs = tmp_path / "mine", hanco(tmp_path / "HanCo")
+    mine.mkdir()
+    (mine / "render.json").write_text("{}")
+    ours = provenance("hands", [mine])
+    assert ours["licence"] == "Apache-2.0" and ours["trained_on"].startswith("hands rendered from anny")
+    both = provenance("hands", [mine, theirs])
+    assert "Apache" not in both["licence"] and both["trained_on"].startswith("HanCo (not rendered here)")
 
 
 def test_finder_refuses(tmp_path, capsys):

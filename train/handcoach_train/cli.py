@@ -204,9 +204,7 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
         config = {
             "kind": "landmarks", "name": args.name, "size": args.size,
             "crop": {"margin": MARGIN, "roll": not args.no_roll},
-            "licence": "Apache-2.0",
-            "trained_on": "hands rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
-                          "image points by MediaPipe (Apache-2.0)",
+            **provenance("hands", args.hanco),
         }  # fmt: skip
         everything = data.LandmarkSet(data.join(training), args.size, True, not args.no_roll, empty)
         checking = data.LandmarkSet(data.join(validation), args.size, False, not args.no_roll)
@@ -218,6 +216,27 @@ def _landmarks(commands: argparse._SubParsersAction) -> None:
         return 0
 
     p.set_defaults(run=run)
+
+
+def provenance(what: str, folders: list[Path]) -> dict[str, str]:
+    """What a checkpoint says of its licence and its data.
+
+    Real HanCo is for research, so weights that saw a folder which `render` did not make are not Apache-2.0.
+
+    Args:
+        what: of the folders: hands or frames.
+    """
+    foreign = [folder.name for folder in folders if not (folder / "render.json").is_file()]
+    trained_on = (
+        f"{what} rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
+        "image points by MediaPipe (Apache-2.0)"
+    )
+    if foreign:
+        return {
+            "licence": "that of the training data; not to be shipped",
+            "trained_on": f"{', '.join(foreign)} (not rendered here); {trained_on}",
+        }
+    return {"licence": "Apache-2.0", "trained_on": trained_on}
 
 
 def _some(n: int, most: int) -> NDArray[np.int64]:
@@ -246,9 +265,7 @@ def _finder(commands: argparse._SubParsersAction) -> None:
         validation = [f for i, f in enumerate(frames) if not i % 20] + held
         config = {
             "kind": "finder", "name": args.name, "height": args.height, "width": args.width, "max_hands": 4,
-            "licence": "Apache-2.0",
-            "trained_on": "frames rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
-                          "image points by MediaPipe (Apache-2.0)",
+            **provenance("frames", args.frames),
         }  # fmt: skip
         everything = data.FinderSet(training, args.height, args.width, True)
         checking = data.FinderSet(validation, args.height, args.width, False)
