@@ -58,9 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    """With HANDCOACH_REQUIRE_UI=1 a UI test that skips itself fails."""
+    """With HANDCOACH_REQUIRE_UI=1 a UI test that skips itself fails; but xdotool drives X's windows only, so
+    that on Windows and macOS the tests that need it are skipped visibly."""
     report = yield
     required = os.environ.get("HANDCOACH_REQUIRE_UI") == "1"
+    if "driven" in getattr(item, "fixturenames", ()) and sys.platform in ("win32", "darwin"):
+        required = False
     if required and report.skipped and item.get_closest_marker("ui") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, but HANDCOACH_REQUIRE_UI=1: {report.longrepr}"
