@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("recording", type=Path, help="folder that `handcoach record` wrote")
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .onnx file")
     sub.add_argument("--messages", metavar="FILE.json", help="words and settings, see below")
-    sub.add_argument("--title", help="what the patient reads above the exercise, in English")
+    sub.add_argument("--title", help="title of the exercise, in English")
     sub.add_argument("--name", help="name of the exercise (the file's)")
     sub.add_argument("--labels", nargs="+", metavar="LABEL", help="the postures to use, best first")
     sub.add_argument("--hold", type=float, dest="hold_s", metavar="S", help="seconds to hold")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise, Posture
 from handcoach.hand import Frame, Hand
 from handcoach.model import read
-from handcoach.tracker import Track
+from handcoach.tracker import Reason, Track
 from handcoach.ui import drawing
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.texts import LANGUAGES, Texts
@@ -96,7 +97,7 @@ def test_rest_counts_down(presenter, exercise):
     assert (view.state, view.seconds, view.can_pause) == ("rest", 3, True)
 
 
-@pytest.mark.parametrize("reason", ["no_hand", "too_dark", "too_near", "too_far", "half_out"])
+@pytest.mark.parametrize("reason", get_args(Reason))
 def test_no_hand_says_what_to_do_after_a_moment(presenter, exercise, reason):
     presenter.present(result(exercise, progress("move", "almost", "almost"), t=10.0, seen=hand()))
     soon = presenter.present(result(exercise, progress("search"), t=10.2, reason=reason))

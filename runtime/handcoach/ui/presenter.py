@@ -24,7 +24,6 @@ HINT_S = 0.7
 # A finger is named if it is at least this far off (0..1) and this much farther than the next one.
 HINT_FAR, HINT_AHEAD = 0.35, 0.18
 UNDER_WAY = ("search", "hold", "move")
-REASONS = ("no_hand", "too_dark", "too_near", "too_far", "half_out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +156,7 @@ class Presenter:
         assert result.progress is not None and result.exercise is not None
         progress, exercise = result.progress, result.exercise
         if state == "no_hand":
-            reason = (result.track.reason if result.track else None) or "no_hand"
-            return self.texts(reason if reason in REASONS else "no_hand"), "look"
+            return self.texts((result.track.reason if result.track else None) or "no_hand"), "look"
         if state in ("hold", "move"):
             if progress.message in exercise.labels:
                 rank = list(exercise.labels).index(progress.message)

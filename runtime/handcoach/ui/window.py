@@ -53,7 +53,6 @@ class Window:
         on_pause: Callable[[], None],
         on_stop: Callable[[], None],
         on_toggle: Callable[[], None],
-        title: str = "",
         scale: float | None = None,
     ) -> None:
         """Args:
@@ -72,7 +71,7 @@ class Window:
         self._space_release: str | None = None  # the wish to forget that the space bar is held
 
         self.root = ctk.CTk(fg_color=GROUND, className="HandCoach")
-        self.root.title(title or texts("title"))
+        self.root.title(texts("title"))
         self.scale = self._choose_scale(ctk, scale)
         self.family = tkinter.font.nametofont("TkDefaultFont", self.root).actual("family")
         self._build(ctk, on_start, on_pause)
