@@ -42,6 +42,14 @@ class SourceError(HandCoachError):
     """A source is missing, unreadable or empty, or a camera does not open."""
 
 
+class CameraError(SourceError):
+    """A camera does not open or has stopped."""
+
+    def __init__(self, sentence: str, key: str) -> None:
+        super().__init__(sentence)
+        self.key = key
+
+
 class Source:
     """Frames, in order. Use it in a `with` block and iterate over it once.
 
@@ -347,7 +355,7 @@ class Camera(Source):
                     waited = time.monotonic() - seen
                     absent = not self._opened and self._attempts >= ATTEMPTS
                     if waited > limit or absent:
-                        raise SourceError(self._complaint(first=index == 0))
+                        raise self._complaint(first=index == 0)
                     if self._hangs():
                         self._generation += 1  # the read hangs inside the driver: leave that thread to it
                         self._reading_since = None
@@ -369,17 +377,22 @@ class Camera(Source):
         limit = self._open_s if self._first else 2 * self._stale_s
         return since is not None and time.monotonic() - since > limit
 
-    def _complaint(self, *, first: bool) -> str:
+    def _complaint(self, *, first: bool) -> CameraError:
         if not first:
-            return f"Camera {self._camera} gives no picture any more: plug it in, uncover it and start again."
-        if self._opened:
-            return (
-                f"Camera {self._camera} opens but gives no picture: close other programs that use it "
-                "and uncover it."
+            return CameraError(
+                f"Camera {self._camera} gives no picture any more: plug it in, uncover it and start again.",
+                "camera_gone",
             )
-        return (
+        if self._opened:
+            return CameraError(
+                f"Camera {self._camera} opens but gives no picture: close other programs that use it "
+                "and uncover it.",
+                "camera_silent",
+            )
+        return CameraError(
             f"Camera {self._camera} does not open: plug it in, close other programs that use it, allow this "
-            "program to use it, or give another number with --source."
+            "program to use it, or give another number with --source.",
+            "camera_absent",
         )
 
     def close(self) -> None:

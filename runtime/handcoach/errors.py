@@ -5,4 +5,9 @@ class HandCoachError(Exception):
     """Something the user can mend. The message is one sentence: what is wrong and what to do.
 
     Every `main` prints it on standard error and returns 2; nobody sees a traceback.
+
+    Attributes:
+        key: of the sentence that the window says instead, in the patient's language; None where it has none.
     """
+
+    key: str | None = None

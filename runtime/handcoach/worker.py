@@ -57,6 +57,7 @@ class Result:
         t: seconds on the worker's clock.
         stage: "models", "camera", "running", "ended" (the source has no more frames) or "error".
         error: one sentence where the stage is "error".
+        error_key: of the window's own sentence for it, see `HandCoachError`.
         live: the source is a camera, which people expect to see mirrored.
         track, posture: of `frame`; None where the frame was not judged.
         hold_s, rest_s: of the coach, seconds.
@@ -66,6 +67,7 @@ class Result:
     t: float
     stage: str = "models"
     error: str | None = None
+    error_key: str | None = None
     live: bool = False
     frame: Frame | None = None
     track: Track | None = None
@@ -230,7 +232,7 @@ class Worker:
         try:
             self._work()
         except HandCoachError as error:
-            self._publish(stage="error", error=str(error))
+            self._publish(stage="error", error=str(error), error_key=error.key)
         # The thread's outer edge: whatever happens in it must reach the person as one sentence.
         except Exception as error:
             if os.environ.get("HANDCOACH_DEBUG"):

@@ -222,15 +222,17 @@ def test_a_camera_gives_the_newest_picture() -> None:
 def test_a_camera_that_does_not_open_is_one_sentence() -> None:
     source, _ = camera(open_s=5.0)
     began = time.monotonic()
-    with source, pytest.raises(SourceError, match="Camera 3 does not open"):
+    with source, pytest.raises(SourceError, match="Camera 3 does not open") as caught:
         next(iter(source))
+    assert caught.value.key == "camera_absent"
     assert time.monotonic() - began < 2
 
 
 def test_a_camera_without_pictures_is_one_sentence() -> None:
     source, _ = camera(*[Fake([None] * 200) for _ in range(20)], open_s=0.2)
-    with source, pytest.raises(SourceError, match="opens but gives no picture"):
+    with source, pytest.raises(SourceError, match="opens but gives no picture") as caught:
         next(iter(source))
+    assert caught.value.key == "camera_silent"
 
 
 def test_a_camera_that_was_unplugged_is_opened_again() -> None:
@@ -265,8 +267,9 @@ def test_a_read_that_hangs_is_left_behind() -> None:
 
 def test_a_camera_that_stays_away_ends_in_one_sentence() -> None:
     source, _ = camera(Fake([1, 2, 3]))
-    with source, pytest.raises(SourceError, match="gives no picture any more"):
+    with source, pytest.raises(SourceError, match="gives no picture any more") as caught:
         list(source)
+    assert caught.value.key == "camera_gone"
 
 
 def test_closing_from_another_thread_ends_the_iteration() -> None:

@@ -142,6 +142,14 @@ def test_an_error_is_one_sentence(presenter):
     assert "start again" in view.message
 
 
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_camera_that_fails_is_said_in_the_patients_language(lang):
+    """The commands' sentence speaks of options, in English."""
+    for key in ("camera_absent", "camera_silent", "camera_gone"):
+        view = Presenter(Texts(lang)).present(Result(0.0, "error", error="... --source.", error_key=key))
+        assert view.message == Texts(lang)(key)
+
+
 def test_a_left_hand_is_shown_as_a_left_hand(presenter, exercise):
     right = presenter.present(result(exercise, progress("ready"), seen=hand("right", 0.5)))
     left = presenter.present(result(exercise, progress("ready"), seen=hand("left", 0.5)))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny.hands import blank, template
 
+from handcoach.camera import CameraError
 from handcoach.coach import Coach
-from handcoach.errors import HandCoachError
 from handcoach.hand import Frame, Hand
 from handcoach.tracker import Track
 from handcoach.worker import Mailbox, Worker, worker_for
@@ -227,11 +227,12 @@ def test_repetitions_are_counted():
 
 def test_an_error_becomes_one_sentence():
     def fail():
-        raise HandCoachError("There is no camera: plug one in.")
+        raise CameraError("There is no camera: plug one in.", "camera_absent")
 
     worker, _ = make(fail)
     worker.begin()
-    assert wait_for(worker, lambda r: r.stage == "error").error == "There is no camera: plug one in."
+    result = wait_for(worker, lambda r: r.stage == "error")
+    assert (result.error, result.error_key) == ("There is no camera: plug one in.", "camera_absent")
     assert worker.end()
 
 

@@ -137,6 +137,8 @@ class Presenter:
         error = result.error or ""
         if error.startswith("!"):  # not written for people
             error = self.texts("crashed", what=error[1:].split(":")[0])
+        elif result.error_key is not None:
+            error = self.texts(result.error_key)
         return ViewState("error", self.texts("word_error"), error, "error", start_text=self.texts("start"))
 
     def _state(self, result: Result) -> str:
