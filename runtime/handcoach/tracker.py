@@ -8,7 +8,7 @@ starts a track, the running average of the network's `right` corrects it, the us
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from handcoach.landmarker import Landmarker, Reading
 Reason = Literal["no_hand", "too_dark", "too_near", "too_far", "half_out"]
 Choice = Literal["auto", "left", "right"]
 CHOICES: tuple[str, ...] = get_args(Choice)
+SIDES: tuple[Side, ...] = get_args(Side)
 
 # After a hand is found it is read again in the cut-out of its own points, this many times: the finder's
 # square is rough, and the network was trained on squares around true points.
@@ -194,25 +195,28 @@ class Tracker:
         """The first of these detections that the landmark network takes for a hand."""
         for detection in candidates[:CANDIDATES]:
             self._rights, self._count = detection.right, 1
-            self._side = self._choose()
-            crop = crop_for(
+            square = crop_for(
                 detection.wrist,
                 detection.middle_mcp,
                 detection.extent,
-                mirrored=self._side == "left",
                 roll=self.landmarker.roll,
                 margin=self.landmarker.margin,
             )
-            reading = self.landmarker.read(image, crop)
+            # Seen both ways round, so that neither side has the advantage of having been tried first.
+            seen = {
+                side: self.landmarker.read(image, replace(square, mirrored=side == "left"))
+                for side in (SIDES if self.choice == "auto" else (self.choice,))
+            }
+            self._believe(sum(r.right for r in seen.values()) / len(seen))
+            self._side = self._choose()
+            reading = seen[self._side]
             for _ in range(REFINEMENTS):
                 # The finder's square may be rough, so that only the last reading must be convincing.
                 if reading.presence < self.landmarker.threshold / 2:
                     break
-                self._believe(reading.right)
-                self._side = self._choose()
                 reading = self._read(image, reading.points)
-            if reading.presence >= self.landmarker.threshold:
                 self._believe(reading.right)
+            if reading.presence >= self.landmarker.threshold:
                 self._side, before = self._choose(), self._side
                 if self._side != before:
                     reading = self._read(image, reading.points)

@@ -65,10 +65,9 @@ def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
     elif kind == "between":
         flexion = _curl(rng, np.clip(rng.uniform(0.15, 0.85) + rng.normal(0, 0.06, 4), 0, 1))
         thumb = out if rng.random() < 0.5 else thumb
-    elif kind == "almost":
-        flexion = np.array([rng.uniform(12, 38), rng.uniform(28, 52), rng.uniform(10, 30)]) + rng.normal(
-            0, 4, (4, 3)
-        )
+    elif kind == "almost":  # from visibly bent to half closed: whatever is no longer stretched
+        k = rng.uniform(0, 1)
+        flexion = np.array([11 + 31 * k, 26 + 36 * k, 11 + 23 * k]) + rng.normal(0, 4, (4, 3))
         thumb = out if rng.random() < 0.5 else thumb
     elif kind == "fist":
         flexion = _curl(rng, np.clip(rng.uniform(0.88, 1.0) + rng.normal(0, 0.03, 4), 0, 1))
