@@ -217,10 +217,7 @@ class Tracker:
                 reading = self._read(image, reading.points)
                 self._believe(reading.right)
             if reading.presence >= self.landmarker.threshold:
-                self._side, before = self._choose(), self._side
-                if self._side != before:
-                    reading = self._read(image, reading.points)
-                return reading
+                return self._other_side(image, reading)
         self._count = 0
         return None
 
@@ -293,11 +290,15 @@ class Tracker:
         belief = self._rights if self._side == "right" else 1 - self._rights
         if belief >= SIDE_FLIPS:
             return reading
-        self._side = "left" if self._side == "right" else "right"
+        before = self._side
+        self._side = "left" if before == "right" else "right"
+        again = self._read(image, reading.points)
+        if again.presence < self.landmarker.threshold:
+            self._side = before
+            return reading
         self._smooth_points.reset()
         self._smooth_landmarks.reset()
-        again = self._read(image, reading.points)
-        return again if again.presence >= self.landmarker.threshold else reading
+        return again
 
     def _mismatch(self) -> bool:
         """The user chose a side, and the network has seen the other one for a while."""
