@@ -1,6 +1,7 @@
 """What the window says in each state, and that it can be read by everyone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -71,6 +72,24 @@ def test_ready(presenter, exercise):
     view = presenter.present(result(exercise, progress("ready"), seen=hand()))
     assert (view.state, view.can_start, view.can_pause) == ("ready", True, False)
     assert view.points is not None
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_exercise_is_explained_before_it_starts_and_not_later(exercise, lang):
+    presenter, texts = Presenter(Texts(lang)), Texts(lang)
+    view = presenter.present(result(exercise, progress("ready"), seen=hand()))
+    assert (view.title, view.instructions) == (exercise.title(lang), exercise.instructions(lang))
+    for state in ("search", "rest", "paused", "stopped", "done"):
+        later = presenter.present(result(exercise, progress(state), seen=hand()))
+        assert (later.title, later.instructions) == ("", "")
+    # It covers the picture's lower edge and nothing else.
+    size = (900, 500)
+    with_it = drawing.compose(view, texts, size)
+    without = drawing.compose(replace(view, title="", instructions=""), texts, size)
+    rows, columns = np.nonzero((with_it != without).any(axis=2))
+    box = drawing.layout(*size, 1.0).camera
+    assert box.y + box.h // 2 < rows.min() and rows.max() < box.y + box.h
+    assert box.x < columns.min() and columns.max() < box.x + box.w
 
 
 @pytest.mark.parametrize(("label", "tone"), [("almost", "almost"), ("fist", "stretch")])
@@ -253,7 +272,7 @@ def test_the_picture_is_mirrored_for_display_together_with_its_points(exercise, 
     seen = hand()
     views = [
         presenter.present(
-            Result(1.0, "running", frame=Frame(image, 0.0, 0), track=Track(seen), progress=progress("ready"),
+            Result(1.0, "running", frame=Frame(image, 0.0, 0), track=Track(seen), progress=progress("search"),
                    posture=exercise.assess(seen), exercise=exercise, live=live)
         )
         for live in (False, True)

@@ -289,7 +289,8 @@ def _ring(image: Image, x: float, y: float, r: float, share: float, colour: Rgb)
 
 
 def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: float, palette: str) -> None:
-    """The camera's picture with the hand's landmarks, the state's word and the finger's hint."""
+    """The camera's picture with the hand's landmarks, the state's word and, before the start, what the exercise
+    is, later the finger's hint."""
     card = image[box.y : box.y + box.h, box.x : box.x + box.w]
     cv2.rectangle(image, (box.x, box.y), (box.x + box.w - 1, box.y + box.h - 1), (9, 13, 20), -1)
     if view.image is not None:
@@ -315,12 +316,36 @@ def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: fl
         draw_sign(card, view.tone, box.w / 2, box.h / 2, r, TONES[view.tone])
     pad = round(10 * scale)
     _pill(image, box.x + pad, box.y + pad, view.word, TONES[view.tone], scale, view.tone, box.w - 2 * pad)
+    if view.title or view.instructions:
+        _explain(image, box, view, scale)
     if view.hint:
         px = round(20 * scale)
         tall = px + round(16 * scale)
         _pill(image, box.x + pad, box.y + box.h - pad - tall, view.hint, TONES["almost"], scale, "almost",
               box.w - 2 * pad)  # fmt: skip
     _round_off(image, box, round(16 * scale))
+
+
+def _explain(image: Image, box: Box, view: ViewState, scale: float) -> None:
+    """Title and instructions of the exercise on a dark ground along the picture's lower edge."""
+    pad, inner = round(10 * scale), round(14 * scale)
+    width, room = box.w - 2 * pad - 2 * inner, round(box.h * 0.36)
+    if width < 40:
+        return
+    blocks = []
+    for text, size, most, bold in ((view.title, 22, 1, True), (view.instructions, 18, 6, False)):
+        px, lines = fit_text(text, width, room, round(size * scale), bold, most)
+        line = text_size("Åg", px, bold)[1]
+        room -= line * len(lines)
+        blocks.append((px, lines, line, bold))
+    tall = sum(len(lines) * line for _, lines, line, _ in blocks) + inner
+    y = box.y + box.h - pad - tall
+    fill_box(image, Box(box.x + pad, y, box.w - 2 * pad, tall), WINDOW, round(14 * scale), 0.88)
+    y += inner // 2
+    for px, lines, line, bold in blocks:
+        for words in lines:
+            draw_text(image, words, box.x + pad + inner, y, px, INK, bold)
+            y += line
 
 
 def _pill(image: Image, x: int, y: int, word: str, colour: Rgb, scale: float, tone: Tone, room: int) -> None:

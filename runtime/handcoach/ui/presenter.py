@@ -37,6 +37,7 @@ class ViewState:
         tone: which sign stands beside the sentence, and its colour.
         seconds: left to hold or to rest, None where nothing is counted.
         hold, rest: 0..1.
+        title, instructions: what the exercise is, before it is started; "" otherwise.
         hint: which finger is farthest from the teacher's, or that it may be the wrong hand; "" for none.
         mirrored: show the picture as a mirror does; points are those of the unmirrored picture.
         dim: the picture is not being judged.
@@ -54,6 +55,8 @@ class ViewState:
     seconds: int | None = None
     repetition: int = 0
     repetitions: int = 0
+    title: str = ""
+    instructions: str = ""
     hint: str = ""
     can_start: bool = False
     can_pause: bool = False
@@ -107,6 +110,7 @@ class Presenter:
             seconds = math.ceil((1 - progress.hold) * result.hold_s - 1e-6)
         start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
         running = progress.state in (*UNDER_WAY, "rest")
+        ready = state == "ready"
         return ViewState(
             state=state,
             word=texts(f"word_{state}"),
@@ -117,6 +121,8 @@ class Presenter:
             seconds=seconds,
             repetition=progress.repetition,
             repetitions=progress.repetitions,
+            title=exercise.title(texts.lang) if ready else "",
+            instructions=exercise.instructions(texts.lang) if ready else "",
             hint=self.texts("mismatch")
             if result.track and result.track.mismatch and running
             else self._hint(state, far, result.t),
