@@ -289,8 +289,8 @@ def _ring(image: Image, x: float, y: float, r: float, share: float, colour: Rgb)
 
 
 def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: float, palette: str) -> None:
-    """The camera's picture with the hand's landmarks, the state's word and, before the start, what the exercise
-    is, later the finger's hint."""
+    """The camera's picture with the hand's landmarks, the state's word, the finger's hint, and before the
+    start what the exercise is."""
     card = image[box.y : box.y + box.h, box.x : box.x + box.w]
     cv2.rectangle(image, (box.x, box.y), (box.x + box.w - 1, box.y + box.h - 1), (9, 13, 20), -1)
     if view.image is not None:
