@@ -41,6 +41,8 @@ MAX_STILL_BYTES = 200_000_000
 class SourceError(HandCoachError):
     """A source is missing, unreadable or empty, or a camera does not open."""
 
+    key = "source_unreadable"
+
 
 class CameraError(SourceError):
     """A camera does not open or has stopped."""

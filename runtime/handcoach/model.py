@@ -57,7 +57,11 @@ _TYPES = {1: "float32", 2: "uint8", 7: "int64"}  # TensorProto.DataType of the c
 
 
 class ModelError(HandCoachError):
-    """A file is no model, or not one that this program runs."""
+    """A file is no model, or not one that this program runs; or onnxruntime does not start."""
+
+    def __init__(self, sentence: str, key: str | None = "model_broken") -> None:
+        super().__init__(sentence)
+        self.key = key
 
 
 @dataclass(frozen=True)
@@ -517,9 +521,12 @@ def _onnxruntime() -> Any:
         if "DLL load failed" in str(error):
             raise ModelError(
                 "onnxruntime does not start because the Visual C++ runtime is missing; install the "
-                "'Microsoft Visual C++ Redistributable' (x64) from Microsoft and start again."
+                "'Microsoft Visual C++ Redistributable' (x64) from Microsoft and start again.",
+                "visual_cpp_missing",
             ) from error
-        raise ModelError(f"onnxruntime cannot be imported ({error}); run: pip install onnxruntime") from error
+        raise ModelError(
+            f"onnxruntime cannot be imported ({error}); run: pip install onnxruntime", "runtime_missing"
+        ) from error
     onnxruntime.disable_telemetry_events()
     return onnxruntime
 
@@ -576,7 +583,7 @@ class Session:
         try:
             self._session = _make_session(data, threads, provider)
         except ModelError as error:
-            raise ModelError(f"{file.path}: {error}.") from error.__cause__
+            raise ModelError(f"{file.path}: {error}.", error.key) from error.__cause__
         self.file = file
         self.threads = threads
         self._names = [tensor.name for tensor in file.outputs]

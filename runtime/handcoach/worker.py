@@ -7,6 +7,7 @@ and publish the new progress through the same mailbox.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import traceback
@@ -232,6 +233,8 @@ class Worker:
         try:
             self._work()
         except HandCoachError as error:
+            if error.key is not None:  # the window's own sentence names no file: a terminal gets this one
+                print(error, file=sys.stderr)
             self._publish(stage="error", error=str(error), error_key=error.key)
         # The thread's outer edge: whatever happens in it must reach the person as one sentence.
         except Exception as error:

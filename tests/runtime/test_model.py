@@ -349,8 +349,9 @@ def test_missing_visual_cpp_runtime_is_named(sessions: None, monkeypatch: pytest
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     model._onnxruntime.cache_clear()
-    with pytest.raises(ModelError, match=r"Visual C\+\+"):
+    with pytest.raises(ModelError, match=r"Visual C\+\+") as caught:
         model._onnxruntime()
+    assert caught.value.key == "visual_cpp_missing"
 
 
 def test_providers_compute(sessions: None) -> None:

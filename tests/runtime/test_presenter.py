@@ -162,9 +162,10 @@ def test_an_error_is_one_sentence(presenter):
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_a_camera_that_fails_is_said_in_the_patients_language(lang):
-    """The commands' sentence speaks of options, in English."""
-    for key in ("camera_absent", "camera_silent", "camera_gone"):
+def test_what_fails_is_said_in_the_patients_language(lang):
+    """The commands' sentence speaks of options and files, in English."""
+    for key in ("camera_absent", "camera_silent", "camera_gone", "source_unreadable", "model_broken",
+                "runtime_missing", "visual_cpp_missing"):  # fmt: skip
         view = Presenter(Texts(lang)).present(Result(0.0, "error", error="... --source.", error_key=key))
         assert view.message == Texts(lang)(key)
 

@@ -243,17 +243,21 @@ def test_a_bug_becomes_a_sentence_too():
     assert worker.end()
 
 
-def test_real_models_on_a_missing_source(tiny_exercise, tiny_landmarks, tiny_finder, tmp_path):
+def test_real_models_on_a_missing_source(tiny_exercise, tiny_landmarks, tiny_finder, tmp_path, capsys):
     models = {"landmarks": str(tiny_landmarks), "finder": str(tiny_finder)}
     worker = worker_for(str(tmp_path / "none.mp4"), str(tiny_exercise), models=models)
     worker.begin()
-    assert "none.mp4" in wait_for(worker, lambda r: r.stage == "error").error
+    result = wait_for(worker, lambda r: r.stage == "error")
+    assert "none.mp4" in result.error and result.error_key == "source_unreadable"
     assert worker.end()
+    assert "none.mp4" in capsys.readouterr().err  # the window's own sentence names no file
 
 
 @pytest.mark.parametrize(("exercise", "hand"), [("no-such-exercise", "auto"), (None, "both")])
 def test_an_unknown_exercise_or_hand(exercise, hand, tiny_exercise):
     worker = worker_for("0", exercise or str(tiny_exercise), hand)
     worker.begin()
-    assert wait_for(worker, lambda r: r.stage == "error").error[0] != "!"
+    result = wait_for(worker, lambda r: r.stage == "error")
+    assert result.error[0] != "!"
+    assert result.error_key == (None if exercise is None else "model_broken")
     assert worker.end()
