@@ -32,6 +32,7 @@ CAMERA_SIZE = (640, 480)  # pixels, asked for; the camera may give another
 STALE_S = 2.0  # seconds without a new picture, or with the same one over and over, until it is reopened
 OPEN_S = 20.0  # seconds that the first picture of a camera may take: MSMF is slow
 GONE_S = 15.0  # seconds without a picture until a camera is given up
+SLEPT_S = 3.0  # seconds that a look at the clock came too late by: the computer slept, nobody waited
 RETRY_S = 1.0  # seconds between two attempts to open
 # Attempts until a camera counts as absent; on a Mac somebody may just be reading the request for permission.
 ATTEMPTS = 20 if sys.platform == "darwin" else 3
@@ -349,12 +350,19 @@ class Camera(Source):
             SourceError: no picture came for too long.
         """
         index, zero = 0, 0.0
-        seen = time.monotonic()
+        seen = looked = time.monotonic()  # the last picture, and the last look at the clock
         limit = self._open_s
         while True:
             with self._condition:
                 while self._newest is None and not self._closed:
-                    waited = time.monotonic() - seen
+                    now = time.monotonic()
+                    if now - looked > SLEPT_S:
+                        # Some systems' clocks go on while a laptop's lid is closed; its camera does not.
+                        seen = now
+                        if self._reading_since is not None:
+                            self._reading_since = now
+                    looked = now
+                    waited = now - seen
                     absent = not self._opened and self._attempts >= ATTEMPTS
                     if waited > limit or absent:
                         raise self._complaint(first=index == 0)
@@ -365,12 +373,13 @@ class Camera(Source):
                     self._condition.wait(min(0.2, self._stale_s))
                 if self._closed or self._newest is None:
                     return
-                bgr, now = self._newest
+                bgr, taken = self._newest
                 self._newest = None
             if index == 0:
-                zero, self._first = now, False
-            seen, limit = time.monotonic(), self._gone_s
-            yield Frame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8), now - zero, index)
+                zero, self._first = taken, False
+            seen = looked = time.monotonic()
+            limit = self._gone_s
+            yield Frame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8), taken - zero, index)
             index += 1
 
     def _hangs(self) -> bool:

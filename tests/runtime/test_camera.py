@@ -3,6 +3,7 @@
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from handcoach import camera as module
 from handcoach.camera import Camera, SourceError, Stills, Video, natural, open_source
 
 
@@ -270,6 +272,21 @@ def test_a_camera_that_stays_away_ends_in_one_sentence() -> None:
     with source, pytest.raises(SourceError, match="gives no picture any more") as caught:
         list(source)
     assert caught.value.key == "camera_gone"
+
+
+def test_a_laptop_that_slept_is_given_time_to_wake_its_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + slept[0], sleep=time.sleep)
+    monkeypatch.setattr(module, "time", clock)
+    woken = Fake([None] * 40 + [200, 201] * 60)
+    source, _ = camera(Fake([1] + [None] * 1000), woken, gone_s=5, stale_s=2)
+    with source:
+        frames = iter(source)
+        next(frames)
+        lid = threading.Timer(0.1, lambda: slept.append(slept.pop() + 3600))
+        lid.start()
+        assert next(frames).image.mean() > 150
+        lid.join()
 
 
 def test_closing_from_another_thread_ends_the_iteration() -> None:
