@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -195,6 +196,52 @@ def test_a_space_bar_that_is_held_counts_once(make_window, monkeypatch, release)
         while window._space_held and time.monotonic() < end:
             root.update()
         assert len(toggled) == press + 1
+
+
+@pytest.mark.ui
+def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, capsys):
+    from handcoach.ui import app, window
+    from handcoach.worker import Mailbox, Result
+
+    done, shown, called = [], [], []
+    worker = SimpleNamespace(mailbox=Mailbox(), begin=lambda: None, end=lambda: called.append("end"),
+                             start=None, pause=None, stop=None, toggle=None)  # fmt: skip
+
+    class Root:
+        def protocol(self, name, call):
+            self.close = call
+
+        def after(self, ms, call):
+            self.next = call
+
+        def withdraw(self):
+            called.append("withdraw")
+
+        def destroy(self):
+            called.append("destroy")
+
+        def mainloop(self):
+            for t in range(3):
+                worker.mailbox.put(Result(float(t)))
+                self.next()
+            self.close()
+
+    class Fails:
+        def __init__(self, *args, **more):
+            self.root = Root()
+
+        def show(self, view):
+            done.append(view)
+            if len(done) == 2:
+                raise KeyError("a bug")
+            shown.append(view.state)
+
+    monkeypatch.setattr(window, "Window", Fails)
+    assert app.run(worker, Texts("en")) == 0
+    assert shown == ["loading", "error", "loading"]
+    assert "KeyError" in done[2].message
+    assert "a bug" in capsys.readouterr().err
+    assert called[:3] == ["withdraw", "end", "destroy"]
 
 
 # --- driven from outside ---

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
 from handcoach.errors import HandCoachError
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
-from handcoach.worker import Worker, worker_for
+from handcoach.worker import Result, Worker, worker_for
 
 
 def run_window(
@@ -49,12 +51,24 @@ def run(worker: Worker, texts: Texts, scale: float | None = None) -> int:
     presenter = Presenter(texts)
 
     def poll() -> None:
-        result = worker.mailbox.take()
-        if result is not None:
+        try:
+            result = worker.mailbox.take()
+            if result is not None:
+                show(result)
+        finally:
+            window.root.after(POLL_MS, poll)
+
+    def show(result: Result) -> None:
+        try:
             window.show(presenter.present(result))
-        window.root.after(POLL_MS, poll)
+        # The drawing's outer edge: a bug in it must reach the person as one sentence, and a terminal whole.
+        except Exception as error:
+            traceback.print_exc()
+            failed = Result(result.t, "error", error=f"!{type(error).__name__}: {error}")
+            window.show(presenter.present(failed))
 
     def close() -> None:
+        window.root.withdraw()  # at once: a worker that loads models or opens a camera takes a while to end
         worker.end()
         window.root.destroy()
 
