@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -115,10 +116,7 @@ def add(
         text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
         _replace(folder / INDEX, lambda f: f.write(text.encode()))
     except OSError as error:
-        raise RecordingError(
-            f"The recording {folder} cannot be written ({error.strerror or error}): give a folder that you "
-            "may write to."
-        ) from error
+        raise _unwritable(folder, error) from error
     return len(landmarks)
 
 
@@ -148,7 +146,20 @@ def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
     for other in index["labels"]:
         if other != label and other.casefold() == label.casefold():
             raise RecordingError(f"The recording {folder} calls this posture {other}: write it the same way.")
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:  # Windows tells only by trying; nothing is left behind
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     return index
+
+
+def _unwritable(folder: Path, error: OSError) -> RecordingError:
+    return RecordingError(
+        f"The recording {folder} cannot be written ({error.strerror or error}): give a folder that you "
+        "may write to."
+    )
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

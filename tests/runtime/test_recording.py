@@ -1,6 +1,7 @@
 """A therapist's recording survives crashes, damage and being added to, and never reads outside its folder."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,18 @@ def test_landmarks_of_two_models_are_not_mixed(tmp_path: Path) -> None:
 def test_a_label_never_leaves_the_folder(tmp_path: Path, label: str) -> None:
     with pytest.raises(recording.RecordingError, match="label"):
         add(tmp_path, label, 1)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_recording(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(recording.RecordingError, match="cannot be written"):
+        recording.check(tmp_path / "file" / "mine", "open", "tiny")
+    if os.name != "nt" and os.getuid() != 0:  # root may write everywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(recording.RecordingError, match="cannot be written"):
+            recording.check(tmp_path / "locked" / "deep" / "mine", "open", "tiny")
+    recording.check(tmp_path / "new" / "mine", "open", "tiny")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "locked"] == ["file"]
 
 
 def test_labels_that_share_a_file_on_windows_are_refused(tmp_path: Path) -> None:
