@@ -57,7 +57,7 @@ _LANDMARKS_EPILOG = """\
 fields of --json, one object per line for every frame:
   index      number of the frame, from 0
   file       path of the image (folders and images only)
-  t          seconds since the start (0 for stills)
+  t          seconds since the start (stills: 0; with --tracked: index / 30)
   found      whether there is a hand
 and where there is one:
   side       left or right, the person's own
