@@ -228,8 +228,6 @@ def hand_views(
         turn = _random_rotation(rng)
         vertices, joints = vertices @ turn.T, joints @ turn.T
     look = draw.random_look(rng, len(studio.painter.textures))
-    forearm = vertices[np.argmax(arm.traits[:, 3])]
-    forearm = forearm / np.linalg.norm(forearm - joints[0])
     cameras: list[tuple[Floats, Floats]] = []
     while len(cameras) < CAMERAS:
         if view == "exercise":
