@@ -6,7 +6,7 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -147,14 +147,19 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file of results, all or nothing.
 
     Raises:
-        HandCoachError: the file cannot be written.
+        HandCoachError: the file cannot be written, or a figure is no number, which JSON cannot say.
     """
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        wrong = ", ".join(_not_finite(content))
+        raise HandCoachError(
+            f"{path} is not written, since these figures are no finite numbers: {wrong}; report this."
+        ) from error
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         try:
-            beside.write_text(
-                json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
-            )
+            beside.write_text(text, "utf-8")
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -162,6 +167,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         raise HandCoachError(
             f"{path} cannot be written ({error.strerror or error}): give --json another place."
         ) from error
+
+
+def _not_finite(value: Any, where: str = "") -> Iterator[str]:
+    """Where in a JSON value there is NaN or an infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from _not_finite(inner, f"{where}[{i}]")
 
 
 COLUMNS = ("model", "threads", "provider", "n", "mean", "sd", "median", "p95", "min", "CPU", "RSS MB")

@@ -12,6 +12,7 @@ import pytest
 from tiny import hands
 
 from handcoach import model
+from handcoach.errors import HandCoachError
 from handcoach_bench import child, machine, results, runner
 from handcoach_bench.cli import cases, main, parser
 from handcoach_bench.results import Case, Outcome, Summary
@@ -130,10 +131,11 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
 
 
 def test_results_are_written_whole_or_not_at_all(tmp_path, tiny_landmarks):
+    """JSON has no NaN; the sentence says which figure it is."""
     path = tmp_path / "results.json"
     path.write_text("old")
     bad = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(float("nan"),))
-    with pytest.raises(ValueError):
+    with pytest.raises(HandCoachError, match=r"results\[0\]\.wall_ms\[0\]"):
         results.write(path, {}, [bad], "now")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
