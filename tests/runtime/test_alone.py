@@ -78,6 +78,18 @@ def test_landmarks_and_assess(here: Path) -> None:
     assert files(here / "home") == [] and files(here / "work") == []
 
 
+def test_the_demo_writes_only_its_video(here: Path) -> None:
+    clip = here / "clip.mp4"
+    video = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"mp4v"), 10, (640, 480))
+    for _ in range(8):
+        video.write(draw_hand(blank(), 320, 240, 110)[..., ::-1].copy())
+    video.release()
+    result = alone(here, "demo", "--out", "view.mp4", "--source", str(clip))
+    assert result.returncode == 0 and "open 8" in result.stdout, (result.stdout, result.stderr)
+    assert files(here / "home") == [] and len(files(here / "work")) == 1
+    assert files(here / "work")[0].startswith("view.")  # .avi where OpenCV writes no MPEG-4
+
+
 def test_record_writes_only_its_folder(here: Path) -> None:
     source = str(here / "stills" / "open.png")
     result = alone(here, "record", "rec", "--label", "open", "--source", source)

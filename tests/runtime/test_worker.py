@@ -90,10 +90,13 @@ def test_a_letter_is_taken_once_whoever_asks():
     box, taken = Mailbox(), []
 
     def taker():
-        while len(taken) < 1000 and not done.is_set():
+        while True:
+            over = done.is_set()  # before taking, so that the last letter is not missed
             letter = box.take()
             if letter is not None:
                 taken.append(letter)
+            elif over:
+                return
 
     done = threading.Event()
     takers = [threading.Thread(target=taker) for _ in range(3)]
@@ -105,6 +108,7 @@ def test_a_letter_is_taken_once_whoever_asks():
     for t in takers:
         t.join()
     assert len(taken) == len(set(taken))
+    assert 999 in taken  # nothing replaced the last one
 
 
 def test_frames_reach_the_mailbox_and_the_thread_ends_with_its_source():
