@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,17 +113,30 @@ class Exercise:
         return Posture(label, cluster, distances, margin, aligned, apart)
 
 
-def margin_of(distances: NDArray[np.floating], clusters: tuple[str, ...]) -> float:
+def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:
+    """`margins` of one hand; distances (K,)."""
+    return float(margins(distances[None], clusters)[0])
+
+
+def margins(distances: NDArray[np.floating], clusters: Sequence[str]) -> NDArray[np.float64]:
     """How much nearer the nearest cluster is than the nearest one of another label, as a share of the latter:
-    0 on the border between two labels, 1 on a centroid; 1 if there is no other label."""
-    nearest = int(distances.argmin())
-    other = min(
-        (float(d) for d, label in zip(distances, clusters, strict=True) if label != clusters[nearest]),
-        default=0.0,
-    )
-    if other <= 0:
-        return 1.0 if len(set(clusters)) == 1 else 0.0
-    return min(1.0, max(0.0, (other - float(distances[nearest])) / other))
+    0 on the border between two labels, 1 on a centroid; 1 if there is no other label.
+
+    Args:
+        distances: (N, K) to the centroids.
+        clusters: label of each centroid.
+    """
+    if len(set(clusters)) == 1:
+        return np.ones(len(distances))
+    names = np.asarray(clusters)
+    distances = distances.astype(np.float64)
+    nearest = distances.argmin(1)
+    near = distances[np.arange(len(distances)), nearest]
+    same = names[None, :] == names[nearest][:, None]
+    other = np.where(same, np.inf, distances).min(1)
+    # Both are zero only where two labels share a centroid: that is no margin at all.
+    share = np.divide(other - near, other, out=np.zeros_like(other), where=other > 0)
+    return np.clip(share, 0.0, 1.0)
 
 
 def _text(texts: dict[str, str], lang: str) -> str:

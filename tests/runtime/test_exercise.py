@@ -7,7 +7,7 @@ import pytest
 from tiny.hands import BENDS, template
 
 from handcoach import model
-from handcoach.exercise import MIN_PRESENCE, Exercise, margin_of
+from handcoach.exercise import MIN_PRESENCE, Exercise, margin_of, margins
 from handcoach.hand import Hand, Side, mirror, normalise
 
 POINTS = np.zeros((21, 2), np.float32)
@@ -80,6 +80,8 @@ def test_margin() -> None:
     assert margin_of(np.array([2.0, 2, 3, 4]), clusters) == 0
     assert margin_of(np.array([0.0, 0, 3, 4]), clusters) == 0
     assert margin_of(np.array([0.0, 9]), ("open", "open")) == 1
+    many = np.random.default_rng(0).random((50, 4)).astype(np.float32)
+    assert margins(many, clusters).tolist() == [margin_of(row, clusters) for row in many]
 
 
 def test_messages_fall_back_to_english(exercise: Exercise) -> None:

@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from handcoach.errors import HandCoachError
+from handcoach.exercise import margins
 from handcoach.hand import Array, hand_frame
 
 # One start merged two postures in 1 of 8 seeds (inertia 378 against 136 on the paper's data).
@@ -68,22 +69,6 @@ class Fit:
     def predict(self, landmarks: NDArray[np.floating]) -> NDArray[np.str_]:
         """Label of each canonical hand (N, 21, 3); never "unsure"."""
         return np.asarray(self.clusters)[self.pipeline.predict(landmarks)]
-
-
-def margins(distances: NDArray[np.floating], clusters: Sequence[str]) -> NDArray[np.float64]:
-    """How clearly each hand is nearest to its label: (other - nearest) / other, 0..1.
-
-    Args:
-        distances: (N, K) to the centroids.
-        clusters: label of each centroid; "other" is the nearest centroid of another label.
-    """
-    names = np.asarray(clusters)
-    nearest = distances.argmin(1)
-    near = distances[np.arange(len(distances)), nearest]
-    same = names[None, :] == names[nearest][:, None]
-    other = np.where(same, np.inf, distances).min(1)
-    # Both are zero only where two labels share a centroid: that is no margin at all.
-    return np.where(other > 0, 1.0 - near / np.maximum(other, 1e-12), 0.0)
 
 
 def fit(recording: Mapping[str, NDArray[np.floating]], labels: Sequence[str], *, seed: int = 0) -> Fit:
