@@ -136,7 +136,7 @@ def margins(distances: NDArray[np.floating], clusters: Sequence[str]) -> NDArray
     other = np.where(same, np.inf, distances).min(1)
     # Both are zero only where two labels share a centroid: that is no margin at all.
     share = np.divide(other - near, other, out=np.zeros_like(other), where=other > 0)
-    return np.clip(share, 0.0, 1.0)
+    return np.asarray(np.clip(share, 0.0, 1.0), dtype=np.float64)
 
 
 def _text(texts: dict[str, str], lang: str) -> str:
