@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import camera, model
+from handcoach import camera, defaults, model
 from handcoach import pipeline as runtime
 from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
@@ -59,9 +59,9 @@ LATENCY_WARMUP = 20
 class Models:
     """Names of shipped models, or files."""
 
-    landmarks: str = runtime.LANDMARKS
-    finder: str = runtime.FINDER
-    exercise: str = runtime.EXERCISE
+    landmarks: str = defaults.LANDMARKS
+    finder: str = defaults.FINDER
+    exercise: str = defaults.EXERCISE
 
     def paths(self, judged: bool) -> dict[str, Path]:
         """By kind; the exercise only where postures are judged.

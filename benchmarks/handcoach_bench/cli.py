@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import handcoach
-from handcoach import model, pipeline
+from handcoach import defaults, model
 from handcoach.errors import HandCoachError
 from handcoach_bench import accuracy as parts
 from handcoach_bench import machine, results, runner, tables
@@ -67,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--provider", action="append", metavar="NAME", help="may be repeated (all that compute)")
     sub.add_argument("--runs", type=_positive, metavar="N")
     sub.add_argument("--warmup", type=_count, metavar="N")
-    sub.add_argument("--exercise", default="finger-stretch", metavar="NAME|FILE", help="(%(default)s)")
-    sub.add_argument("--finder", default="finder", metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--exercise", default=defaults.EXERCISE, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="(%(default)s)")
     sub.add_argument("--clip", metavar="FILE", help="what the pipeline sees (the demo's clip)")
     sub.add_argument("--timeout", type=float, default=120, metavar="S", help="for one case (%(default)s)")
     sub.set_defaults(run=inference)
@@ -82,9 +82,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--json", type=Path, metavar="FILE", help="write every figure and the machine to this file"
     )
-    sub.add_argument("--model", default=pipeline.LANDMARKS, metavar="NAME|FILE", help="(%(default)s)")
-    sub.add_argument("--finder", default=pipeline.FINDER, metavar="NAME|FILE", help="(%(default)s)")
-    sub.add_argument("--exercise", default=pipeline.EXERCISE, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--model", default=defaults.LANDMARKS, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument("--exercise", default=defaults.EXERCISE, metavar="NAME|FILE", help="(%(default)s)")
     sub.add_argument(
         "--held-out", type=Path, default=parts.HELD_OUT, metavar="FILE",
         help="webcam recordings that no network was trained on, one a line (those of `handcoach-train`)",

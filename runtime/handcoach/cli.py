@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from handcoach.defaults import EXERCISE, FINDER, LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.ui.texts import LANGUAGES
 
@@ -210,9 +211,9 @@ def _hand(sub: argparse.ArgumentParser) -> None:
 def _exercise(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--exercise",
-        default="finger-stretch",
+        default=EXERCISE,
         metavar="NAME|FILE",
-        help="name of a shipped exercise or an .onnx file (default: finger-stretch)",
+        help="name of a shipped exercise or an .onnx file (default: %(default)s)",
     )
 
 
@@ -223,15 +224,15 @@ def _language(sub: argparse.ArgumentParser) -> None:
 def _models(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--model",
-        default="mobilenetv2",
+        default=LANDMARKS,
         metavar="NAME|FILE",
-        help="landmark model: name of a shipped one or an .onnx file (default mobilenetv2)",
+        help="landmark model: name of a shipped one or an .onnx file (default: %(default)s)",
     )
     sub.add_argument(
         "--finder",
-        default="finder",
+        default=FINDER,
         metavar="NAME|FILE",
-        help="hand finder: name of a shipped one or an .onnx file (default: finder)",
+        help="hand finder: name of a shipped one or an .onnx file (default: %(default)s)",
     )
 
 
@@ -276,14 +277,14 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from handcoach import model, pipeline
+    from handcoach import model
     from handcoach.camera import is_camera
     from handcoach.ui.app import run_window
 
     # What was typed wrongly is said here, before a window opens; what goes wrong later is said in it.
     model.read(model.find(args.exercise, "exercise"), "exercise")
-    model.find(pipeline.LANDMARKS, "landmarks")
-    model.find(pipeline.FINDER, "finder")
+    model.find(LANDMARKS, "landmarks")
+    model.find(FINDER, "finder")
     if not is_camera(args.source):
         _open(args.source).close()
     return run_window(args.source, args.exercise, args.hand, language(args.lang))

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach.defaults import EXERCISE
 from handcoach.errors import HandCoachError
 from handcoach.ui.probe import window_problem
 from handcoach.worker import Result, make_coach
@@ -25,7 +26,6 @@ from handcoach.worker import Result, make_coach
 CLIP = "demo.mp4"
 OUTPUT = "handcoach-demo.mp4"
 SIZE = (1280, 604)  # of the video, pixels; even, as its codec wants
-EXERCISE = "finger-stretch"
 
 
 @dataclass

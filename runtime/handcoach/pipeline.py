@@ -7,15 +7,12 @@ from pathlib import Path
 import cv2
 
 from handcoach import model
+from handcoach.defaults import FINDER, LANDMARKS
 from handcoach.exercise import Exercise, Posture
 from handcoach.finder import Finder
 from handcoach.hand import Frame
 from handcoach.landmarker import Landmarker
 from handcoach.tracker import Choice, Track, Tracker
-
-LANDMARKS = "mobilenetv2"
-FINDER = "finder"
-EXERCISE = "finger-stretch"
 
 
 class Pipeline:
