@@ -207,7 +207,8 @@ class Tracker:
                 side: self.landmarker.read(image, replace(square, mirrored=side == "left"))
                 for side in (SIDES if self.choice == "auto" else (self.choice,))
             }
-            self._believe(sum(r.right for r in seen.values()) / len(seen))
+            for reading in seen.values():
+                self._believe(reading.right)
             self._side = self._choose()
             reading = seen[self._side]
             for _ in range(REFINEMENTS):
