@@ -14,7 +14,7 @@ from handcoach import camera, model
 from handcoach import pipeline as runtime
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
-from handcoach_bench.child import measure
+from handcoach_bench.stopwatch import measure
 
 WIDTH, HEIGHT, FPS = 640, 480, 30.0
 MAX_FRAMES = 300

@@ -13,7 +13,7 @@ from tiny import hands
 
 from handcoach import model
 from handcoach.errors import HandCoachError
-from handcoach_bench import child, machine, results, runner
+from handcoach_bench import machine, results, runner, stopwatch
 from handcoach_bench.cli import cases, main, parser
 from handcoach_bench.results import Case, Outcome, Summary
 
@@ -142,7 +142,7 @@ def test_results_are_written_whole_or_not_at_all(tmp_path, tiny_landmarks):
 
 def test_measure_keeps_the_warm_up_apart():
     seen = []
-    times = child.measure(seen.append, 2, 3, lambda i: i)
+    times = stopwatch.measure(seen.append, 2, 3, lambda i: i)
     assert seen == [0, 1, 2, 3, 4] and len(times["warmup_ms"]) == 2 and len(times["wall_ms"]) == 3
 
 
