@@ -96,7 +96,10 @@ def main(
                 return run_window(
                     path, exercise or EXERCISE, lang=lang, loop=True, autostart=True, quick=True
                 )
-            print(f"No window can be opened here, {problem.what}; the demo is written as a video instead.")
+            print(
+                f"No window can be opened here, {problem.what}; the demo is written as a video instead. "
+                f"For a window: {problem.cure}."
+            )
         summary, labels = write_video(path, exercise or EXERCISE, Path(out or OUTPUT), lang=lang)
     print("\n".join(summary.lines(labels)))
     print(f"video               {summary.path}")

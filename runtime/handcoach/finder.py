@@ -83,17 +83,35 @@ class Finder:
         self._session = Session(file, threads, provider)
 
     def find(
-        self, image: NDArray[np.uint8], threshold: float | None = None, fill: float = 1.0
+        self,
+        image: NDArray[np.uint8],
+        threshold: float | None = None,
+        fill: float = 1.0,
+        both: bool = False,
     ) -> list[Detection]:
         """Hands in an RGB image uint8 (H, W, 3), best score first.
 
         Args:
             threshold: least score; the model's own if None.
             fill: see `letterbox`.
+            both: look at the mirror image as well and take the mean, so that a mirrored frame gives exactly
+                the mirrored hands; twice the time.
         """
         threshold = self.threshold if threshold is None else threshold
         picture, box = letterbox(image, self.height, self.width, fill)
+        found = self._read(picture, box, threshold)
+        if both:
+            found = _mean(found, self._read(picture, box, threshold, flip=True))
+        return sorted(found, key=lambda d: -d.score)
+
+    def _read(
+        self, picture: NDArray[np.uint8], box: Letterbox, threshold: float, flip: bool = False
+    ) -> list[Detection]:
+        if flip:
+            picture = np.ascontiguousarray(picture[:, ::-1])
         rows = self._session.run(picture[None])["hands"][0].astype(np.float64)
+        if flip:  # back to how the picture was: right, and both x
+            rows[:, [1, 2, 4]] = 1 - rows[:, [1, 2, 4]]
         found = []
         for score, right, *place in rows:
             if not score >= threshold or not np.isfinite(place).all() or place[4] <= 0:
@@ -102,4 +120,26 @@ class Finder:
             points = (points / [box.scale_x, box.scale_y]).astype(np.float32)
             extent = place[4] * self.width / box.scale_x
             found.append(Detection(float(score), float(right), points[0], points[1], float(extent)))
-        return sorted(found, key=lambda d: -d.score)
+        return found
+
+
+def _mean(some: list[Detection], others: list[Detection]) -> list[Detection]:
+    """Detections of two looks at one frame; a hand that both saw becomes their mean."""
+    result, left = [], list(others)
+    for a in some:
+        near = [b for b in left if np.linalg.norm(a.middle_mcp - b.middle_mcp) < min(a.extent, b.extent) / 2]
+        if not near:
+            result.append(a)
+            continue
+        b = max(near, key=lambda d: d.score)
+        left.remove(b)
+        result.append(
+            Detection(
+                (a.score + b.score) / 2,
+                (a.right + b.right) / 2,
+                ((a.wrist + b.wrist) / 2).astype(np.float32),
+                ((a.middle_mcp + b.middle_mcp) / 2).astype(np.float32),
+                (a.extent + b.extent) / 2,
+            )
+        )
+    return result + left

@@ -144,6 +144,7 @@ class Tracker:
         """Forget the hand, for a new source or after a jump in time."""
         self._reading: Reading | None = None  # of the last frame, raw
         self._t = self._found_t = 0.0
+        self._look = 0  # which of LOOKS is next
         self._misses = 0  # looks at the whole frame that did not see the followed hand
         self._rights, self._count = 0.5, 0  # running average of `right`, and of how many
         self._side: Side = "right"
@@ -159,8 +160,11 @@ class Tracker:
         reading = self._follow(frame.image)
         if reading is None:
             self._lose()
-            for fill in LOOKS:
-                seen = self.finder.find(frame.image, min(WEAK_SCORE, self.finder.threshold), fill)
+            # A still gets all looks; of moving pictures each frame gets one, since the next frame is near.
+            looks = LOOKS if self.still else LOOKS[self._look :][:1]
+            self._look = (self._look + 1) % len(LOOKS)
+            for fill in looks:
+                seen = self.finder.find(frame.image, min(WEAK_SCORE, self.finder.threshold), fill, both=True)
                 detections = detections or seen
                 reading = self._start(frame.image, self._ranked(seen))
                 if reading is not None:

@@ -41,3 +41,14 @@ def test_letterbox_pads_evenly_and_keeps_proportions() -> None:
 
 def test_a_sliver_of_a_frame_does_no_harm(finder: Finder) -> None:
     assert finder.find(np.zeros((1, 2000, 3), np.uint8)) == []
+
+
+def test_a_mirrored_frame_gives_the_mirrored_hands_when_seen_both_ways(finder: Finder) -> None:
+    picture = draw_hand(blank(), 330, 200, 90)
+    (one,) = finder.find(picture, both=True)
+    (other,) = finder.find(np.ascontiguousarray(picture[:, ::-1]), both=True)
+    assert other.right == pytest.approx(1 - one.right, abs=1e-4)
+    assert other.extent == pytest.approx(one.extent, rel=1e-4)
+    width = picture.shape[1]
+    np.testing.assert_allclose(other.wrist, [width - one.wrist[0], one.wrist[1]], atol=0.05)
+    np.testing.assert_allclose(other.middle_mcp, [width - one.middle_mcp[0], one.middle_mcp[1]], atol=0.05)

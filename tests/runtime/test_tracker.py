@@ -109,7 +109,9 @@ class Pinhole:
         self.points = joints[:, :2] / joints[:, 2:] * focal + [self.width / 2, self.height / 2]
         self.truth, _, _ = normalise(joints)
 
-    def find(self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0) -> list[Detection]:
+    def find(
+        self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
+    ) -> list[Detection]:
         p = self.points.astype(np.float32)
         return [Detection(0.9, self.right, p[0], p[9], extent_of(p))]
 
@@ -284,7 +286,9 @@ def test_a_degenerate_reading_is_no_hand() -> None:
 
 def test_the_network_overrules_the_finders_side() -> None:
     class Mistaken(Pinhole):
-        def find(self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0) -> list[Detection]:
+        def find(
+            self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
+        ) -> list[Detection]:
             (found,) = super().find(image)
             return [Detection(found.score, 0.3, found.wrist, found.middle_mcp, found.extent)]
 
@@ -326,7 +330,9 @@ class TwoHands:
             Pinhole(template(0.0) * [-0.08, 0.08, 0.08] + [-0.12, 0, 0.6], right=0.05),
         ]
 
-    def find(self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0) -> list[Detection]:
+    def find(
+        self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
+    ) -> list[Detection]:
         return [d for hand in self.hands for d in hand.find(image)]
 
     def read(self, image: np.ndarray, crop: Crop) -> Reading:
@@ -362,7 +368,9 @@ def test_what_the_finder_does_not_see_is_left_for_what_it_sees() -> None:
     world = TwoHands()
     world.hands[0].presence = 0.7
 
-    def find(image: np.ndarray, threshold: float = 0.5, fill: float = 1.0) -> list[Detection]:
+    def find(
+        image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
+    ) -> list[Detection]:
         return world.hands[1 if find.later else 0].find(image)  # type: ignore[attr-defined]
 
     find.later = False  # type: ignore[attr-defined]
@@ -424,7 +432,9 @@ def test_one_euro_forgets_after_a_gap_and_bears_equal_times() -> None:
 
 def test_a_hand_that_fills_the_frame_is_found_one_step_back() -> None:
     class Farsighted(Pinhole):
-        def find(self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0) -> list[Detection]:
+        def find(
+            self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
+        ) -> list[Detection]:
             return super().find(image) if fill < 1 else []
 
     world = Farsighted(template(0.0) * 0.09 + [0, 0, 0.6])
