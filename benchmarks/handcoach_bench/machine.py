@@ -113,7 +113,7 @@ def describe(root: Path = Path("/")) -> Machine:
             import psutil
         except ImportError:
             unknown.append(
-                "memory or cores are unknown here without psutil; run: pip install 'handcoach[bench]'"
+                'memory or cores are unknown here without psutil; run: pip install "handcoach[bench]"'
             )
         else:
             memory_mb = memory_mb or psutil.virtual_memory().total // 2**20

@@ -117,7 +117,7 @@ def _network(args: argparse.Namespace) -> dict[str, Any]:
         from handcoach_export import networks
     except ModuleNotFoundError as error:
         raise HandCoachError(
-            f"Exporting a network needs {error.name}: run pip install 'handcoach[export]'."
+            f'Exporting a network needs {error.name}: run pip install "handcoach[export]".'
         ) from error
     return networks.export(
         args.kind, args.checkpoint, args.output, args.images, name=args.name, version=args.version

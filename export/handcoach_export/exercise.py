@@ -94,7 +94,7 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
         from handcoach_train import posture
     except ModuleNotFoundError as error:
         raise HandCoachError(
-            f"Building an exercise needs {error.name}: run pip install 'handcoach[studio]'."
+            f'Building an exercise needs {error.name}: run pip install "handcoach[studio]".'
         ) from error
 
     recording_dir, output = Path(recording_dir), Path(output)

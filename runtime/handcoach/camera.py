@@ -402,7 +402,7 @@ class Camera(Source):
             )
         return CameraError(
             f"Camera {self._camera} does not open: plug it in, close other programs that use it, allow this "
-            "program to use it, or give another number with --source.",
+            "program to use it, or give another camera's number.",
             "camera_absent",
         )
 

@@ -122,4 +122,4 @@ def test_a_missing_library_is_named_with_its_cure(tmp_path, capsys, monkeypatch)
     monkeypatch.setitem(sys.modules, "handcoach_train.render.write", None)
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert main(["render", str(tmp_path)]) == 2
-    refused(capsys, "pip install 'handcoach[train]'")
+    refused(capsys, 'pip install "handcoach[train]"')

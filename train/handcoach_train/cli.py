@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="handcoach-train",
         description="Make training hands and train the networks. "
-        "Needs: pip install 'handcoach[train]' (about 5.5 GB).",
+        'Needs: pip install "handcoach[train]" (about 5.5 GB).',
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _render(commands)
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"handcoach-train: {error}", file=sys.stderr)
         return 2
     except ImportError as error:
-        print(f"handcoach-train: {error.name} is missing: pip install 'handcoach[train]'.", file=sys.stderr)
+        print(f'handcoach-train: {error.name} is missing: pip install "handcoach[train]".', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
