@@ -248,8 +248,8 @@ def hand_views(
         c = size / 2 + rng.uniform(-0.04, 0.04, 2) * size - f * unit[9]
         k = np.array([[f, 0, c[0]], [0, f, c[1]], [0, 0, 1.0]])
         cameras.append((k, m))
-    pictures = studio.painter.paint([(arm, vertices, look, False)], light, cameras, table,
-                                    None if view == "exercise" else rng.normal(size=3) * 0)  # fmt: skip
+    up = None if view == "exercise" else np.zeros(3)  # in free space no side is darker for lying below
+    pictures = studio.painter.paint([(arm, vertices, look, False)], light, cameras, table, up)
     green = np.array([90, 170, 90], np.float32) * rng.uniform(0.7, 1.2)
     views = []
     for (k, m), picture in zip(cameras, pictures, strict=True):
