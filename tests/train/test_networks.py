@@ -12,20 +12,12 @@ pytest.importorskip("safetensors")
 
 import torch
 from safetensors.torch import load_file, save_file
+from tiny.networks import FINDER, LANDMARKS
 
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import build, load_backbone, load_checkpoint, save_checkpoint
 
-LANDMARKS = {"kind": "landmarks", "name": "small", "size": 64}
-FINDER = {"kind": "finder", "name": "finder", "height": 64, "width": 96, "max_hands": 3}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(config: dict, seed: int = 0) -> torch.nn.Module:

@@ -15,6 +15,7 @@ pytest.importorskip("torchvision")
 
 import torch
 from tiny.hands import template
+from tiny.networks import FINDER, LANDMARKS
 from torch.utils.data import default_collate
 
 from handcoach_train import train as training
@@ -23,16 +24,7 @@ from handcoach_train.errors import TrainError
 from handcoach_train.networks import load_checkpoint
 from handcoach_train.train import Settings, finder_loss, landmark_loss, procrustes, train
 
-LANDMARKS = {"kind": "landmarks", "name": "small", "size": 64}
-FINDER = {"kind": "finder", "name": "finder", "height": 64, "width": 96, "max_hands": 3}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
