@@ -14,7 +14,9 @@ from handcoach.errors import HandCoachError
 from handcoach.hand import hand_frame, mirror
 from handcoach_train import posture
 
-PAPER = Path("/work/shared/data/paper_landmarks.json")
+PAPER = (
+    Path(__file__).parents[3] / "shared/data/paper_landmarks.json"
+)  # beside the checkout, where it is at hand
 LABELS = ("open", "almost", "fist")
 
 
