@@ -336,25 +336,24 @@ class Painter:
         self.shadow = self.gl.depth_texture((SHADOW, SHADOW))
         self.shadow.compare_func = ""
         self.shadow_target = self.gl.framebuffer(depth_attachment=self.shadow)
-        self.textures, self.means = [], []
+        self.textures, self.pixels = [], []
         for file in sorted(skins.glob("*.[jp][pn]g")) if skins else []:
             image = cv2.imread(str(file))
             if image is None:
                 raise TrainError(f"{file} is not a picture: remove it from the folder of skins.")
-            image = cv2.resize(image, (2048, 2048), interpolation=cv2.INTER_AREA)[::-1, :, ::-1]
-            texture = self.gl.texture((2048, 2048), 3, np.ascontiguousarray(image).tobytes())
+            image = cv2.resize(image, (2048, 2048), interpolation=cv2.INTER_AREA)
+            image = np.ascontiguousarray(image[::-1, :, ::-1])
+            texture = self.gl.texture((2048, 2048), 3, image.tobytes())
             texture.build_mipmaps()
             self.textures.append(texture)
-            self.means.append((image / 255.0) ** 2.2)
-        self._tones: dict[tuple[int, int], Floats] = {}
+            self.pixels.append(image)
 
     def _mean_tone(self, texture: int, arm: Arm) -> Floats:
-        key = (texture, len(arm.uv))
-        if key not in self._tones:
-            hand = arm.traits[arm.corner, 3] < 0.1
-            px = np.clip((arm.uv[hand] * 2048).astype(int), 0, 2047)
-            self._tones[key] = np.median(self.means[texture][px[:, 1], px[:, 0]], axis=0)
-        return self._tones[key]
+        """Median linear colour (3,) of the texture on this arm's hand. Of this arm's: a value kept from the
+        first arm that a process drew would make pictures depend on the number of workers."""
+        hand = arm.traits[arm.corner, 3] < 0.1
+        px = np.clip((arm.uv[hand] * 2048).astype(int), 0, 2047)
+        return np.asarray(np.median((self.pixels[texture][px[:, 1], px[:, 0]] / 255.0) ** 2.2, axis=0))
 
     def paint(
         self,
