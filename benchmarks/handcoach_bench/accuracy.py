@@ -46,7 +46,7 @@ FOLDERS = {
 }
 PARTS = ("real-3d", "teacher", "webcam", "empty", "latency")
 JUDGED = ("teacher", "empty", "latency")  # parts that need an exercise
-# Recordings of the webcam photographs that were kept out of training: handcoach_train.cli.held_out.
+# Recordings of the webcam photographs that were kept out of training: handcoach_train.data.held_out.
 HELD_OUT = Path(__file__).with_name("held_out.txt")
 
 # A hand lies in a labelled box if so large a share of its points lies in the box, made so much larger.

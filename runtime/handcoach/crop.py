@@ -107,7 +107,7 @@ class Crop:
         return np.asarray(landmarks @ self.rotation(width, height, focal).T, dtype=np.float32)
 
     def from_camera(self, landmarks: Array, width: float, height: float, focal: float | None = None) -> Array:
-        """The inverse of `to_camera`: what the network is taught for this cut-out."""
+        """The inverse of `to_camera`."""
         turned = np.asarray(landmarks @ self.rotation(width, height, focal), dtype=np.float32)
         return mirror(turned) if self.mirrored else turned
 

@@ -28,7 +28,6 @@ JOINTS = (
     "little_mcp", "little_pip", "little_dip", "little_tip",
 )  # fmt: skip
 WRIST, INDEX_MCP, MIDDLE_MCP, LITTLE_MCP = 0, 5, 9, 17
-TIPS = (4, 8, 12, 16, 20)
 # Each bone runs from a joint to the next one out; every finger starts at the wrist.
 BONES = tuple((0 if j % 4 == 1 else j - 1, j) for j in range(1, 21))
 

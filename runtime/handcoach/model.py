@@ -531,15 +531,6 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def onnxruntime_version() -> str:
-    """Version of the onnxruntime that is installed here.
-
-    Raises:
-        ModelError: it cannot be imported.
-    """
-    return str(_onnxruntime().__version__)
-
-
 def _make_session(data: bytes, threads: int, provider: str) -> Any:
     """An InferenceSession that really runs on `provider`.
 

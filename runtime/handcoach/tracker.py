@@ -161,7 +161,7 @@ class Tracker:
         if reading is None:
             self._lose()
             # A still gets all looks; of moving pictures each frame gets one, since the next frame is near.
-            looks = LOOKS if self.still else LOOKS[self._look :][:1]
+            looks = LOOKS if self.still else (LOOKS[self._look],)
             self._look = (self._look + 1) % len(LOOKS)
             for fill in looks:
                 seen = self.finder.find(frame.image, min(WEAK_SCORE, self.finder.threshold), fill, both=True)

@@ -18,8 +18,7 @@ from tiny.hands import template
 from handcoach.crop import Crop
 from handcoach.hand import normalise
 from handcoach_train import data
-from handcoach_train.cli import held_out
-from handcoach_train.data import FinderSet, LandmarkSet, Samples
+from handcoach_train.data import PHOTOS_HELD_OUT, FinderSet, LandmarkSet, Samples, held_out
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import FinderNet
 
@@ -151,10 +150,10 @@ def test_split_never_splits_a_group():
 
 def test_photographs_are_held_out_by_recording():
     groups = np.repeat([f"r{i}" for i in range(12)], 5)
-    out = held_out(groups)
+    out = held_out(groups, PHOTOS_HELD_OUT)
     assert out.sum() == 15
     assert all(len(set(out[groups == g])) == 1 for g in set(groups))
-    np.testing.assert_array_equal(out, held_out(groups))
+    np.testing.assert_array_equal(out, held_out(groups, PHOTOS_HELD_OUT))
 
 
 K = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]], np.float32)

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from handcoach_bench.accuracy import HELD_OUT, read_held_out, recording
-from handcoach_train.cli import held_out
+
+pytest.importorskip("torch")
+
+from handcoach_train import data
 
 # Recordings in webcam_hands/images, as `recording` names them.
 RECORDINGS = (
@@ -19,14 +22,11 @@ RECORDINGS = (
 
 def test_the_benchmark_holds_out_what_training_does():
     names = [name for name in RECORDINGS for _ in range(3)]  # how many photographs each has does not matter
-    out = held_out(np.array([f"images/{name}" for name in names]))
+    out = data.held_out(np.array([f"images/{name}" for name in names]), data.PHOTOS_HELD_OUT)
     assert read_held_out(HELD_OUT) == {name for name, is_out in zip(names, out, strict=True) if is_out}
 
 
 def test_both_name_recordings_alike(tmp_path):
-    pytest.importorskip("torch")
-    from handcoach_train import data
-
     files = ["3_1528499009.07_pic00003.jpg", "pic00107.jpg", "Hand_0000001.jpg"]
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps({"photos": {name: [] for name in files}}))

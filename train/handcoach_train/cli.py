@@ -161,19 +161,10 @@ def _photos(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[s
         frames = data.load_photos(labels, folder)
         if any(f["file"].name in boxes for f in frames[:5]):
             frames = data.with_boxes(frames, boxes)
-        held = held_out(np.array([f["group"] for f in frames]))
+        held = data.held_out(np.array([f["group"] for f in frames]), data.PHOTOS_HELD_OUT)
         training += [f for f, out in zip(frames, held, strict=True) if not out]
         validation += [f for f, out in zip(frames, held, strict=True) if out]
     return training, validation
-
-
-def held_out(groups: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Which photographs are kept out of training: about a quarter of the recordings, chosen by seed 42."""
-    import numpy as np
-
-    names = np.unique(groups)
-    out = np.random.default_rng(42).permutation(names)[: max(1, round(0.25 * len(names)))]
-    return np.isin(groups, out)
 
 
 def _landmarks(commands: argparse._SubParsersAction) -> None:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from handcoach.crop import MARGIN, Crop, crop_around, view_rotation
-from handcoach.hand import normalise
+from handcoach.hand import mirror, normalise
 from handcoach_train.errors import TrainError
 
 Floats = NDArray[np.float32]
@@ -65,10 +65,18 @@ def join(parts: list[Samples]) -> Samples:
 
 def split(samples: Samples, share: float = 0.1, seed: int = 42) -> tuple[Samples, Samples]:
     """Training and validation by whole groups: frames of one sequence never stand on both sides."""
-    groups = np.unique(samples.group)
-    held = np.random.default_rng(seed).permutation(groups)[: max(1, round(share * len(groups)))]
-    out = np.isin(samples.group, held)
+    out = held_out(samples.group, share, seed)
     return samples.take(~out), samples.take(out)
+
+
+def held_out(groups: NDArray[np.str_], share: float, seed: int = 42) -> NDArray[np.bool_]:
+    """Which samples (N,) to keep out of training: whole groups, about this share of them, at least one."""
+    names = np.unique(groups)
+    kept = np.random.default_rng(seed).permutation(names)[: max(1, round(share * len(names)))]
+    return np.isin(groups, kept)
+
+
+PHOTOS_HELD_OUT = 0.25  # share of the photographs' recordings
 
 
 def _read_json(file: Path) -> Any:
@@ -202,10 +210,8 @@ def target(crop: Crop, joints: Floats, k: Floats) -> Floats:
     """Normalised landmarks (21, 3) in the axes of the cut-out, for joints in the camera's."""
     landmarks, _, _ = normalise(joints)
     x, y = (crop.x - k[0, 2]) / k[0, 0], (crop.y - k[1, 2]) / k[1, 1]
-    turned = landmarks @ view_rotation(x, y, crop.roll)
-    if crop.mirrored:
-        turned = turned * [-1, 1, 1]
-    return np.asarray(turned, dtype=np.float32)
+    turned = np.asarray(landmarks @ view_rotation(x, y, crop.roll), dtype=np.float32)
+    return mirror(turned) if crop.mirrored else turned
 
 
 def colour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
