@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tiny import arms
 
-from handcoach_train.cli import main, provenance
+from handcoach_train.cli import main
+from handcoach_train.commands.options import provenance
 
 
 def refused(capsys, *words: str) -> str:

@@ -1,0 +1,78 @@
+"""`handcoach-train render` and `clip`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "render",
+        help="render hands with known landmarks, in the HanCo layout",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  handcoach-train render data/any --count 40000 --skins skins/ --hdri hdri/\n"
+        "  handcoach-train render data/table --count 16000 --view exercise\n"
+        "  handcoach-train render data/frames --count 6000 --full-frames --size 640\n",
+    )
+    p.add_argument("out", type=Path, help="folder; an interrupted rendering goes on in it")
+    p.add_argument(
+        "--count", type=int, default=8000, help="pictures (default 8000; eight cameras see each hand)"
+    )
+    p.add_argument("--size", type=int, help="side in pixels (default 224; with --full-frames the width, 640)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
+    )
+    p.add_argument("--view", choices=("any", "exercise"), default="any",
+                   help="any side of the hand, or as a laptop's webcam sees a hand on a table")  # fmt: skip
+    p.add_argument(
+        "--posture", help="only this posture: open, almost, fist, count, claw, table, pinch, hook, free"
+    )
+    p.add_argument(
+        "--full-frames", action="store_true", help="whole webcam frames with 0 to 2 hands, for the finder"
+    )
+    p.add_argument("--hands", type=int, choices=(0, 1, 2), help="with --full-frames: this many hands")
+    p.add_argument("--skins", type=Path, help="folder of skin textures in MakeHuman's layout")
+    p.add_argument("--hdri", type=Path, help="folder of environment maps (.hdr) for light and backgrounds")
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train.render.write import Job, render
+
+        size = args.size or (640 if args.full_frames else 224)
+        job = Job(
+            args.out,
+            args.count,
+            size,
+            args.seed,
+            args.view,
+            args.posture,
+            args.full_frames,
+            args.hands,
+            args.skins,
+            args.hdri,
+        )
+        pictures = render(job, args.workers)
+        print(f"{args.out}: {pictures} pictures")
+        return 0
+
+    p.set_defaults(run=run)
+    _clip(commands)
+
+
+def _clip(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("clip", help="render the demo's clip: a finger stretch, open to fist and back")
+    p.add_argument("out", type=Path, help="video to write (.mp4)")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--skins", type=Path, help="folder of skin textures in MakeHuman's layout")
+    p.add_argument("--hdri", type=Path, help="folder of environment maps (.hdr)")
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train.render.clip import render_clip
+
+        print(f"{args.out}: {render_clip(args.out, args.seed, args.skins, args.hdri)} frames")
+        return 0
+
+    p.set_defaults(run=run)
