@@ -180,7 +180,8 @@ def test_target_is_what_the_runtime_undoes():
 @pytest.fixture
 def plain(monkeypatch):
     """No change of colour, so that dots can be found again, and the same augmentations in every run."""
-    monkeypatch.setattr(data, "colour", lambda image, rng: image)
+    for module in ("cutouts", "frames"):
+        monkeypatch.setattr(f"handcoach_train.data.{module}.colour", lambda image, rng: image)
     made, seeds = np.random.default_rng, itertools.count()
     monkeypatch.setattr(
         np.random, "default_rng", lambda seed=None: made(next(seeds) if seed is None else seed)

@@ -1,0 +1,41 @@
+"""Training data: HanCo's folder layout (real or rendered) and photographs with pseudo-labelled points.
+
+Everything is held as one `Samples`: where the picture is, where the joints are in it, and in 3D where that
+is known. Cut-outs are made by the runtime's own `Crop`.
+"""
+
+from handcoach_train.data.cutouts import LandmarkSet, colour, jitter, target
+from handcoach_train.data.frames import FinderSet
+from handcoach_train.data.layouts import load_frames, load_hanco
+from handcoach_train.data.photos import (
+    AGREE,
+    PHOTOS_HELD_OUT,
+    empty_areas,
+    load_photos,
+    photo_samples,
+    read_boxes,
+    with_boxes,
+)
+from handcoach_train.data.samples import Samples, held_out, join, read_image, split
+
+__all__ = [
+    "AGREE",
+    "PHOTOS_HELD_OUT",
+    "FinderSet",
+    "LandmarkSet",
+    "Samples",
+    "colour",
+    "empty_areas",
+    "held_out",
+    "jitter",
+    "join",
+    "load_frames",
+    "load_hanco",
+    "load_photos",
+    "photo_samples",
+    "read_boxes",
+    "read_image",
+    "split",
+    "target",
+    "with_boxes",
+]

@@ -1,0 +1,136 @@
+"""What the landmark network sees: cut-outs by the runtime's own `Crop`, with their truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handcoach.crop import MARGIN, Crop, crop_around, view_rotation
+from handcoach.hand import mirror, normalise
+from handcoach_train.data.samples import Floats, Samples, read_image
+
+
+def jitter(crop: Crop, rng: np.random.Generator, amount: float = 1.0) -> Crop:
+    """The crop as a finder or a moving hand would have placed it: off-centre, wrong size, turned."""
+    shift = rng.normal(0, 0.06 * amount, 2) * crop.size
+    size = crop.size * float(np.exp(rng.normal(0.02, 0.12 * amount)))
+    roll = crop.roll + float(rng.normal(0, 0.22 * amount))
+    return Crop(crop.x + shift[0], crop.y + shift[1], size, roll, crop.mirrored)
+
+
+def target(crop: Crop, joints: Floats, k: Floats) -> Floats:
+    """Normalised landmarks (21, 3) in the axes of the cut-out, for joints in the camera's."""
+    landmarks, _, _ = normalise(joints)
+    x, y = (crop.x - k[0, 2]) / k[0, 0], (crop.y - k[1, 2]) / k[1, 1]
+    turned = np.asarray(landmarks @ view_rotation(x, y, crop.roll), dtype=np.float32)
+    return mirror(turned) if crop.mirrored else turned
+
+
+def colour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Exposure, gamma, white balance, softness, noise and things in front, as cameras have them."""
+    ramp = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.normal(0, 0.25))
+    ramp = ramp * np.exp(rng.normal(0, 0.22)) * (1 + rng.normal(0, 0.06, 3)) + rng.normal(0, 0.04)
+    table = np.clip(ramp * 255, 0, 255).astype(np.uint8)[None]
+    image: NDArray[Any] = cv2.LUT(picture, table)
+    if rng.random() < 0.3:
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        k = rng.uniform(0, 1)
+        image = cv2.addWeighted(image, k, grey, 1 - k, 0)
+    if rng.random() < 0.25:
+        k = rng.uniform(0.3, 0.9)
+        small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, image.shape[1::-1])
+    if rng.random() < 0.3:
+        dots = rng.integers(0, 256, (image.shape[0] // 2, image.shape[1] // 2, 3), dtype=np.uint8)
+        noise = cv2.resize(dots, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        image = cv2.addWeighted(image, 1.0, noise, k := float(rng.uniform(0.02, 0.12)), -127 * k)
+    if rng.random() < 0.2:
+        h, w = (rng.uniform(0.08, 0.35, 2) * image.shape[0]).astype(int)
+        y, x = rng.integers(0, image.shape[0] - h), rng.integers(0, image.shape[1] - w)
+        image = image.copy()
+        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    return np.asarray(image)
+
+
+class LandmarkSet(torch.utils.data.Dataset):
+    """Cut-outs with their truth, augmented for training or fixed for validation.
+
+    Items: image uint8 (S, S, 3), landmarks (21, 3), points (21, 2), presence, right, known3d.
+    """
+
+    def __init__(
+        self, samples: Samples, size: int, train: bool, roll: bool = True,
+        empty: list[dict[str, Any]] | None = None, empty_share: float = 0.1,
+    ) -> None:  # fmt: skip
+        self.samples, self.size, self.train, self.roll = samples, size, train, roll
+        self.empty = empty or []
+        self.empty_share = empty_share if self.empty else 0.0
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        rng = np.random.default_rng(None if self.train else [7, i])
+        if self.train and rng.random() < self.empty_share:
+            return self._nothing(rng)
+        s = self.samples
+        image = read_image(s.files[i])
+        # A right hand is what the runtime shows to the network; some left ones keep its side output honest.
+        wrong = rng.random() < 0.2
+        crop = crop_around(s.points[i], mirrored=bool(s.right[i]) == wrong, roll=self.roll, margin=MARGIN)
+        if not self.roll and self.train:
+            crop = Crop(crop.x, crop.y, crop.size, float(rng.normal(0, 0.3)), crop.mirrored)
+        crop = jitter(crop, rng, 1.0 if self.train else 0.4)
+        away = self.train and rng.random() < 0.03
+        if away:  # half a hand at the border is no hand: the tracker must look for it again
+            a = rng.uniform(0, 2 * np.pi)
+            crop = Crop(crop.x + crop.size * 0.6 * np.cos(a), crop.y + crop.size * 0.6 * np.sin(a), crop.size,
+                        crop.roll, crop.mirrored)  # fmt: skip
+        cut = crop.cut(image, self.size)
+        points = crop.to_unit(s.points[i])
+        inside = ((points > 0) & (points < 1)).all(1).mean()
+        known = bool(np.isfinite(s.joints[i]).all())
+        landmarks = target(crop, s.joints[i], s.K[i]) if known else np.zeros((21, 3), np.float32)
+        return {
+            "image": colour(cut, rng) if self.train else cut,
+            "landmarks": landmarks,
+            "points": points,
+            "presence": np.float32(inside > 0.55),
+            "right": np.float32(not wrong),
+            "known3d": np.float32(known),
+        }
+
+    def _nothing(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A piece of a picture without a hand in it."""
+        frame = self.empty[int(rng.integers(len(self.empty)))]
+        image = read_image(frame["file"])
+        h, w = image.shape[:2]
+        boxes = [np.asarray(b, float) for b in frame["boxes"]]
+        for _ in range(20):
+            size = min(h, w) * rng.uniform(0.15, 0.9)
+            x, y = rng.uniform(0, w), rng.uniform(0, h)
+            half = size * 0.5
+            overlap = [
+                max(0.0, min(x + half, b[2]) - max(x - half, b[0]))
+                * max(0.0, min(y + half, b[3]) - max(y - half, b[1]))
+                / max(1.0, (b[2] - b[0]) * (b[3] - b[1]))
+                for b in boxes
+            ]
+            if not overlap or max(overlap) < 0.1:
+                break
+        else:
+            image = np.full_like(image, rng.integers(0, 256))
+        crop = Crop(x, y, size, float(rng.uniform(-np.pi, np.pi)), bool(rng.random() < 0.5))
+        return {
+            "image": colour(crop.cut(image, self.size), rng),
+            "landmarks": np.zeros((21, 3), np.float32),
+            "points": np.zeros((21, 2), np.float32),
+            "presence": np.float32(0),
+            "right": np.float32(0.5),
+            "known3d": np.float32(0),
+        }

@@ -1,0 +1,118 @@
+"""Photographs with pseudo-labelled points (`pseudo_label.py`) and boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handcoach_train.data.samples import Samples, read_json
+from handcoach_train.errors import TrainError
+
+PHOTOS_HELD_OUT = 0.25  # share of the photographs' recordings
+AGREE = 0.25  # of a hand's length: the farthest that the two models' points may lie apart
+
+
+def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str, Any]]:
+    """Photographs with pseudo-labels (`pseudo_label.py`), those hands kept on which its two models agree.
+
+    Returns:
+        [{file, group, complete, hands}]; `complete` is False where a hand was dropped. The group is the
+        recording: the file name up to its last underscore, or its folder; where all have the same, a hundred
+        consecutive numbers (`sign_digits`: about ten people).
+
+    Raises:
+        TrainError: the labels are missing or of another kind.
+    """
+    photos = read_json(labels)
+    photos = photos.get("photos") if isinstance(photos, dict) else None
+    if not isinstance(photos, dict):
+        raise TrainError(f"{labels} holds no pseudo-labels: make them with pseudo_label.py.")
+    frames = []
+    for name, hands in photos.items():
+        good = [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
+        good = [{"points": h["points"], "side": h["side"]} for h in good]
+        stem = Path(name).stem
+        group = stem.rsplit("_", 1)[0] if "_" in stem else str(Path(name).parent)
+        frames.append({"file": Path(root) / name, "group": f"{Path(root).name}/{group}", "hands": good,
+                       "complete": len(good) == len(hands) > 0})  # fmt: skip
+    if len({f["group"] for f in frames}) == 1:
+        for f in frames:
+            number = "".join(c for c in f["file"].stem if c.isdigit())
+            f["group"] += f"/{int(number or 0) // 100}"
+    return frames
+
+
+def photo_samples(frames: list[dict[str, Any]]) -> Samples:
+    """The hands of photographs, with points and side, without 3D."""
+    rows = [(f, h) for f in frames for h in f["hands"] if h.get("points") is not None]
+    n = len(rows)
+    return Samples(
+        [f["file"] for f, _ in rows],
+        np.array([h["points"] for _, h in rows], np.float32).reshape(n, 21, 2),
+        np.full((n, 21, 3), np.nan, np.float32),
+        np.full((n, 3, 3), np.nan, np.float32),
+        np.array([h["side"] == "right" for _, h in rows], bool),
+        np.array([f["group"] for f, _ in rows]),
+    )
+
+
+def with_boxes(frames: list[dict[str, Any]], boxes: dict[str, list[list[float]]]) -> list[dict[str, Any]]:
+    """Photographs with every hand's box: a hand without points keeps its box alone.
+
+    Args:
+        boxes: file name to [xmin, ymin, xmax, ymax] of each hand (`webcam_hands/boxes.csv`).
+    """
+    result = []
+    for frame in frames:
+        mine = [list(b) for b in boxes.get(frame["file"].name, [])]
+        hands = []
+        for hand in frame["hands"]:
+            centre = np.asarray(hand["points"]).mean(0)
+            inside = [b for b in mine if b[0] <= centre[0] <= b[2] and b[1] <= centre[1] <= b[3]]
+            if inside:
+                mine.remove(inside[0])
+                hands.append(hand)
+        hands += [{"box": b, "points": None, "side": None} for b in mine]
+        result.append({**frame, "hands": hands, "complete": True})
+    return result
+
+
+def read_boxes(file: Path) -> dict[str, list[list[float]]]:
+    """Boxes per file of a CSV with the columns file, xmin, ymin, xmax, ymax; others are ignored.
+
+    Raises:
+        TrainError: no such file, or not such a CSV.
+    """
+    boxes: dict[str, list[list[float]]] = {}
+    try:
+        lines = file.read_text().splitlines()
+        columns = lines[0].split(",")
+        name, *sides = (columns.index(c) for c in ("file", "xmin", "ymin", "xmax", "ymax"))
+        for line in lines[1:]:
+            row = line.split(",")
+            boxes.setdefault(row[name], []).append([float(row[c]) for c in sides])
+    except (OSError, IndexError, ValueError) as error:
+        raise TrainError(
+            f"{file} is not a CSV of boxes: it needs the columns file, xmin, ymin, xmax, ymax."
+        ) from error
+    return boxes
+
+
+def empty_areas(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For `LandmarkSet.empty`: pictures and the boxes of their hands, where every hand is labelled."""
+    result = []
+    for frame in frames:
+        if not frame.get("complete", True):
+            continue
+        boxes = []
+        for hand in frame["hands"]:
+            p = (
+                np.asarray(hand["points"])
+                if hand.get("points") is not None
+                else np.reshape(hand["box"], (2, 2))
+            )
+            boxes.append([*p.min(0), *p.max(0)])
+        result.append({"file": frame["file"], "boxes": boxes})
+    return result
