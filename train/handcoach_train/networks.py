@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ class _Network(nn.Module):
     std: Tensor
     grid: Tensor
     features: nn.Sequential
+    backbone = "mobilenetv2"
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,32 +59,70 @@ def _grid(height: int, width: int) -> Tensor:
     return torch.stack([x.reshape(-1), y.reshape(-1)], dim=1)
 
 
+def _mobilenetv2() -> nn.Sequential:
+    return torchvision.models.mobilenet_v2(weights=None).features
+
+
+def _resnet50() -> nn.Sequential:
+    r = torchvision.models.resnet50(weights=None)
+    return nn.Sequential(OrderedDict(
+        stem=nn.Sequential(OrderedDict(conv1=r.conv1, bn1=r.bn1, relu=r.relu, maxpool=r.maxpool)),
+        layer1=r.layer1, layer2=r.layer2, layer3=r.layer3, layer4=r.layer4,
+    ))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    """Layers whose first `cut` end at stride 16 with `middle` channels, and all at 32 with `deep`."""
+
+    make: Callable[[], nn.Sequential]
+    cut: int
+    middle: int
+    deep: int
+
+
+BACKBONES = {
+    "mobilenetv2": _Backbone(_mobilenetv2, 14, 96, 1280),
+    "resnet50": _Backbone(_resnet50, 4, 1024, 2048),
+}
+
+
 class LandmarkNet(_Network):
-    """MobileNetV2 with image points by integral regression (Sun et al. 2018) and landmarks by a small MLP.
+    """A backbone with image points by integral regression (Sun et al. 2018) and landmarks by a small MLP.
 
     The points are expectations over a heat map for each joint, which keeps what global pooling loses: where
     things are. The MLP sees the pooled features and the points.
+
+    Args:
+        size: side of the pictures, a multiple of 32. backbone: one of `BACKBONES`.
+
+    Raises:
+        TrainError: no such backbone.
     """
 
     names = ("landmarks", "points", "presence", "right")
 
-    def __init__(self, size: int = 160) -> None:
+    def __init__(self, size: int = 160, backbone: str = "mobilenetv2") -> None:
         super().__init__()
-        self.size = size
-        self.features = torchvision.models.mobilenet_v2(weights=None).features
-        self.deep = _conv(1280, 128)
-        self.side = _conv(96, 128)
+        if backbone not in BACKBONES:
+            raise TrainError(f"A network {backbone!r} does not exist: take one of {', '.join(BACKBONES)}.")
+        kind = BACKBONES[backbone]
+        self.size, self.backbone = size, backbone
+        self.cut = kind.cut
+        self.features = kind.make()
+        self.deep = _conv(kind.deep, 128)
+        self.side = _conv(kind.middle, 128)
         self.mix = nn.Sequential(_conv(128, 128, 3, groups=128), _conv(128, 128))
         self.heat = nn.Conv2d(128, 42, 1)
         self.register_buffer("grid", _grid(size // 16, size // 16), persistent=False)
         self.reach = 1.3  # joints may lie a little outside the picture
-        self.dense = nn.Sequential(nn.Linear(1280 + 63, 512), nn.ReLU6(inplace=True), nn.Linear(512, 63))
-        self.flags = nn.Linear(1280, 2)
+        self.dense = nn.Sequential(nn.Linear(kind.deep + 63, 512), nn.ReLU6(inplace=True), nn.Linear(512, 63))
+        self.flags = nn.Linear(kind.deep, 2)
 
     def raw(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised pictures (N, 3, S, S) to landmarks (N, 21, 3), points (N, 21, 2), logits (N, 2)."""
-        middle = self.features[:14](x)
-        deep = self.features[14:](middle)
+        middle = self.features[: self.cut](x)
+        deep = self.features[self.cut :](middle)
         up = F.interpolate(self.deep(deep), scale_factor=2.0, mode="nearest")
         maps = self.heat(self.mix(up + self.side(middle))).flatten(2).float()
         weight = F.softmax(maps[:, :21], dim=2)
@@ -156,14 +198,14 @@ class FinderNet(_Network):
 def build(config: dict[str, Any]) -> LandmarkNet | FinderNet:
     """An untrained network for a checkpoint's configuration."""
     if config["kind"] == "landmarks":
-        return LandmarkNet(config["size"])
+        return LandmarkNet(config["size"], config.get("backbone", "mobilenetv2"))
     if config["kind"] == "finder":
         return FinderNet(config["height"], config["width"], config["max_hands"])
     raise TrainError(f"A network of kind {config['kind']!r} is unknown: landmarks or finder.")
 
 
 def load_backbone(network: LandmarkNet | FinderNet, weights: Path | None) -> None:
-    """ImageNet weights for the MobileNetV2 layers: from a file, or torchvision's own download.
+    """ImageNet weights for the backbone's layers: from a file with torchvision's keys, or its own download.
 
     Raises:
         TrainError: no such weights, or of another network.
@@ -175,20 +217,28 @@ def load_backbone(network: LandmarkNet | FinderNet, weights: Path | None) -> Non
             raise TrainError(f"{weights} is not a file of weights: {error}") from error
     else:
         try:
-            state = torchvision.models.MobileNet_V2_Weights.DEFAULT.get_state_dict(check_hash=True)
+            state = torchvision.models.get_model_weights(network.backbone).DEFAULT.get_state_dict(
+                check_hash=True
+            )
         except OSError as error:
             raise TrainError(
                 f"ImageNet weights could not be downloaded ({error}): "
                 "give a file by --backbone, or --backbone none."
             ) from error
     mine = {f"features.{k}": v.shape for k, v in network.features.state_dict().items()}
-    if not isinstance(state, dict):
-        state = {}
+    state = {_our_key(k): v for k, v in state.items()} if isinstance(state, dict) else {}
     fitting = {k: v for k, v in state.items() if k in mine and v.shape == mine[k]}
     missing, _ = network.load_state_dict(fitting, strict=False)
     lost = [k for k in missing if k in mine]
     if lost:
-        raise TrainError(f"{weights} lacks {len(lost)} layers of MobileNetV2, {lost[0]} first.")
+        raise TrainError(f"{weights} lacks {len(lost)} layers of {network.backbone}, {lost[0]} first.")
+
+
+def _our_key(key: str) -> str:
+    """torchvision's ResNet keeps its stem and stages loose; here all layers are `features`."""
+    if key.startswith("layer"):
+        return f"features.{key}"
+    return f"features.stem.{key}" if key.startswith(("conv1.", "bn1.")) else key
 
 
 def save_checkpoint(network: nn.Module, config: dict[str, Any], path: Path) -> None:
