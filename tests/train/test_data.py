@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
@@ -179,13 +178,9 @@ def test_target_is_what_the_runtime_undoes():
 
 @pytest.fixture
 def plain(monkeypatch):
-    """No change of colour, so that dots can be found again, and the same augmentations in every run."""
+    """No change of colour, so that dots can be found again."""
     for module in ("cutouts", "frames"):
         monkeypatch.setattr(f"handcoach_train.data.{module}.colour", lambda image, rng: image)
-    made, seeds = np.random.default_rng, itertools.count()
-    monkeypatch.setattr(
-        np.random, "default_rng", lambda seed=None: made(next(seeds) if seed is None else seed)
-    )
 
 
 def dot(image: np.ndarray) -> np.ndarray | None:
@@ -228,7 +223,7 @@ def test_augmented_points_lie_on_the_painted_joint(tmp_path, plain, side, roll):
         samples = painted(tmp_path, joint, side)
         for training in (True, False):
             items = LandmarkSet(samples, 96, training, roll)
-            for _ in range(12 if training else 1):
+            for items.epoch in range(12 if training else 1):
                 item = items[0]
                 where = dot(item["image"])
                 expected = item["points"][joint] * 96
@@ -245,7 +240,7 @@ def test_augmented_landmarks_turn_with_the_picture(tmp_path, plain):
     against them, in cut-outs as given as well as mirrored ones."""
     for side in ("right", "left"):
         items = LandmarkSet(painted(tmp_path, 9, side, far=True), 64, True)
-        for _ in range(20):
+        for items.epoch in range(20):
             item = items[0]
             a = item["landmarks"][:, :2] - item["landmarks"][:, :2].mean(0)
             b = item["points"] - item["points"].mean(0)
@@ -267,11 +262,39 @@ def test_upright_cut_outs_are_turned_a_little_in_training_only(tmp_path, plain):
 
 
 def test_validation_is_the_same_every_time(tmp_path):
-    items = LandmarkSet(painted(tmp_path, 9, "right"), 64, False)
+    items = LandmarkSet(painted(tmp_path, 9, "right"), 64, False, seed=1)
+    again = LandmarkSet(items.samples, 64, False, seed=2)
+    again.epoch = 3
     for name, value in items[0].items():
-        np.testing.assert_array_equal(value, items[0][name])
-    a, b = LandmarkSet(items.samples, 64, True)[0], LandmarkSet(items.samples, 64, True)[0]
-    assert not np.array_equal(a["points"], b["points"])
+        np.testing.assert_array_equal(value, again[0][name])
+
+
+def test_a_training_item_depends_on_seed_epoch_and_number_alone(tmp_path):
+    samples = data.join([painted(tmp_path, 9, "right")] * 4)
+
+    def batches(seed, epochs, workers):
+        """The points (4, 21, 2) and pictures of each epoch."""
+        items = LandmarkSet(samples, 48, True, seed=seed)
+        loader = torch.utils.data.DataLoader(
+            items,
+            4,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=1 if workers else None,
+        )
+        for items.epoch in epochs:
+            (batch,) = loader
+            yield batch["points"], batch["image"]
+
+    alone = list(batches(5, (0, 1, 2), 0))
+    for epoch, batch in enumerate(batches(5, (0, 1, 2), 2)):  # workers that live on see the epoch change
+        assert all(torch.equal(a, b) for a, b in zip(batch, alone[epoch], strict=True))
+    (late,) = batches(5, (2,), 0)  # as after a resumption
+    assert all(torch.equal(a, b) for a, b in zip(late, alone[2], strict=True))
+    (other,) = batches(6, (2,), 0)
+    different = [*(a for a, _ in alone), other[0]]
+    drawn = torch.cat(different).flatten(1)
+    assert len(drawn.unique(dim=0)) == 16  # no two items, epochs or seeds draw alike
 
 
 def test_items_have_their_types(tmp_path):
@@ -300,7 +323,7 @@ def test_emptiness_keeps_away_from_hands(tmp_path, plain):
     cv2.imwrite(str(tmp_path / "e.png"), image)
     empty = [{"file": tmp_path / "e.png", "boxes": [[100, 100, 160, 140]]}]
     items = LandmarkSet(painted(tmp_path, 9, "right"), 48, True, True, empty, empty_share=1.0)
-    for _ in range(20):
+    for items.epoch in range(20):
         item = items[0]
         assert item["presence"] == 0 and item["known3d"] == 0 and item["right"] == 0.5
         assert item["image"].mean() < 255 * 0.3
@@ -410,7 +433,7 @@ def test_the_finders_map_decodes_to_the_hand(tmp_path, plain, side, training):
         cv2.imwrite(str(file), image)
         frame = {"file": file, "group": "g", "hands": [{"points": points.tolist(), "side": side}]}
         items = FinderSet([frame], height, width, training)
-        for _ in range(25 if training else 1):
+        for items.epoch in range(25 if training else 1):
             item = items[0]
             if not item["known"].any():
                 continue  # moved out of the frame

@@ -6,12 +6,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from handcoach.crop import MARGIN, Crop, crop_around, view_rotation
 from handcoach.hand import mirror, normalise
-from handcoach_train.data.samples import Floats, Samples, read_image
+from handcoach_train.data.samples import Drawn, Floats, Samples, read_image
 
 
 def jitter(crop: Crop, rng: np.random.Generator, amount: float = 1.0) -> Crop:
@@ -56,7 +55,7 @@ def colour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     return np.asarray(image)
 
 
-class LandmarkSet(torch.utils.data.Dataset):
+class LandmarkSet(Drawn):
     """Cut-outs with their truth, augmented for training or fixed for validation.
 
     Items: image uint8 (S, S, 3), landmarks (21, 3), points (21, 2), presence, right, known3d.
@@ -65,17 +64,18 @@ class LandmarkSet(torch.utils.data.Dataset):
     def __init__(
         self, samples: Samples, size: int, train: bool, roll: bool = True,
         empty: list[dict[str, Any]] | None = None, empty_share: float = 0.1,
+        seed: int = 0,
     ) -> None:  # fmt: skip
-        self.samples, self.size, self.train, self.roll = samples, size, train, roll
+        super().__init__(train, seed)
+        self.samples, self.size, self.roll = samples, size, roll
         self.empty = empty or []
         self.empty_share = empty_share if self.empty else 0.0
-        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        rng = np.random.default_rng(None if self.train else [7, i])
+        rng = self.rng(i)
         if self.train and rng.random() < self.empty_share:
             return self._nothing(rng)
         s = self.samples

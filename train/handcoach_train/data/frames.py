@@ -6,28 +6,30 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from handcoach_train.data.cutouts import colour
-from handcoach_train.data.samples import read_image
+from handcoach_train.data.samples import Drawn, read_image
 
 
-class FinderSet(torch.utils.data.Dataset):
+class FinderSet(Drawn):
     """Whole frames with the map that the finder should draw.
 
     Items: image uint8 (H, W, 3), map (7, H / 8, W / 8) as in `FinderNet`, heat (H / 8, W / 8), known
     (H / 8, W / 8): where position, side and extent are to be learnt.
     """
 
-    def __init__(self, frames: list[dict[str, Any]], height: int, width: int, train: bool) -> None:
-        self.frames, self.height, self.width, self.train = frames, height, width, train
+    def __init__(
+        self, frames: list[dict[str, Any]], height: int, width: int, train: bool, seed: int = 0
+    ) -> None:
+        super().__init__(train, seed)
+        self.frames, self.height, self.width = frames, height, width
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        rng = np.random.default_rng(None if self.train else [7, i])
+        rng = self.rng(i)
         frame = self.frames[i]
         image: NDArray[Any] = read_image(frame["file"])
         h, w = image.shape[:2]

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from handcoach_train.errors import TrainError
@@ -84,3 +85,30 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     if image is None:
         raise TrainError(f"{file} is missing or not a picture.")
     return np.asarray(image[..., ::-1])
+
+
+class Drawn(torch.utils.data.Dataset):
+    """Items that are changed at random: item i of an epoch depends on (seed, epoch, i) alone.
+
+    A training that stops and goes on, or that loads with other workers, then meets the same pictures. The
+    epoch lies in shared memory, so that workers which outlive an epoch (`persistent_workers`) see it change.
+
+    Attributes:
+        train: changed at random; else every item is the same in every epoch, whatever the seed.
+    """
+
+    def __init__(self, train: bool, seed: int = 0) -> None:
+        self.train, self.seed = train, seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, value: int) -> None:
+        self._epoch.fill_(value)
+
+    def rng(self, i: int) -> np.random.Generator:
+        """The random numbers of item i."""
+        return np.random.default_rng([self.seed, self.epoch, i] if self.train else [7, i])
