@@ -27,6 +27,7 @@ from handcoach import pipeline as runtime
 from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
+from handcoach.measure import pa_mpjpe
 from handcoach.tracker import Choice
 from handcoach_bench import runner
 from handcoach_bench.pipeline import FPS, HEIGHT, MAX_FRAMES, WIDTH
@@ -112,24 +113,6 @@ def run(
 # --- real-3d ---
 
 
-def align(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Landmarks (N, 3) rotated, scaled and shifted, never mirrored, to lie as near to truth as can be."""
-    x, y = np.asarray(landmarks, np.float64), np.asarray(truth, np.float64)
-    x0, y0 = x.mean(0), y.mean(0)
-    x, y = x - x0, y - y0
-    u, singular, vt = np.linalg.svd(x.T @ y)
-    if np.linalg.det(u @ vt) < 0:  # the best fit would mirror: turn the axis that costs least instead
-        u[:, -1] *= -1
-        singular[-1] *= -1
-    scale = singular.sum() / max(float((x**2).sum()), 1e-12)
-    return scale * (x @ u @ vt) + y0
-
-
-def pa_mpjpe(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
-    """Mean distance of the joints to truth after alignment, in truth's unit."""
-    return float(np.linalg.norm(align(landmarks, truth) - truth, axis=-1).mean())
-
-
 def read_joints(folder: Path) -> tuple[list[Path], NDArray[np.float64]]:
     """Photographs and their joints (N, 21, 3) in cm.
 
@@ -170,7 +153,7 @@ def real_3d(folder: Path, models: Models) -> dict[str, Any]:
                 errors[file.name] = None
             else:
                 sides[track.hand.side] += 1
-                errors[file.name] = round(10 * pa_mpjpe(track.hand.landmarks, joints[i]), 3)
+                errors[file.name] = round(10 * float(pa_mpjpe(track.hand.landmarks, joints[i])), 3)
         known = [e for e in errors.values() if e is not None]
         result["hands"][hand] = {
             "read": len(errors),

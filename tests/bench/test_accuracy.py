@@ -61,38 +61,6 @@ def argv(data: Path, models: Models, *more: str) -> list[str]:
             "--exercise", models.exercise, *more]  # fmt: skip
 
 
-def test_alignment_undoes_rotation_scale_and_shift_but_no_mirror():
-    rng = np.random.default_rng(3)
-    truth = rng.normal(size=(21, 3))
-    for seed in range(20):
-        q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
-        q *= np.sign(np.diag(r))
-        q *= np.sign(np.linalg.det(q))
-        copy = 0.3 * truth @ q.T + [5, -2, 40]
-        assert accuracy.pa_mpjpe(copy, truth) < 1e-9
-        assert accuracy.pa_mpjpe(copy * [-1, 1, 1], truth) > 0.1
-    flat = truth * [1, 1, 0]  # a plane and its mirror image are the same
-    assert accuracy.pa_mpjpe(flat * [-1, 1, 1], flat) < 1e-9
-    assert np.isfinite(accuracy.pa_mpjpe(np.zeros((21, 3)), truth))
-
-
-def test_alignment_is_the_best_one():
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(21, 3))
-    for sign in (1, -1):  # -1: the unconstrained best would mirror
-        other = sign * truth + rng.normal(0, 0.2, size=(21, 3))
-        fitted = accuracy.align(other, truth)
-        best = ((fitted - truth) ** 2).sum()
-        for axis in range(3):
-            for angle in (-0.01, 0.01):
-                turn, _ = cv2.Rodrigues(angle * np.eye(3)[axis])
-                near = (fitted - fitted.mean(0)) @ turn.T + fitted.mean(0)
-                assert ((near - truth) ** 2).sum() > best
-        for scale in (0.99, 1.01):
-            near = scale * (fitted - fitted.mean(0)) + fitted.mean(0)
-            assert ((near - truth) ** 2).sum() > best
-
-
 def test_points_in_a_box():
     points = np.stack([np.linspace(0, 100, 21), np.full(21, 50.0)], axis=1)
     boxes = np.array([[0.0, 40, 50, 60], [200, 200, 300, 300]])

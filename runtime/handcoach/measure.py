@@ -1,0 +1,90 @@
+"""What training and benchmarks both measure of landmarks, so that one figure means one thing.
+
+Landmarks are arrays (..., 21, 3) in any unit and axes unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.hand import hand_frame
+
+Floats = NDArray[np.float64]
+
+
+def align(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> Floats:
+    """Landmarks rotated, scaled and shifted, never mirrored, to lie as near to truth as can be.
+
+    The least-squares similarity of Umeyama (1991), for each hand of (..., J, 3) on its own.
+    """
+    x, y = np.asarray(landmarks, np.float64), np.asarray(truth, np.float64)
+    x0, y0 = x.mean(-2, keepdims=True), y.mean(-2, keepdims=True)
+    x, y = x - x0, y - y0
+    u, singular, vt = np.linalg.svd(np.swapaxes(x, -1, -2) @ y)
+    # Where the best fit would mirror, the axis that costs least is turned instead.
+    sign = np.ones_like(singular)
+    sign[..., 2] = np.where(np.linalg.det(u @ vt) < 0, -1.0, 1.0)
+    turn = (u * sign[..., None, :]) @ vt
+    scale = (singular * sign).sum(-1) / np.maximum((x**2).sum((-1, -2)), 1e-12)
+    return np.asarray(scale[..., None, None] * (x @ turn) + y0)
+
+
+def pa_mpjpe(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> Floats:
+    """Mean distance (...) of the joints to truth after `align`, in truth's unit."""
+    return np.asarray(np.linalg.norm(align(landmarks, truth) - truth, axis=-1).mean(-1))
+
+
+def jitter(canonical: NDArray[np.floating], times: NDArray[np.floating] | None = None) -> float:
+    """Mean motion of the hand-frame landmarks between successive frames, in units of wrist to middle MCP.
+
+    The mean goes over all 21 joints (the wrist, which never moves, among them) and all pairs of frames. In
+    the hand frame (paper 5.2.1) a hand that moves or turns as a whole does not count as moving. Not a number
+    if no frame has a successor.
+
+    Args:
+        canonical: (T, 21, 3), canonical and normalised.
+        times: numbers of the frames (T,): pairs are only those whose numbers differ by 1. None: all are
+            successive.
+    """
+    if len(canonical) < 2:
+        return float("nan")
+    moved = np.linalg.norm(np.diff(hand_frame(canonical).astype(np.float64), axis=0), axis=-1).mean(-1)
+    if times is not None:
+        moved = moved[np.diff(np.asarray(times)) == 1]
+    return float(moved.mean()) if len(moved) else float("nan")
+
+
+def lag(filtered: NDArray[np.floating], raw: NDArray[np.floating], fps: float, most_s: float = 0.5) -> float:
+    """Milliseconds by which a filtered sequence (T, ...) comes behind the raw one, by cross-correlation.
+
+    The shift at which the two correlate best over all coordinates together (each less its mean), refined to
+    parts of a frame by the parabola through the best value and its neighbours. The clip must move: what
+    stands still has no lag.
+
+    Raises:
+        ValueError: the sequences differ in shape, are too short for `most_s`, or stand still.
+    """
+    a = np.asarray(filtered, np.float64).reshape(len(filtered), -1)
+    b = np.asarray(raw, np.float64).reshape(len(raw), -1)
+    most = round(most_s * fps)
+    if a.shape != b.shape or len(a) < 2 * most + 4:
+        raise ValueError(f"two sequences of one shape and of at least {2 * most + 4} frames are needed")
+    # The filtered window stays; the raw one slides, from `most` frames earlier to `most` later.
+    window = slice(most, len(a) - most)
+    x = a[window] - a[window].mean(0)
+    shifts = np.arange(-most, most + 1)
+    score = np.empty(len(shifts))
+    for i, shift in enumerate(shifts):
+        y = b[most - shift : len(b) - most - shift]
+        y = y - y.mean(0)
+        score[i] = (x * y).sum() / max(float(np.sqrt((x**2).sum() * (y**2).sum())), 1e-30)
+    if score.max() <= 1e-6:
+        raise ValueError("the sequence stands still")
+    best = int(score.argmax())
+    part = 0.0
+    if 0 < best < len(shifts) - 1:
+        left, here, right = score[best - 1 : best + 2]
+        bend = left - 2 * here + right
+        part = 0.5 * (left - right) / bend if bend < 0 else 0.0
+    return float(1000 * (shifts[best] + part) / fps)
