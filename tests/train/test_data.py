@@ -17,7 +17,7 @@ from tiny.hands import template
 from handcoach.crop import Crop
 from handcoach.hand import normalise
 from handcoach_train import data
-from handcoach_train.data import PHOTOS_HELD_OUT, FinderSet, LandmarkSet, Samples, held_out
+from handcoach_train.data import PHOTOS_HELD_OUT, Draw, FinderSet, LandmarkSet, Samples, held_out
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import FinderNet
 
@@ -223,8 +223,8 @@ def test_augmented_points_lie_on_the_painted_joint(tmp_path, plain, side, roll):
         samples = painted(tmp_path, joint, side)
         for training in (True, False):
             items = LandmarkSet(samples, 96, training, roll)
-            for items.epoch in range(12 if training else 1):
-                item = items[0]
+            for place in range(12 if training else 1):
+                item = items[Draw(0, place)]
                 where = dot(item["image"])
                 expected = item["points"][joint] * 96
                 if where is None or (expected < 3).any() or (expected > 93).any():
@@ -240,8 +240,8 @@ def test_augmented_landmarks_turn_with_the_picture(tmp_path, plain):
     against them, in cut-outs as given as well as mirrored ones."""
     for side in ("right", "left"):
         items = LandmarkSet(painted(tmp_path, 9, side, far=True), 64, True)
-        for items.epoch in range(20):
-            item = items[0]
+        for place in range(20):
+            item = items[Draw(0, place)]
             a = item["landmarks"][:, :2] - item["landmarks"][:, :2].mean(0)
             b = item["points"] - item["points"].mean(0)
             scale = (a * b).sum() / (a * a).sum()
@@ -264,37 +264,32 @@ def test_upright_cut_outs_are_turned_a_little_in_training_only(tmp_path, plain):
 def test_validation_is_the_same_every_time(tmp_path):
     items = LandmarkSet(painted(tmp_path, 9, "right"), 64, False, seed=1)
     again = LandmarkSet(items.samples, 64, False, seed=2)
-    again.epoch = 3
     for name, value in items[0].items():
-        np.testing.assert_array_equal(value, again[0][name])
+        np.testing.assert_array_equal(value, again[Draw(0, 3)][name])
 
 
-def test_a_training_item_depends_on_seed_epoch_and_number_alone(tmp_path):
+def test_a_training_item_depends_on_seed_place_and_number_alone(tmp_path):
     samples = data.join([painted(tmp_path, 9, "right")] * 4)
 
-    def batches(seed, epochs, workers):
-        """The points (4, 21, 2) and pictures of each epoch."""
+    def batch(seed: int, place: int, workers: int = 0) -> dict[str, torch.Tensor]:
+        """Four items, at four places."""
+        draws = [Draw(i, place + i) for i in range(4)]
         items = LandmarkSet(samples, 48, True, seed=seed)
-        loader = torch.utils.data.DataLoader(
-            items,
-            4,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            prefetch_factor=1 if workers else None,
-        )
-        for items.epoch in epochs:
-            (batch,) = loader
-            yield batch["points"], batch["image"]
+        (loaded,) = torch.utils.data.DataLoader(items, 4, sampler=draws, num_workers=workers)
+        return loaded
 
-    alone = list(batches(5, (0, 1, 2), 0))
-    for epoch, batch in enumerate(batches(5, (0, 1, 2), 2)):  # workers that live on see the epoch change
-        assert all(torch.equal(a, b) for a, b in zip(batch, alone[epoch], strict=True))
-    (late,) = batches(5, (2,), 0)  # as after a resumption
-    assert all(torch.equal(a, b) for a, b in zip(late, alone[2], strict=True))
-    (other,) = batches(6, (2,), 0)
-    different = [*(a for a, _ in alone), other[0]]
-    drawn = torch.cat(different).flatten(1)
-    assert len(drawn.unique(dim=0)) == 16  # no two items, epochs or seeds draw alike
+    alone = batch(5, 8)
+    again = batch(5, 8, workers=2)
+    assert all(torch.equal(alone[k], again[k]) for k in ("points", "image"))
+    drawn = torch.cat([alone["points"], batch(5, 12)["points"], batch(6, 8)["points"]]).flatten(1)
+    assert len(drawn.unique(dim=0)) == 12  # no two items, places or seeds draw alike
+
+
+def test_a_draw_may_ask_for_another_size(tmp_path):
+    items = LandmarkSet(painted(tmp_path, 9, "right"), 64, True)
+    small, usual = items[Draw(0, 3, 32)], items[Draw(0, 3)]
+    assert small["image"].shape == (32, 32, 3) and usual["image"].shape == (64, 64, 3)
+    np.testing.assert_array_equal(small["points"], usual["points"])  # the same cut-out
 
 
 def test_items_have_their_types(tmp_path):
@@ -323,8 +318,8 @@ def test_emptiness_keeps_away_from_hands(tmp_path, plain):
     cv2.imwrite(str(tmp_path / "e.png"), image)
     empty = [{"file": tmp_path / "e.png", "boxes": [[100, 100, 160, 140]]}]
     items = LandmarkSet(painted(tmp_path, 9, "right"), 48, True, True, empty, empty_share=1.0)
-    for items.epoch in range(20):
-        item = items[0]
+    for place in range(20):
+        item = items[Draw(0, place)]
         assert item["presence"] == 0 and item["known3d"] == 0 and item["right"] == 0.5
         assert item["image"].mean() < 255 * 0.3
 
@@ -433,8 +428,8 @@ def test_the_finders_map_decodes_to_the_hand(tmp_path, plain, side, training):
         cv2.imwrite(str(file), image)
         frame = {"file": file, "group": "g", "hands": [{"points": points.tolist(), "side": side}]}
         items = FinderSet([frame], height, width, training)
-        for items.epoch in range(25 if training else 1):
-            item = items[0]
+        for place in range(25 if training else 1):
+            item = items[Draw(0, place)]
             if not item["known"].any():
                 continue  # moved out of the frame
             with torch.inference_mode():

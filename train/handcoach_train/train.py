@@ -290,7 +290,6 @@ def train(
     low = _bf16_pays(device)
     with tqdm(total=round(limit), initial=round(spent), unit="s", desc=config["kind"]) as bar:
         while spent < limit:
-            training.epoch = step // len(loader)
             for batch in loader:
                 batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
                 part = spent / limit

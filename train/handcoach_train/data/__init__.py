@@ -16,11 +16,12 @@ from handcoach_train.data.photos import (
     read_boxes,
     with_boxes,
 )
-from handcoach_train.data.samples import Samples, held_out, join, read_image, split
+from handcoach_train.data.samples import Draw, Samples, held_out, join, read_image, split
 
 __all__ = [
     "AGREE",
     "PHOTOS_HELD_OUT",
+    "Draw",
     "FinderSet",
     "LandmarkSet",
     "Samples",

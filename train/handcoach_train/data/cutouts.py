@@ -58,30 +58,33 @@ def colour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 class LandmarkSet(Drawn):
     """Cut-outs with their truth, augmented for training or fixed for validation.
 
+    Args:
+        other_side: share of the hands that are shown as the other side. A right hand is what the runtime
+            shows to the network; some left ones keep its side output honest. 0.5: both alike.
+
     Items: image uint8 (S, S, 3), landmarks (21, 3), points (21, 2), presence, right, known3d.
     """
 
     def __init__(
         self, samples: Samples, size: int, train: bool, roll: bool = True,
-        empty: list[dict[str, Any]] | None = None, empty_share: float = 0.1,
-        seed: int = 0,
+        empty: list[dict[str, Any]] | None = None, empty_share: float = 0.1, seed: int = 0,
+        other_side: float = 0.2,
     ) -> None:  # fmt: skip
         super().__init__(train, seed)
-        self.samples, self.size, self.roll = samples, size, roll
+        self.samples, self.size, self.roll, self.other_side = samples, size, roll, other_side
         self.empty = empty or []
         self.empty_share = empty_share if self.empty else 0.0
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        rng = self.rng(i)
+    def item(self, i: int, rng: np.random.Generator, size: int | None = None) -> dict[str, Any]:
+        size = size or self.size
         if self.train and rng.random() < self.empty_share:
-            return self._nothing(rng)
+            return self._nothing(rng, size)
         s = self.samples
         image = read_image(s.files[i])
-        # A right hand is what the runtime shows to the network; some left ones keep its side output honest.
-        wrong = rng.random() < 0.2
+        wrong = rng.random() < self.other_side
         crop = crop_around(s.points[i], mirrored=bool(s.right[i]) == wrong, roll=self.roll, margin=MARGIN)
         if not self.roll and self.train:
             crop = Crop(crop.x, crop.y, crop.size, float(rng.normal(0, 0.3)), crop.mirrored)
@@ -91,7 +94,7 @@ class LandmarkSet(Drawn):
             a = rng.uniform(0, 2 * np.pi)
             crop = Crop(crop.x + crop.size * 0.6 * np.cos(a), crop.y + crop.size * 0.6 * np.sin(a), crop.size,
                         crop.roll, crop.mirrored)  # fmt: skip
-        cut = crop.cut(image, self.size)
+        cut = crop.cut(image, size)
         points = crop.to_unit(s.points[i])
         inside = ((points > 0) & (points < 1)).all(1).mean()
         known = bool(np.isfinite(s.joints[i]).all())
@@ -105,7 +108,7 @@ class LandmarkSet(Drawn):
             "known3d": np.float32(known),
         }
 
-    def _nothing(self, rng: np.random.Generator) -> dict[str, Any]:
+    def _nothing(self, rng: np.random.Generator, side: int) -> dict[str, Any]:
         """A piece of a picture without a hand in it."""
         frame = self.empty[int(rng.integers(len(self.empty)))]
         image = read_image(frame["file"])
@@ -127,7 +130,7 @@ class LandmarkSet(Drawn):
             image = np.full_like(image, rng.integers(0, 256))
         crop = Crop(x, y, size, float(rng.uniform(-np.pi, np.pi)), bool(rng.random() < 0.5))
         return {
-            "image": colour(crop.cut(image, self.size), rng),
+            "image": colour(crop.cut(image, side), rng),
             "landmarks": np.zeros((21, 3), np.float32),
             "points": np.zeros((21, 2), np.float32),
             "presence": np.float32(0),

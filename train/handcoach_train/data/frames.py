@@ -28,8 +28,7 @@ class FinderSet(Drawn):
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        rng = self.rng(i)
+    def item(self, i: int, rng: np.random.Generator, size: int | None = None) -> dict[str, Any]:
         frame = self.frames[i]
         image: NDArray[Any] = read_image(frame["file"])
         h, w = image.shape[:2]

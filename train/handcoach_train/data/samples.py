@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,9 +23,13 @@ class Samples:
     """N labelled hands.
 
     Attributes:
-        files: picture of each. points (N, 21, 2): pixels. joints (N, 21, 3): camera axes, any unit, NaN
-        where unknown. K (N, 3, 3): intrinsics, NaN where unknown. right (N,): a right hand. group (N,):
-        what must not be split between training and validation (a sequence, a recording).
+        files: picture of each. points (N, 21, 2): pixels. joints (N, 21, 3): camera axes, metres in data
+        sets, NaN where unknown. K (N, 3, 3): intrinsics, NaN where unknown. right (N,): a right hand.
+        group (N,): what must not be split between training and validation (a sequence, a recording).
+        M (N, 4, 4): world to camera (paper eq. 1); the identity where the world is the camera's.
+        frame (N,): id of the moment, the same for all cameras and backgrounds. camera (N,): its id.
+        subject (N,): whose hand, "" where nobody knows.
+        skipped: how many pictures were left out while reading, by reason.
     """
 
     files: list[Path]
@@ -33,6 +38,25 @@ class Samples:
     K: Floats
     right: NDArray[np.bool_]
     group: NDArray[np.str_]
+    M: Floats = None  # type: ignore[assignment]  # what is not given is filled in below
+    frame: NDArray[np.str_] = None  # type: ignore[assignment]
+    camera: NDArray[np.str_] = None  # type: ignore[assignment]
+    subject: NDArray[np.str_] = None  # type: ignore[assignment]
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        n = len(self.files)
+        if self.M is None:
+            self.M = np.tile(np.eye(4, dtype=np.float32), (n, 1, 1))
+        if self.frame is None:
+            self.frame = np.array([str(f) for f in self.files], dtype=np.str_)
+        if self.camera is None:
+            self.camera = np.full(n, "", dtype=np.str_)
+        if self.subject is None:
+            self.subject = np.full(n, "", dtype=np.str_)
+        for name in _ROWS:
+            if len(getattr(self, name)) != n:
+                raise ValueError(f"{name} must have {n} rows, not {len(getattr(self, name))}")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -40,8 +64,10 @@ class Samples:
     def take(self, index: NDArray[Any]) -> Samples:
         """The samples at these numbers, or where a mask is true."""
         rows = np.flatnonzero(index) if index.dtype == bool else index
-        return Samples([self.files[i] for i in rows], self.points[rows], self.joints[rows], self.K[rows],
-                       self.right[rows], self.group[rows])  # fmt: skip
+        return Samples([self.files[i] for i in rows], **{n: getattr(self, n)[rows] for n in _ROWS})
+
+
+_ROWS = ("points", "joints", "K", "right", "group", "M", "frame", "camera", "subject")
 
 
 def join(parts: list[Samples]) -> Samples:
@@ -50,10 +76,8 @@ def join(parts: list[Samples]) -> Samples:
         raise TrainError("No training data was given.")
     return Samples(
         [f for p in parts for f in p.files],
-        *(
-            np.concatenate([getattr(p, n) for p in parts])
-            for n in ("points", "joints", "K", "right", "group")
-        ),
+        **{n: np.concatenate([getattr(p, n) for p in parts]) for n in _ROWS},
+        skipped=sum((p.skipped for p in parts), Counter()),
     )
 
 
@@ -80,35 +104,57 @@ def read_json(file: Path) -> Any:
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
-    """uint8 RGB (H, W, 3); TrainError names a broken file."""
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    """uint8 RGB (H, W, 3).
+
+    Raises:
+        TrainError: names a file that is missing, no picture, or cut short: decoders draw the rest of a JPEG
+            that was not copied to its end in grey, and say nothing.
+    """
+    try:
+        content = np.fromfile(file, np.uint8)
+    except OSError as error:
+        raise TrainError(f"{file} is missing or not a picture.") from error
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if image is None:
         raise TrainError(f"{file} is missing or not a picture.")
+    if content[:2].tobytes() == b"\xff\xd8" and content[-_TAIL:].tobytes().rfind(b"\xff\xd9") < 0:
+        raise TrainError(f"{file} is cut short: copy it again.")
     return np.asarray(image[..., ::-1])
 
 
-class Drawn(torch.utils.data.Dataset):
-    """Items that are changed at random: item i of an epoch depends on (seed, epoch, i) alone.
+_TAIL = 4096  # some cameras write a little after the end mark of a JPEG
 
-    A training that stops and goes on, or that loads with other workers, then meets the same pictures. The
-    epoch lies in shared memory, so that workers which outlive an epoch (`persistent_workers`) see it change.
+
+class Draw(NamedTuple):
+    """Which item, for which place in the training, and how large: what a sampler asks for.
 
     Attributes:
-        train: changed at random; else every item is the same in every epoch, whatever the seed.
+        place: a number that no other draw of the training has (the step times the batch, and the row).
+        size: side of the picture in pixels; None: the data set's own.
+    """
+
+    item: int
+    place: int = 0
+    size: int | None = None
+
+
+class Drawn(torch.utils.data.Dataset):
+    """Items that are changed at random: item i at a place of the training depends on (seed, place, i) alone.
+
+    A training that stops and goes on, or that loads with other workers, then meets the same pictures.
+
+    Attributes:
+        train: changed at random; else every item is the same at every place, whatever the seed.
     """
 
     def __init__(self, train: bool, seed: int = 0) -> None:
         self.train, self.seed = train, seed
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    @property
-    def epoch(self) -> int:
-        return int(self._epoch)
+    def __getitem__(self, draw: int | Draw) -> dict[str, Any]:
+        draw = draw if isinstance(draw, Draw) else Draw(draw)
+        key = [self.seed, draw.place, draw.item] if self.train else [7, draw.item]
+        return self.item(draw.item, np.random.default_rng(key), draw.size)
 
-    @epoch.setter
-    def epoch(self, value: int) -> None:
-        self._epoch.fill_(value)
-
-    def rng(self, i: int) -> np.random.Generator:
-        """The random numbers of item i."""
-        return np.random.default_rng([self.seed, self.epoch, i] if self.train else [7, i])
+    def item(self, i: int, rng: np.random.Generator, size: int | None = None) -> dict[str, Any]:
+        """Item i with these random numbers, as a picture of this side (None: the usual one)."""
+        raise NotImplementedError
