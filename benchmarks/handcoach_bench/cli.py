@@ -7,12 +7,14 @@ import datetime
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import handcoach
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError
 from handcoach_bench import accuracy as parts
 from handcoach_bench import machine, results, runner, tables
+from handcoach_bench.common import Models, demo_clip, describe
+from handcoach_bench.photographs import real_3d_peer
 from handcoach_bench.results import Case, Outcome
 
 RUNS, WARMUP = 200, 20
@@ -33,12 +35,15 @@ needed, crop, network, smoothing and posture. The exit code is 1 if a case gave 
 ACCURACY_EPILOG = """\
 examples:
   handcoach-bench accuracy ../shared/data --json accuracy.json
+  handcoach-bench accuracy data --part real-3d --model mobilenetv2 resnet50 --peer .venv-mediapipe/bin/python
   handcoach-bench accuracy data --part teacher --model mine.onnx --exercise mine-too.onnx
 
 DATA holds any of these folders; a part whose folder is missing is skipped and named:
   real-3d    real_3d/joints.npz, images/: mean distance of 21 joints after alignment (PA-MPJPE)
-  teacher    teacher_sessions/<label>/: frames of each posture, as stills and as a movement; mirrored too
-  webcam     webcam_hands/boxes.csv, images/: whether the hand lies in a labelled box
+  teacher    teacher_sessions/<label>/: frames of each posture, as stills and as a movement; mirrored too.
+             How much a held hand jitters, how far the filter lags behind (on the demo's clip), and whether
+             clusters that are fitted on these frames recover their labels (needs "handcoach[studio]")
+  webcam     webcam_hands/boxes.csv, images/: whether hands are found where boxes are (IoU 0.5)
   empty      nothing: pictures without a hand are made here (assets/hdri/*.hdr join in where they are)
   latency    teacher_sessions/: milliseconds of a tracked frame on one thread, in fresh processes
 
@@ -82,15 +87,26 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--json", type=Path, metavar="FILE", help="write every figure and the machine to this file"
     )
-    sub.add_argument("--model", default=defaults.LANDMARKS, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument(
+        "--model", nargs="+", metavar="NAME|FILE",
+        help=f"landmark models, each in all parts ({defaults.LANDMARKS})",
+    )  # fmt: skip
     sub.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="(%(default)s)")
     sub.add_argument("--exercise", default=defaults.EXERCISE, metavar="NAME|FILE", help="(%(default)s)")
+    sub.add_argument(
+        "--peer", metavar="PYTHON",
+        help="the python of an environment with mediapipe==0.10.21: measured on real-3d in the same run",
+    )  # fmt: skip
     sub.add_argument(
         "--held-out", type=Path, default=parts.HELD_OUT, metavar="FILE",
         help="webcam recordings that no network was trained on, one a line (those of `handcoach-train`)",
     )  # fmt: skip
     sub.add_argument(
-        "--timeout", type=float, default=300, metavar="S", help="for one latency case (%(default)s)"
+        "--timeout",
+        type=float,
+        default=300,
+        metavar="S",
+        help="for the peer or one latency case (%(default)s)",
     )
     sub.set_defaults(run=accuracy)
     return top
@@ -136,7 +152,7 @@ def cases(args: argparse.Namespace, providers: Sequence[str]) -> list[Case]:
         return todo
     try:
         finder, exercise = model.find(args.finder, "finder"), model.find(args.exercise, "exercise")
-        clip = args.clip or _demo_clip()
+        clip = args.clip or demo_clip()
     except HandCoachError as error:
         print(f"No pipeline is measured. {error}", file=sys.stderr)
         return todo
@@ -147,13 +163,6 @@ def cases(args: argparse.Namespace, providers: Sequence[str]) -> list[Case]:
         for threads in dict.fromkeys(args.threads)
     ]  # fmt: skip
     return todo
-
-
-def _demo_clip() -> Path:
-    assets = Path(handcoach.__file__).parent / "assets"
-    for path in sorted(assets.glob("demo.*")):
-        return path
-    raise HandCoachError("The demo's clip is missing: name one with --clip.")
 
 
 def _find(name: str) -> Path:
@@ -202,18 +211,29 @@ def accuracy(args: argparse.Namespace) -> int:
         raise HandCoachError(
             f"{args.data} has no folder {' or '.join(sorted(folders))}: give the one that holds it."
         )
-    models = parts.Models(args.model, args.finder, args.exercise)
-    measured = parts.describe(models.paths(judged=any(part in parts.JUDGED for part in todo)))
+    judged = any(part in parts.JUDGED for part in todo)
+    every = [Models(name, args.finder, args.exercise) for name in args.model or [defaults.LANDMARKS]]
+    described = [describe(models.paths(judged)) for models in every]
+    names = [d["landmarks"]["name"] for d in described]
+    if len(set(names)) < len(names):
+        raise HandCoachError(f"Two models are called {_twice(names)}: give each --model once.")
+    measured = described[0] | {"landmarks": [d["landmarks"] for d in described]}
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     here = machine.describe()
     print("\n".join(here.lines()))
-    print(
-        "; ".join(f"{kind} {m['name']} {m['version']} ({m['sha256'][:12]})" for kind, m in measured.items())
-    )
-    figures = {}
+    files = [*measured["landmarks"], *(m for kind, m in measured.items() if kind != "landmarks")]
+    print("; ".join(f"{m['name']} {m['version']} ({m['sha256'][:12]})" for m in files))
+    # By part, then by the name of the landmark model.
+    figures: dict[str, dict[str, dict[str, Any]]] = {}
     for number, part in enumerate(todo, 1):
         print(f"[{number}/{len(todo)}] {part} ...", file=sys.stderr, flush=True)
-        figures[part] = parts.run(part, args.data, models, args.held_out, args.timeout)
+        figures[part] = {
+            name: parts.run(part, args.data, models, args.held_out, args.timeout)
+            for name, models in zip(names, every, strict=True)
+        }
+        folder = args.data / parts.FOLDERS["real-3d"]
+        if part == "real-3d" and args.peer and folder.is_dir():
+            peer, figures[part][peer] = real_3d_peer(folder, args.peer, args.timeout)
         print("\n".join(["", *tables.lines(part, figures[part])]), flush=True)
     if args.json is not None:
         content = {
@@ -227,8 +247,12 @@ def accuracy(args: argparse.Namespace) -> int:
         }
         results.write_json(args.json, content)
         print(f"\nEvery figure is in {args.json}.")
-    missing = [part for part, f in figures.items() if "failed" in f or ("skipped" in f and args.part)]
-    return 1 if missing else 0
+    each = [f for by_model in figures.values() for f in by_model.values()]
+    return 1 if any("failed" in f or ("skipped" in f and args.part) for f in each) else 0
+
+
+def _twice(names: list[str]) -> str:
+    return next(name for name in names if names.count(name) > 1)
 
 
 def _check_json(path: Path | None) -> None:

@@ -5,46 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handcoach_bench.accuracy import NOT_FOUND
+from handcoach_bench.common import NOT_FOUND
 from handcoach_bench.results import grid
 
 MEDIAPIPE_MM = 10.05  # mediapipe 0.10.21 on the same 283 photographs, all found
 
 
-def lines(part: str, result: Mapping[str, Any]) -> list[str]:
-    """A headline and a table; or one line that says why there is none."""
+def lines(part: str, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A headline and a table, or one line that says why there is none.
+
+    Args:
+        results: by the name of the landmark model.
+    """
+    said: list[str] = []
     for why in ("skipped", "failed"):
-        if why in result:
-            return [f"{part}: {why}, {result[why]}"]
-    head, rows, notes = {
-        "real-3d": _real_3d, "teacher": _teacher, "webcam": _webcam, "empty": _empty, "latency": _latency,
-    }[part](result)  # fmt: skip
-    return [f"{part}: {head}", *("  " + line for line in grid(rows)), *("  " + note for note in notes)]
+        said += dict.fromkeys(f"{part}: {why}, {r[why]}" for r in results.values() if why in r)
+    good = {name: r for name, r in results.items() if not {"skipped", "failed"} & set(r)}
+    if part == "real-3d":
+        tables = [("", _real_3d(good))] if good else []
+    else:
+        show = {"teacher": _teacher, "webcam": _webcam, "empty": _empty, "latency": _latency}[part]
+        tables = [(f" ({name})", show(r)) for name, r in good.items()]
+    for name, (head, rows, notes) in tables:
+        said += [f"{part}{name}: {head}", *("  " + line for line in grid(rows)), *("  " + n for n in notes)]
+    return said
 
 
 Rows = list[tuple[str, ...]]
 Table = tuple[str, Rows, list[str]]
 
 
-def _real_3d(result: Mapping[str, Any]) -> Table:
-    rows: Rows = [("hand", "found", "share", "mean", "median", "p90", "side right")]
-    notes = [f"mediapipe's full model: {MEDIAPIPE_MM} mm"]
-    for hand, r in result["hands"].items():
-        errors = (_number(r[key]) for key in ("mean", "median", "p90"))
-        rows.append(
-            (
-                hand,
-                f"{r['found']}/{r['read']}",
-                _percent(r["found_share"]),
-                *errors,
-                _percent(r["side_share"]),
-            )
-        )
-        notes += _lost(hand, r)
-    return (
-        f"PA-MPJPE in mm over the hands found in {result['photographs']} photographs (all left hands)",
-        rows, notes,
-    )  # fmt: skip
+def _real_3d(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows: Rows = [("model", "hand", "found", "share", "mean", "median", "p90", "jittered mean", "side right")]
+    notes = [f"mediapipe 0.10.21's full model, measured before: {MEDIAPIPE_MM} mm"]
+    for name, result in results.items():
+        for hand, r in result["hands"].items():
+            errors = (_number(r[key]) for key in ("mean", "median", "p90"))
+            off = _number(r["jittered"]["mean"]) if "jittered" in r else ""
+            found = (f"{r['found']}/{r['read']}", _percent(r["found_share"]))
+            rows.append((name, hand, *found, *errors, off, _percent(r["side_share"])))
+            notes += _lost(f"{name}, {hand}", r)
+    number = max(result["photographs"] for result in results.values())
+    return f"PA-MPJPE in mm over the hands found in {number} photographs (all left hands)", rows, notes
 
 
 def _teacher(result: Mapping[str, Any]) -> Table:
@@ -72,7 +74,32 @@ def _teacher(result: Mapping[str, Any]) -> Table:
             f"original's posture; {m['contradictions']} have another sure one; "
             f"{_percent(m['other_side_share'])} the other side"
         )
+    notes += _still_hand(result["still_hand"]) + _own_fit(result["own_fit"])
     return f"{result['frames']} frames; goals: found 99 %, right 90 %, wrong praise 0", rows, notes
+
+
+def _still_hand(r: Mapping[str, Any]) -> list[str]:
+    def said(what: str) -> str:
+        each = ", ".join(f"{session} {value:.4f}" for session, value in r[what]["sessions"].items())
+        mean = r[what]["mean"]
+        return f"{'?' if mean is None else f'{mean:.4f}'} ({each})"
+
+    late = "?" if r["lag_ms"] is None else f"{r['lag_ms']:.0f} ms"
+    return [
+        f"a still hand's jitter, unfiltered: {said('raw')}; goal 0.025",
+        f"a still hand's jitter, filtered: {said('smooth')}; goal 0.010 at a lag of 80 ms or less",
+        f"the filter's lag on {r['clip']}: {late}",
+    ]
+
+
+def _own_fit(r: Mapping[str, Any]) -> list[str]:
+    if "failed" in r:
+        return [f"postures fitted on these frames: failed, {r['failed']}"]
+    both = (_percent(r[key]["right_share"]) for key in ("all", "halves"))
+    return [
+        "labels recovered by clusters fitted on these frames: {}; on one half of each session, judged on the "
+        "other: {}; goal 99 %".format(*both)
+    ]
 
 
 def _webcam(result: Mapping[str, Any]) -> Table:
@@ -81,6 +108,13 @@ def _webcam(result: Mapping[str, Any]) -> Table:
         shares = (_percent(r[key]) for key in ("found_share", "inside_share", "median_points"))
         rows.append((group, str(r["recordings"]), str(r["photographs"]), *shares))
     notes = [f"in a box: {result['rule']}; not found counts as outside; goal 90 %"]
+    for group, r in result["recall"].items():
+        notes.append(
+            f"{group}: {r['found']} of {r['hands']} labelled hands recalled at IoU 0.5 "
+            f"({_percent(r['recall'])}; of hands in pairs {_percent(r['recall_of_two'])}; median IoU {_number(r['median_iou'])}); "
+            f"{_percent(r['others_per_frame'])} others a photograph; goal 97 %"
+        )
+    notes.append(f"box of a found hand: {result['box']}")
     for what in ("unlabelled", "unreadable"):
         if result[what]:
             notes.append(f"{result[what]} more photographs are {what}")
@@ -88,11 +122,16 @@ def _webcam(result: Mapping[str, Any]) -> Table:
 
 
 def _empty(result: Mapping[str, Any]) -> Table:
-    rows: Rows = [("clip", "mode", "frames", "hand found", "posture", "praise")]
+    rows: Rows = [("clip", "mode", "frames", "hand found", "posture", "praise", "false finds")]
     for mode, clips in result["modes"].items():
         for name, r in clips.items():
-            rows.append((name, mode, *(str(r[key]) for key in ("frames", "found", "posture", "praise"))))
-    return f"{result['praise']} frames without a hand are praised; goal 0", rows, []
+            counts = (str(r[key]) for key in ("frames", "found", "posture", "praise"))
+            rows.append((name, mode, *counts, str(r.get("false_finds", ""))))
+    notes = [
+        f"{result['false_finds']} false finds in {result['frames']} frames without a hand "
+        f"({_percent(result['false_finds_per_frame'])} a frame); goal 1 %"
+    ]
+    return f"{result['praise']} frames without a hand are praised; goal 0", rows, notes
 
 
 def _latency(result: Mapping[str, Any]) -> Table:

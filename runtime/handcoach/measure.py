@@ -5,12 +5,32 @@ Landmarks are arrays (..., 21, 3) in any unit and axes unless said otherwise.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach.crop import Crop
 from handcoach.hand import hand_frame
 
 Floats = NDArray[np.float64]
+
+# How far a cut-out is `off`: shares of its side, and degrees.
+SHIFT, SCALE, TURN_DEGREES = 0.1, 0.1, 15.0
+
+
+def off(crop: Crop, rng: np.random.Generator) -> Crop:
+    """The cut-out as a poor finder would have placed it: moved by a tenth of its side in any direction, a
+    tenth larger or smaller, and turned by 15 degrees one way or the other, all at once."""
+    way, larger, turn = rng.uniform(0, 2 * math.pi), rng.choice([-1, 1]), rng.choice([-1, 1])
+    return replace(
+        crop,
+        x=crop.x + SHIFT * crop.size * math.cos(way),
+        y=crop.y + SHIFT * crop.size * math.sin(way),
+        size=crop.size * (1 + SCALE) ** float(larger),
+        roll=crop.roll + math.radians(TURN_DEGREES) * float(turn),
+    )
 
 
 def align(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> Floats:

@@ -71,11 +71,13 @@ class Track:
 
     Attributes:
         mismatch: the user chose a side, and the network sees the other one.
+        raw: the hand as the network saw it in this frame, before anything was smoothed; with `hand` only.
     """
 
     hand: Hand | None
     reason: Reason | None = None
     mismatch: bool = False
+    raw: Hand | None = None
 
 
 class OneEuro:
@@ -181,6 +183,26 @@ class Tracker:
         if reason is not None:
             return Track(None, reason)
         return self._publish(reading, frame.t)
+
+    def all_hands(self, image: NDArray[np.uint8]) -> list[Hand]:
+        """Every hand in a picture RGB (H, W, 3): the finder's detections, each read by the landmark network,
+        surest detection first. Whatever was followed is forgotten."""
+        hands: list[Hand] = []
+        for fill in LOOKS:
+            for detection in self.finder.find(image, min(WEAK_SCORE, self.finder.threshold), fill, both=True):
+                self.reset()
+                reading = self._start(image, self._ranked([detection]))
+                if reading is None or _unusable(reading.points, image.shape[1], image.shape[0]):
+                    continue
+                # Two detections may lead to one hand.
+                if any(_near(hand.points, reading.points) for hand in hands):
+                    continue
+                hand = self._hand(reading.points, reading.landmarks, reading)
+                hands += [hand] if hand else []
+            if hands:
+                break
+        self.reset()
+        return hands
 
     # --- reading ---
 
@@ -314,15 +336,21 @@ class Tracker:
     # --- result ---
 
     def _publish(self, reading: Reading, t: float) -> Track:
-        points, landmarks = reading.points, reading.landmarks
+        hand = raw = self._hand(reading.points, reading.landmarks, reading)
         if not self.still:
-            points = self._smooth_points(points, t, max(extent_of(points), 1.0))
-            landmarks = self._smooth_landmarks(landmarks, t)
+            points = self._smooth_points(reading.points, t, max(extent_of(reading.points), 1.0))
+            hand = self._hand(points, self._smooth_landmarks(reading.landmarks, t), reading)
+        if hand is None:
+            return Track(None, "no_hand")
+        return Track(hand, None, self._mismatch(), raw)
+
+    def _hand(self, points: Array, landmarks: Array, reading: Reading) -> Hand | None:
+        """A hand of the track's side, or None where its landmarks have no scale."""
         try:
             landmarks, _, _ = normalise(landmarks)
         except DegenerateHandError:
-            return Track(None, "no_hand")
-        return Track(Hand(landmarks, points, self._side, reading.presence), None, self._mismatch())
+            return None
+        return Hand(landmarks, points, self._side, reading.presence)
 
     def _reason(self, image: NDArray[np.uint8], detections: list[Detection]) -> Reason:
         """Why there is no hand, as far as the picture and the finder's guesses tell."""
@@ -361,3 +389,9 @@ def _outside(points: NDArray[np.floating], width: int, height: int) -> int:
 def _same(detection: Detection, points: Array) -> bool:
     apart = float(np.linalg.norm(detection.middle_mcp - points[MIDDLE_MCP]))
     return apart < SAME_HAND * max(detection.extent, extent_of(points))
+
+
+def _near(one: Array, other: Array) -> bool:
+    """Whether two hands' points lie so that both are one hand."""
+    apart = float(np.linalg.norm(one[MIDDLE_MCP] - other[MIDDLE_MCP]))
+    return apart < SAME_HAND * max(extent_of(one), extent_of(other))

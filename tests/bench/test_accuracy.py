@@ -14,9 +14,10 @@ import pytest
 from tiny import hands
 
 from handcoach import model
-from handcoach_bench import accuracy, runner, tables
-from handcoach_bench.accuracy import NOT_FOUND, Models, Seen
+from handcoach_bench import accuracy, common, finding, runner, sessions, tables
 from handcoach_bench.cli import main
+from handcoach_bench.common import NOT_FOUND, Models
+from handcoach_bench.sessions import Seen
 
 
 def save(path: Path, image: np.ndarray) -> None:
@@ -64,11 +65,11 @@ def argv(data: Path, models: Models, *more: str) -> list[str]:
 def test_points_in_a_box():
     points = np.stack([np.linspace(0, 100, 21), np.full(21, 50.0)], axis=1)
     boxes = np.array([[0.0, 40, 50, 60], [200, 200, 300, 300]])
-    assert accuracy.share_inside(points, boxes) == pytest.approx(11 / 21)  # up to 52.5
-    assert accuracy.share_inside(points, boxes[1:]) == 0
-    assert accuracy.share_inside(points, np.array([[5.0, 0, 95, 90]])) == pytest.approx(19 / 21)
-    assert accuracy.recording("3_1528499009.07_pic00003.jpg") == "3_1528499009.07"
-    assert accuracy.recording("pic00107.jpg") == "."
+    assert finding.share_inside(points, boxes) == pytest.approx(11 / 21)  # up to 52.5
+    assert finding.share_inside(points, boxes[1:]) == 0
+    assert finding.share_inside(points, np.array([[5.0, 0, 95, 90]])) == pytest.approx(19 / 21)
+    assert finding.recording("3_1528499009.07_pic00003.jpg") == "3_1528499009.07"
+    assert finding.recording("pic00107.jpg") == "."
 
 
 def test_confusion_counts_what_is_not_found_as_wrong_and_praise_apart():
@@ -79,12 +80,12 @@ def test_confusion_counts_what_is_not_found_as_wrong_and_praise_apart():
         }
 
     original = looks(open=f"open,unsure,{NOT_FOUND},open", fist="fist,open,fist,almost")
-    c = accuracy.confusion(original, ["open", "almost", "fist"])
+    c = sessions.confusion(original, ["open", "almost", "fist"])
     assert c["confusion"]["open"] == {"open": 2, "almost": 0, "fist": 0, "unsure": 1, NOT_FOUND: 1}
     assert (c["found_share"], c["right_share"], c["wrong_praise"]) == (0.875, 0.5, 1)
     assert c["wrong_praise_share"] == 0.25 and c["postures"]["fist/3.jpg"] == "almost"
     mirrored = looks(open=f"open,unsure,{NOT_FOUND},{NOT_FOUND}", fist="open,open,unsure,almost")
-    m = accuracy.same_mirrored(original, mirrored)
+    m = sessions.same_mirrored(original, mirrored)
     assert (m["same"], m["same_share"], m["both_found"], m["contradictions"]) == (4, 0.5, 6, 1)
 
 
@@ -95,8 +96,9 @@ def test_every_part_and_its_file(data, models, tmp_path, capsys):
     content = json.loads(out.read_text())
     assert (content["schema"], content["benchmark"]) == (accuracy.SCHEMA, "accuracy")
     assert content["machine"]["versions"]["onnxruntime"] and len(content["models"]["finder"]["sha256"]) == 64
-    figures = content["parts"]
-    assert tuple(figures) == accuracy.PARTS
+    assert tuple(content["parts"]) == accuracy.PARTS
+    name = content["models"]["landmarks"][0]["name"]
+    figures = {part: by_model[name] for part, by_model in content["parts"].items()}
 
     auto, left = figures["real-3d"]["hands"]["auto"], figures["real-3d"]["hands"]["left"]
     for r in (auto, left):
@@ -135,25 +137,27 @@ def test_no_praise_without_a_hand(models, tmp_path):
     sky = np.random.default_rng(0).random((64, 128, 3)).astype(np.float32)
     cv2.imwrite(str(rooms / "room.hdr"), sky)
     (rooms / "broken.hdr").write_bytes(b"none")
-    clips = accuracy.empty_clips(rooms, frames=6)
+    clips = finding.empty_clips(rooms, frames=6)
     for name, clip in clips.items():
         images = list(clip())
         assert len(images) == (1 if name == "places" else 6)
         assert all(i.shape == (480, 640, 3) and i.dtype == np.uint8 and i.flags.c_contiguous for i in images)
         assert name == "places" or not np.array_equal(images[0], images[-1])
-    result = accuracy.empty(models, rooms, frames=6)
+    result = finding.empty(models, rooms, frames=6)
     assert set(result["modes"]["still"]) == set(clips)
     # The tiny finder takes colours for hands, so only what it cannot see is asserted.
     assert result["modes"]["tracked"]["blank"] == {"frames": 6, "found": 0, "posture": 0, "praise": 0}
+    assert result["modes"]["still"]["blank"]["false_finds"] == 0
+    assert result["frames"] == 31 and result["false_finds_per_frame"] == round(result["false_finds"] / 31, 4)
     assert result["praise"] == sum(r["praise"] for rows in result["modes"].values() for r in rows.values())
 
 
 def test_praise_for_emptiness_would_be_counted(models, monkeypatch):
     hand = hands.draw_hand(hands.blank(), 300, 230, 70)
-    monkeypatch.setattr(accuracy, "empty_clips", lambda rooms, frames: {"hand": lambda: iter([hand] * 2)})
-    result = accuracy.empty(models)
+    monkeypatch.setattr(finding, "empty_clips", lambda rooms, frames: {"hand": lambda: iter([hand] * 2)})
+    result = finding.empty(models)
     assert result["praise"] == 4
-    assert "4 frames without a hand are praised" in tables.lines("empty", result)[0]
+    assert "4 frames without a hand are praised" in tables.lines("empty", {"tiny": result})[0]
 
 
 def test_a_part_without_data_is_skipped_by_name(data, models, capsys):
@@ -206,7 +210,7 @@ def test_bad_input_is_one_sentence(data, models, tmp_path, capsys):
 
 
 def test_the_shipped_list_of_held_out_recordings():
-    names = accuracy.read_held_out(accuracy.HELD_OUT)
+    names = finding.read_held_out(accuracy.HELD_OUT)
     assert names and not any(name.startswith("#") or "/" in name for name in names)
 
 
@@ -220,16 +224,16 @@ def test_it_imports_no_training():
 
 
 def test_the_models_are_named(models, tiny_finder):
-    described = accuracy.describe(models.paths(judged=False))
+    described = common.describe(models.paths(judged=False))
     assert set(described) == {"landmarks", "finder"}
     assert described["finder"]["sha256"] == model.read(tiny_finder).sha256
 
 
 def test_the_bar_appears_on_a_terminal_only(monkeypatch, capsys):
-    assert list(accuracy.progress(range(3), 3, "webcam")) == [0, 1, 2]
+    assert list(common.progress(range(3), 3, "webcam")) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(accuracy.progress(range(3), 3, "webcam")) == [0, 1, 2]
-    assert list(accuracy.progress(range(3), 0, "empty")) == [0, 1, 2]
+    assert list(common.progress(range(3), 3, "webcam")) == [0, 1, 2]
+    assert list(common.progress(range(3), 0, "empty")) == [0, 1, 2]
     error = capsys.readouterr().err
     assert "webcam  [##########" in error and "1/3" in error and error.endswith("\r\x1b[K")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from tiny.hands import template
 
-from handcoach.measure import align, jitter, lag, pa_mpjpe
+from handcoach.crop import Crop
+from handcoach.measure import align, jitter, lag, off, pa_mpjpe
 
 
 def test_alignment_undoes_rotation_scale_and_shift_but_no_mirror():
@@ -81,3 +82,14 @@ def test_what_stands_still_or_is_too_short_has_no_lag():
         lag(np.ones((90, 3)), np.ones((90, 3)), 30)
     with pytest.raises(ValueError, match="34 frames"):
         lag(np.ones((20, 3)), np.ones((20, 3)), 30)
+
+
+def test_a_cut_out_is_off_by_a_tenth_and_15_degrees_every_time():
+    crop = Crop(100, 80, 50, 0.2, mirrored=True)
+    seen = [off(crop, np.random.default_rng(i)) for i in range(20)]
+    for c in seen:
+        assert np.hypot(c.x - 100, c.y - 80) == pytest.approx(5) and c.mirrored
+        assert abs(np.log(c.size / 50)) == pytest.approx(np.log(1.1))
+        assert abs(c.roll - 0.2) == pytest.approx(np.pi / 12)
+    assert len({(c.size > 50, c.roll > 0.2) for c in seen}) == 4
+    assert off(crop, np.random.default_rng(3)) == seen[3]

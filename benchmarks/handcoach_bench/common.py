@@ -1,0 +1,88 @@
+"""What every part of `accuracy` needs: the models, a progress bar, shares that are rounded alike."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import handcoach
+from handcoach import defaults, model
+from handcoach import pipeline as runtime
+from handcoach.errors import HandCoachError
+from handcoach.tracker import Choice
+
+T = TypeVar("T")
+
+NOT_FOUND = "not found"
+
+
+@dataclass(frozen=True)
+class Models:
+    """Names of shipped models, or files."""
+
+    landmarks: str = defaults.LANDMARKS
+    finder: str = defaults.FINDER
+    exercise: str = defaults.EXERCISE
+
+    def paths(self, judged: bool) -> dict[str, Path]:
+        """By kind; the exercise only where postures are judged.
+
+        Raises:
+            ModelError: one of them is unknown or does not fit.
+        """
+        kinds = ("landmarks", "finder", "exercise") if judged else ("landmarks", "finder")
+        return {kind: model.find(getattr(self, kind), kind) for kind in kinds}
+
+    def load(self, *, judged: bool, still: bool, hand: Choice = "auto") -> runtime.Pipeline:
+        exercise = self.exercise if judged else None
+        return runtime.load(exercise, self.landmarks, self.finder, hand=hand, still=still)
+
+
+def describe(paths: Mapping[str, Path]) -> dict[str, Any]:
+    """Which files were measured."""
+    files = {kind: model.read(path, kind) for kind, path in paths.items()}
+    return {
+        kind: {"name": f.name, "version": f.meta["version"], "sha256": f.sha256, "file": str(f.path)}
+        for kind, f in files.items()
+    }
+
+
+def demo_clip() -> Path:
+    """The demo's clip, a rendered hand that goes through the finger stretch.
+
+    Raises:
+        HandCoachError: it is not there.
+    """
+    for path in sorted((Path(handcoach.__file__).parent / "assets").glob("demo.*")):
+        return path
+    raise HandCoachError("The demo's clip is missing: name one with --clip.")
+
+
+def share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def rounded(function: Callable[[list[float]], Any], values: list[float]) -> float | None:
+    return round(float(function(values)), 4) if values else None
+
+
+def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The items, with a bar on the terminal; `total` 0 is unknown."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    shown = 0.0
+    try:
+        for number, item in enumerate(items, 1):
+            now = time.monotonic()
+            if now - shown > 0.1:
+                shown = now
+                bar = f"[{'#' * (30 * number // total):<30}] {number}/{total}" if total else str(number)
+                print(f"\r{what}  {bar}\x1b[K", end="", file=sys.stderr, flush=True)
+            yield item
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)

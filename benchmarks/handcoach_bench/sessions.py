@@ -1,0 +1,258 @@
+"""Webcam sessions whose folders are named like postures: are these told apart, does a held hand look still?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach import camera, model, recording
+from handcoach import pipeline as runtime
+from handcoach.coach import UNSURE
+from handcoach.exercise import Exercise
+from handcoach.hand import Array, Hand, hand_frame
+from handcoach.measure import jitter, lag
+from handcoach_bench import runner
+from handcoach_bench.common import NOT_FOUND, Models, demo_clip, progress, share
+from handcoach_bench.pipeline import FPS
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the program made of a frame: a label, "unsure" or "not found"; and the side."""
+
+    posture: str
+    side: str | None
+    reason: str | None
+
+
+def play(folder: Path, line: runtime.Pipeline, *, mirrored: bool, what: str) -> dict[str, Seen]:
+    """The frames of a folder in order, as a movement of 30 frames per second; by file name."""
+    line.reset()
+    seen = {}
+    with camera.open_source(folder) as source:
+        for number, frame in enumerate(progress(source, source.total or 0, what)):
+            image = np.ascontiguousarray(frame.image[:, ::-1]) if mirrored else frame.image
+            track, posture = line.step(replace(frame, image=image, t=number / FPS))
+            name = Path(frame.file or "").name
+            label = posture.label if posture else NOT_FOUND
+            seen[name] = Seen(label, track.hand.side if track.hand else None, track.reason)
+    return seen
+
+
+def teacher(folder: Path, models: Models) -> dict[str, Any]:
+    """Postures of webcam sessions whose folders are named like the exercise's labels; and mirrored."""
+    result: dict[str, Any] = {"modes": {}}
+    for mode in ("still", "tracked"):
+        line = models.load(judged=True, still=mode == "still")
+        labels = line.exercise.labels if line.exercise else ()
+        sessions = [label for label in labels if (folder / label).is_dir()]
+        if not sessions:
+            return {"skipped": f"{folder} has none of the folders {', '.join(labels)}"}
+        result |= {"labels": list(labels), "sessions": sessions}
+        looks = {
+            mirrored: {
+                session: play(folder / session, line, mirrored=mirrored,
+                              what=f"teacher, {mode}{', mirrored' * mirrored}, {session}")
+                for session in sessions
+            }
+            for mirrored in (False, True)
+        }  # fmt: skip
+        result["frames"] = sum(map(len, looks[False].values()))
+        result["modes"][mode] = {
+            "original": confusion(looks[False], labels),
+            "mirrored": confusion(looks[True], labels),
+            "mirror": same_mirrored(looks[False], looks[True]),
+        }
+    hands = {session: watch(folder / session, models) for session in result["sessions"]}
+    result["still_hand"] = still_hand(hands) | moving_hand(models)
+    result["own_fit"] = own_fit({session: seen.raw for session, seen in hands.items()})
+    return result
+
+
+# --- a still hand looks still ---
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """The hand of a session or clip as a tracked movement, those frames in which it was found.
+
+    Attributes:
+        number: (T,) of each frame. raw, smooth: canonical landmarks (T, 21, 3) before and after the filter.
+        fps: frames per second.
+    """
+
+    number: NDArray[np.int64]
+    raw: Array
+    smooth: Array
+    fps: float
+
+
+def watch(clip: Path, models: Models, fps: float | None = FPS) -> Watched:
+    """Follow the hand of a clip, or of a folder of pictures played at so many frames per second; None: at
+    the clip's own times."""
+    line = models.load(judged=False, still=False)
+    number, times, raw, smooth = [], [], [], []
+    with camera.open_source(clip) as source:
+        for i, frame in enumerate(progress(source, source.total or 0, f"still hand, {clip.name}")):
+            t = frame.t if fps is None else i / fps
+            times.append(t)
+            track, _ = line.step(replace(frame, t=t))
+            if track.hand is not None and track.raw is not None:
+                number.append(i)
+                raw.append(track.raw.canonical)
+                smooth.append(track.hand.canonical)
+    own = fps or (len(times) - 1) / max(times[-1] - times[0], 1e-9) if len(times) > 1 else FPS
+    shape = (len(number), 21, 3)
+    return Watched(np.array(number, np.int64), np.reshape(raw, shape), np.reshape(smooth, shape), own)
+
+
+def still_hand(hands: Mapping[str, Watched]) -> dict[str, Any]:
+    """Jitter (`handcoach.measure.jitter`) of held postures, unfiltered and filtered: by session and the mean
+    over all pairs of successive frames."""
+    pairs = {session: int((np.diff(seen.number) == 1).sum()) for session, seen in hands.items()}
+    result: dict[str, Any] = {"unit": "wrist to middle MCP", "pairs": pairs}
+    for what in ("raw", "smooth"):
+        each = {session: jitter(getattr(seen, what), seen.number) for session, seen in hands.items()}
+        known = {session: value for session, value in each.items() if np.isfinite(value)}
+        total = sum(pairs[session] for session in known)
+        result[what] = {
+            "mean": round(sum(v * pairs[s] for s, v in known.items()) / total, 5) if total else None,
+            "sessions": {session: round(value, 5) for session, value in known.items()},
+        }
+    return result
+
+
+def moving_hand(models: Models) -> dict[str, Any]:
+    """Lag of the tracker's filter in ms, in the hand frame, on the demo's clip of a finger stretch."""
+    clip = demo_clip()
+    seen = watch(clip, models, fps=None)
+    result: dict[str, Any] = {"clip": clip.name, "fps": round(seen.fps, 2), "frames": len(seen.number)}
+    if len(seen.number) < 2 or (np.diff(seen.number) != 1).any():
+        return result | {"lag_ms": None}
+    try:
+        late = lag(hand_frame(seen.smooth), hand_frame(seen.raw), seen.fps)
+    except ValueError:  # too short, or nothing moves
+        return result | {"lag_ms": None}
+    return result | {"lag_ms": round(late, 1)}
+
+
+# --- postures fitted on these very frames ---
+
+
+def own_fit(hands: Mapping[str, Array]) -> dict[str, Any]:
+    """Do clusters fitted on these frames recover their labels? The exercise stage itself fits them.
+
+    `all` is fitted and judged on all frames. `halves` is fitted on one half of each session and judged on the
+    other, both ways round. "unsure" and hands that were not found are no recovery.
+
+    Args:
+        hands: canonical landmarks (N, 21, 3) of each label, unfiltered.
+    """
+    labels = list(hands)
+    try:
+        whole = _judged(_fit(hands), hands)
+        halves: dict[str, Counter[str]] = {label: Counter() for label in labels}
+        for part in (0, 1):
+            cut = {label: np.array_split(rows, 2) for label, rows in hands.items()}
+            found = _judged(
+                _fit({label: rows[part] for label, rows in cut.items()}),
+                {label: rows[1 - part] for label, rows in cut.items()},
+            )
+            for label in labels:
+                halves[label] += found[label]
+    except runner.ChildError as error:
+        return {"failed": str(error)}
+    return {"all": _recovered(whole), "halves": _recovered(halves)}
+
+
+def _recovered(counts: Mapping[str, Counter[str]]) -> dict[str, Any]:
+    total = sum(sum(c.values()) for c in counts.values())
+    return {
+        "frames": total,
+        "right_share": share(sum(c[label] for label, c in counts.items()), total),
+        "confusion": {label: dict(c) for label, c in counts.items()},
+    }
+
+
+def _judged(exercise: Exercise, hands: Mapping[str, Array]) -> dict[str, Counter[str]]:
+    """What the exercise says of canonical hands, by their label."""
+    none = np.zeros((21, 2), np.float32)
+    return {
+        label: Counter(exercise.assess(Hand(row, none, "right", 1.0)).label for row in rows)
+        for label, rows in hands.items()
+    }
+
+
+def _fit(hands: Mapping[str, Array]) -> Exercise:
+    """An exercise made from these hands as a therapist makes it: recorded, then built by handcoach-export, in
+    a process of its own, since the benchmarks import no training.
+
+    Raises:
+        ChildError: it could not be built.
+    """
+    with tempfile.TemporaryDirectory(prefix="handcoach-bench-") as folder:
+        place, file = Path(folder) / "recording", Path(folder) / "own.onnx"
+        for label, rows in hands.items():
+            recording.add(place, label, rows, np.arange(len(rows)) / FPS, hand="right", landmark_model="any")
+        command = [sys.executable, "-m", "handcoach_export", "exercise", str(place), "-o", str(file)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
+        if done.returncode != 0:
+            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise runner.ChildError("died", " ".join(last)[:300] or f"exit code {done.returncode}")
+        return Exercise(model.read(file, "exercise"))
+
+
+# --- what was said ---
+
+
+def confusion(looks: Mapping[str, Mapping[str, Seen]], labels: Sequence[str]) -> dict[str, Any]:
+    """Truth by what was said. Praise is the first label; it is wrong for every other truth."""
+    columns = [*labels, UNSURE, NOT_FOUND]
+    counts = {truth: Counter(s.posture for s in seen.values()) for truth, seen in looks.items()}
+    total = sum(sum(c.values()) for c in counts.values())
+    bent = {truth: c for truth, c in counts.items() if truth != labels[0]}
+    praise, bent_total = sum(c[labels[0]] for c in bent.values()), sum(sum(c.values()) for c in bent.values())
+    reasons = Counter(s.reason for seen in looks.values() for s in seen.values() if s.reason)
+    sides = Counter(s.side for seen in looks.values() for s in seen.values() if s.side)
+    return {
+        "confusion": {truth: {column: c[column] for column in columns} for truth, c in counts.items()},
+        "frames": total,
+        "found_share": share(total - sum(c[NOT_FOUND] for c in counts.values()), total),
+        "right_share": share(sum(c[truth] for truth, c in counts.items()), total),
+        "right_by_posture": {truth: share(c[truth], sum(c.values())) for truth, c in counts.items()},
+        "unsure_share": share(sum(c[UNSURE] for c in counts.values()), total),
+        "wrong_praise": praise,
+        "wrong_praise_share": share(praise, bent_total),
+        "not_found": dict(reasons),
+        "sides": dict(sides),
+        "postures": {
+            f"{truth}/{name}": s.posture for truth, seen in looks.items() for name, s in seen.items()
+        },
+    }
+
+
+def same_mirrored(
+    original: Mapping[str, Mapping[str, Seen]], mirrored: Mapping[str, Mapping[str, Seen]]
+) -> dict[str, Any]:
+    """How many mirrored frames get the original's posture, and the other side. Both must be found."""
+    pairs = [(s, mirrored[session][name]) for session, seen in original.items() for name, s in seen.items()]
+    found = [(a, b) for a, b in pairs if NOT_FOUND not in (a.posture, b.posture)]
+    same = sum(a.posture == b.posture for a, b in found)
+    against = sum(a.posture != b.posture and UNSURE not in (a.posture, b.posture) for a, b in found)
+    return {
+        "frames": len(pairs),
+        "same": same,
+        "same_share": share(same, len(pairs)),
+        "both_found": len(found),
+        "contradictions": against,  # two different postures, both sure
+        "other_side_share": share(sum(a.side != b.side for a, b in found), len(pairs)),
+    }
