@@ -108,6 +108,7 @@ def test_folders_that_are_not_hanco(tmp_path):
     with pytest.raises(TrainError, match="rgb_homo"):
         data.load_hanco(tmp_path / "a", "rgb_homo")
     (tmp_path / "b/xyz").mkdir(parents=True)
+    (tmp_path / "b/calib").mkdir()
     (tmp_path / "b/rgb_merged").mkdir()
     with pytest.raises(TrainError, match="no labelled frames"):
         data.load_hanco(tmp_path / "b")

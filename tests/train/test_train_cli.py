@@ -31,7 +31,7 @@ def labels(tmp_path) -> Path:
 
 
 def hanco(root: Path) -> Path:
-    """Four frames of labels; the pictures are not looked at before training."""
+    """Four frames of labels; the pictures are not opened before training."""
     joints = arms.bones()[0][:21] + np.array([0, 0, 0.6])
     for n in range(4):
         for folder, value in (
@@ -41,7 +41,9 @@ def hanco(root: Path) -> Path:
             file = root / folder / f"{n:04d}/00000000.json"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(value))
-    (root / "rgb_merged").mkdir()
+        picture = root / f"rgb_merged/{n:04d}/cam0/00000000.jpg"
+        picture.parent.mkdir(parents=True)
+        picture.touch()
     return root
 
 

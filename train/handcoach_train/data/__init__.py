@@ -1,4 +1,5 @@
-"""Training data: HanCo's folder layout (real or rendered) and photographs with pseudo-labelled points.
+"""Training data: HanCo (real or rendered), FreiHAND, any folder with landmarks, and photographs with
+pseudo-labelled points.
 
 Everything is held as one `Samples`: where the picture is, where the joints are in it, and in 3D where that
 is known. Cut-outs are made by the runtime's own `Crop`.
@@ -6,7 +7,7 @@ is known. Cut-outs are made by the runtime's own `Crop`.
 
 from handcoach_train.data.cutouts import LandmarkSet, colour, jitter, target
 from handcoach_train.data.frames import FinderSet
-from handcoach_train.data.layouts import load_frames, load_hanco
+from handcoach_train.data.layouts import layout, load, load_folder, load_frames, load_freihand, load_hanco
 from handcoach_train.data.photos import (
     AGREE,
     PHOTOS_HELD_OUT,
@@ -30,7 +31,11 @@ __all__ = [
     "held_out",
     "jitter",
     "join",
+    "layout",
+    "load",
+    "load_folder",
     "load_frames",
+    "load_freihand",
     "load_hanco",
     "load_photos",
     "photo_samples",
