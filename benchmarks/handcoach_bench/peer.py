@@ -21,7 +21,8 @@ def main(argv: list[str]) -> int:
     hands = mediapipe.solutions.hands.Hands(
         static_image_mode=True, max_num_hands=1, model_complexity=1, min_detection_confidence=0.2
     )
-    landmarks, sides = [], []
+    landmarks: list[list[list[float]] | None] = []
+    sides: list[str | None] = []
     for file in task["files"]:
         image = cv2.imread(file)
         found = None if image is None else hands.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

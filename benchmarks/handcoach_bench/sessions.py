@@ -1,4 +1,4 @@
-"""Webcam sessions whose folders are named like postures: are these told apart, does a held hand look still?"""
+"""Webcam sessions whose folders are named like postures: are they told apart, does a held hand look still?"""
 
 from __future__ import annotations
 

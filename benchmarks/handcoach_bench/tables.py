@@ -111,7 +111,8 @@ def _webcam(result: Mapping[str, Any]) -> Table:
     for group, r in result["recall"].items():
         notes.append(
             f"{group}: {r['found']} of {r['hands']} labelled hands recalled at IoU 0.5 "
-            f"({_percent(r['recall'])}; of hands in pairs {_percent(r['recall_of_two'])}; median IoU {_number(r['median_iou'])}); "
+            f"({_percent(r['recall'])}; of hands in pairs {_percent(r['recall_of_two'])}; "
+            f"median IoU {_number(r['median_iou'])}); "
             f"{_percent(r['others_per_frame'])} others a photograph; goal 97 %"
         )
     notes.append(f"box of a found hand: {result['box']}")

@@ -55,7 +55,7 @@ def pa_mpjpe(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> Fl
     return np.asarray(np.linalg.norm(align(landmarks, truth) - truth, axis=-1).mean(-1))
 
 
-def jitter(canonical: NDArray[np.floating], times: NDArray[np.floating] | None = None) -> float:
+def jitter(canonical: NDArray[np.floating], numbers: NDArray[np.integer] | None = None) -> float:
     """Mean motion of the hand-frame landmarks between successive frames, in units of wrist to middle MCP.
 
     The mean goes over all 21 joints (the wrist, which never moves, among them) and all pairs of frames. In
@@ -64,14 +64,14 @@ def jitter(canonical: NDArray[np.floating], times: NDArray[np.floating] | None =
 
     Args:
         canonical: (T, 21, 3), canonical and normalised.
-        times: numbers of the frames (T,): pairs are only those whose numbers differ by 1. None: all are
+        numbers: of the frames (T,): pairs are only those whose numbers differ by 1. None: all are
             successive.
     """
     if len(canonical) < 2:
         return float("nan")
     moved = np.linalg.norm(np.diff(hand_frame(canonical).astype(np.float64), axis=0), axis=-1).mean(-1)
-    if times is not None:
-        moved = moved[np.diff(np.asarray(times)) == 1]
+    if numbers is not None:
+        moved = moved[np.diff(numbers) == 1]
     return float(moved.mean()) if len(moved) else float("nan")
 
 
