@@ -8,6 +8,7 @@ is known. Cut-outs are made by the runtime's own `Crop`.
 from handcoach_train.data.cutouts import LandmarkSet, colour, jitter, target
 from handcoach_train.data.frames import FinderSet
 from handcoach_train.data.layouts import layout, load, load_folder, load_frames, load_freihand, load_hanco
+from handcoach_train.data.paper import HandDataset, split_by
 from handcoach_train.data.photos import (
     AGREE,
     PHOTOS_HELD_OUT,
@@ -24,6 +25,7 @@ __all__ = [
     "PHOTOS_HELD_OUT",
     "Draw",
     "FinderSet",
+    "HandDataset",
     "LandmarkSet",
     "Samples",
     "colour",
@@ -42,6 +44,7 @@ __all__ = [
     "read_boxes",
     "read_image",
     "split",
+    "split_by",
     "target",
     "with_boxes",
 ]

@@ -66,10 +66,10 @@ class FinderSet(Drawn):
                 p[:, 0] = self.width - p[:, 0]
             inside = ((p > 0) & (p < [self.width, self.height])).all(1).mean()
             centre = (p.min(0) + p.max(0)) / 2 / 8
-            size = float(np.linalg.norm(p.max(0) - p.min(0))) / 8
+            length = float(np.linalg.norm(p.max(0) - p.min(0))) / 8
             if inside < 0.5 or not (0 <= centre[0] < gw and 0 <= centre[1] < gh):
                 continue
-            sigma = float(np.clip(size * 0.11, 0.6, 2.5))
+            sigma = float(np.clip(length * 0.11, 0.6, 2.5))
             blob = np.exp(-((gx - centre[0]) ** 2 + (gy - centre[1]) ** 2) / (2 * sigma**2)).astype(
                 np.float32
             )
