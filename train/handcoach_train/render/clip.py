@@ -39,7 +39,7 @@ def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> 
         studio = scene.Studio(people, WIDTH, HEIGHT, skins, hdri)
         rng = np.random.default_rng(seed)
         arm = studio.bodies.arm(int(rng.integers(4)))
-        look = draw.random_look(rng, len(studio.painter.textures))
+        look = draw.random_look(rng, studio.painter.of_mesh[arm.mesh])
         look.sleeve, look.band = 0.09, 9.0
         light = draw.random_light(rng, studio.ambient[0] if studio.ambient else None, overhead=True)
         light.key, light.exposure = np.array([0.35, -0.45, 0.82]), 1.0
@@ -49,9 +49,9 @@ def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> 
         # One wrist and one thumb all along; the fingers alone do the exercise.
         flexion = {"fist": [80.0, 98.0, 52.0], "almost": [24.0, 40.0, 20.0], "open": [2.0, 4.0, 2.0]}
         thumb = {
-            "fist": [-8.0, -32, 4, 28, 35],
-            "almost": [-30.0, -28, 0, 12, 14],
-            "open": [-42.0, -20, 0, 2, 0],
+            "fist": [40.0, 22, 4, 28, 35],
+            "almost": [20.0, 28, 0, 12, 14],
+            "open": [5.0, 32, 0, 2, 0],
         }
         spread = {"fist": 0.0, "almost": 4.0, "open": 9.0}
         poses = {

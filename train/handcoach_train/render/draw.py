@@ -5,6 +5,7 @@ moderngl's EGL backend needs no screen: a GPU where there is one, Mesa's llvmpip
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from handcoach_train.errors import TrainError
 from handcoach_train.render.arm import Arm, Floats, vertex_normals
+from handcoach_train.render.godot import textures as godot_skins
 
 SHADOW = 512
 
@@ -27,7 +29,7 @@ TONES = (
 
 @dataclass
 class Look:
-    """How one arm looks: linear albedo of back, palm and nail; texture or none; sleeve and wristband."""
+    """How one arm looks: linear albedo of back, palm and nail; texture or none; sleeve, band, watch and ring."""
 
     back: Floats
     palm: Floats
@@ -37,10 +39,24 @@ class Look:
     gloss: float = 0.2
     sleeve: float = 9.0  # metres up the forearm from the wrist at which cloth begins
     cloth: Floats = field(default_factory=lambda: np.full(3, 0.3))
-    stripe: float = 0.0  # stripes per metre on the cloth, 0 none
+    pattern: int = 0  # of the cloth: 0 plain, 1 rings, 2 lengthwise stripes, 3 checks, 4 speckles
+    stripe: float = 80.0  # repeats of the pattern per metre
+    loose: float = 0.008  # metres from the skin to the cloth at its edge
     band: float = 9.0  # metres up the forearm of a watch or bracelet
+    band_width: float = 0.008  # half of it, metres
+    watch: float = 0.0  # half the width of the watch's face, metres, 0 none
     band_colour: Floats = field(default_factory=lambda: np.full(3, 0.1))
+    ring: float = -9.0  # the finger that wears a ring, -9 none
+    ring_at: float = 0.4  # of its proximal phalanx
+    ring_colour: Floats = field(default_factory=lambda: np.array([0.8, 0.6, 0.25]))
+    polish: bool = False
+    tone: float = 0.0  # 0 the palest, 1 the darkest
     seed: float = 0.0
+
+    @property
+    def skin(self) -> str:
+        """light, medium or dark: thirds of the Fitzpatrick-like scale."""
+        return ("light", "medium", "dark")[min(2, int(self.tone * 3))]
 
 
 @dataclass
@@ -67,8 +83,15 @@ class Table:
     gloss: float
 
 
-def random_look(rng: np.random.Generator, textures: int) -> Look:
-    """A random person's skin, over the whole range of human tones, and what they wear."""
+METALS = np.array([[0.8, 0.6, 0.25], [0.75, 0.75, 0.78], [0.7, 0.4, 0.3], [0.08, 0.08, 0.09]])
+
+
+def random_look(rng: np.random.Generator, textures: Sequence[tuple[int, float, float]] = ()) -> Look:
+    """A random person's skin, over the whole range of human tones, and what they wear.
+
+    Args:
+        textures: those of the painter that fit the mesh: number, palest and darkest tone that each suits.
+    """
     tone = rng.uniform(0, len(TONES) - 1)
     low = int(min(tone, len(TONES) - 2))
     srgb = TONES[low] + (TONES[low + 1] - TONES[low]) * (tone - low)
@@ -80,19 +103,30 @@ def random_look(rng: np.random.Generator, textures: int) -> Look:
     palm = back + (light - back) * (0.15 + 0.45 * dark * rng.uniform(0.6, 1.2))
     palm = palm * np.array([1.06, 0.97, 0.95])
     nail = (0.55 * back + 0.45 * light) * np.array([1.05, 0.95, 0.97]) * rng.uniform(0.9, 1.2)
-    if rng.random() < 0.1:
-        nail = rng.uniform(0.02, 0.8, 3)  # polish
-    look = Look(back, palm, nail, seed=float(rng.uniform(0, 100)))
-    look.texture = int(rng.integers(0, textures)) if textures and rng.random() < 0.85 else -1
+    polish = rng.random() < 0.1
+    if polish:
+        nail = rng.uniform(0.01, 0.8, 3)
+    look = Look(back, palm, nail, polish=bool(polish), tone=float(dark), seed=float(rng.uniform(0, 100)))
+    fitting = [number for number, low, high in textures if low <= dark <= high]
+    look.texture = int(rng.choice(fitting)) if fitting and rng.random() < 0.9 else -1
     look.contrast = float(rng.uniform(0.7, 1.8))
     look.gloss = float(rng.uniform(0.03, 0.35))
-    if rng.random() < 0.5:
-        look.sleeve = float(rng.uniform(0.02, 0.2))
-        look.cloth = rng.uniform(0, 1, 3) ** 2.2 * rng.uniform(0.1, 1)
-        look.stripe = float(rng.uniform(30, 200)) if rng.random() < 0.35 else 0.0
+    if rng.random() < 0.55:
+        look.sleeve = float(rng.choice([rng.uniform(0.004, 0.05), rng.uniform(0.05, 0.2)]))
+        grey = rng.uniform(0, 1) ** 2  # most clothes are dull, many are black
+        look.cloth = grey + (rng.uniform(0, 1, 3) ** 2.2 * rng.uniform(0.1, 1) - grey) * rng.uniform(0, 1)
+        look.pattern = int(rng.choice(5, p=[0.55, 0.15, 0.1, 0.12, 0.08]))
+        look.stripe = float(rng.uniform(30, 200))
+        look.loose = float(rng.uniform(0.003, 0.016))
     if rng.random() < 0.2:
-        look.band = float(rng.uniform(0.005, 0.05))
-        look.band_colour = rng.uniform(0, 1, 3) ** 2.2
+        look.band = float(rng.uniform(0.008, 0.05))
+        look.band_width = float(rng.uniform(0.002, 0.011))
+        look.band_colour = METALS[rng.integers(4)] if rng.random() < 0.4 else rng.uniform(0, 1, 3) ** 2.2
+        look.watch = float(rng.uniform(0.011, 0.02)) if rng.random() < 0.6 else 0.0
+    if rng.random() < 0.2:
+        look.ring = float(rng.choice(5, p=[0.06, 0.18, 0.22, 0.44, 0.1]))
+        look.ring_at = float(rng.uniform(0.45, 0.65))
+        look.ring_colour = METALS[rng.integers(4)]
     return look
 
 
@@ -133,17 +167,17 @@ def random_table(rng: np.random.Generator) -> Table:
 VERTEX = """
 #version 330
 uniform mat4 view_projection; uniform mat4 light_matrix;
-in vec3 position; in vec3 normal; in vec2 uv; in vec4 traits;
-out vec3 p; out vec3 n; out vec2 t; out vec4 q; out vec3 s;
+in vec3 position; in vec3 normal; in vec2 uv; in vec4 traits; in float finger;
+out vec3 p; out vec3 n; out vec2 t; out vec4 q; out vec3 s; out float r;
 void main() {
-  p = position; n = normal; t = uv; q = traits;
+  p = position; n = normal; t = uv; q = traits; r = finger;
   s = (light_matrix * vec4(position, 1)).xyz * 0.5 + 0.5;
   gl_Position = view_projection * vec4(position, 1);
 }
 """
 COMMON = """
 #version 330
-in vec3 p; in vec3 n; in vec2 t; in vec4 q; in vec3 s;
+in vec3 p; in vec3 n; in vec2 t; in vec4 q; in vec3 s; in float r;
 out vec4 colour;
 uniform sampler2D shadow_map; uniform vec3 eye; uniform float softness; uniform float exposure;
 uniform vec3 up;
@@ -186,33 +220,53 @@ vec3 film(vec3 c) {
 SKIN = (
     COMMON
     + """
-uniform sampler2D skin; uniform int textured; uniform vec3 mean_tone; uniform vec3 back; uniform vec3 palm;
-uniform vec3 nail; uniform float contrast; uniform float gloss; uniform float sleeve; uniform vec3 cloth;
-uniform float stripe; uniform float band; uniform vec3 band_colour; uniform float seed; uniform float flip;
+uniform sampler2D skin; uniform int textured; uniform vec3 mean_back; uniform vec3 mean_palm;
+uniform vec3 mean_nail; uniform vec3 back; uniform vec3 palm; uniform vec3 nail; uniform float polish;
+uniform float contrast; uniform float gloss; uniform float sleeve; uniform vec3 cloth; uniform int pattern;
+uniform float stripe; uniform float band; uniform float band_width; uniform float watch; uniform vec3 band_colour;
+uniform float ring; uniform float ring_at; uniform vec3 ring_colour; uniform float fade;
+uniform float seed; uniform float flip;
+vec3 sleeve_colour() {
+  float weave = 0.75 + 0.3 * noise(t * 900. + seed) + 0.25 * noise(p.xz * 60. + seed);
+  float a = step(0.3, sin(q.w * stripe * 6.28)), b = step(0.3, sin((p.x + p.y - p.z) * stripe * 6.28));
+  float other = pattern == 1 ? a : pattern == 2 ? b : pattern == 3 ? 0.5 * (a + b)
+    : pattern == 4 ? step(0.72, noise(p.xy * stripe * 8. + p.zz * stripe * 5.)) : 0.;
+  vec3 second = fract(cloth + vec3(0.35, 0.5, 0.25) * fract(seed));
+  float hem = smoothstep(0., 0.004, q.w - sleeve) * 0.4 + 0.6;  // the edge's own shade
+  return mix(cloth, second, other) * weave * hem;
+}
 void main() {
   vec3 m = normalize(n) * flip;
   vec3 view = normalize(eye - p);
   if (dot(m, view) < 0.) m = normalize(m - view * dot(m, view) * 1.02);
   if (q.w > sleeve) {
-    float weave = 0.85 + 0.3 * noise(t * 900. + seed);
-    vec3 c = cloth * weave;
-    if (stripe > 0. && sin(q.w * stripe * 6.28) > 0.3) c = c * 0.3 + 0.15;
-    colour = vec4(film(shade(c, m, 0.02, 8., vec3(0.1), 0.8)), 1); return;
+    colour = vec4(film(shade(sleeve_colour(), m, 0.02, 8., vec3(0.1), 0.8)), 1); return;
   }
-  if (abs(q.w - band - 0.008) < 0.008 && q.w > 0.001) {
+  float from_band = abs(q.w - band);
+  if (q.w > 0.001 && from_band < watch && q.x < 0.25) {
+    vec3 face = from_band < watch * 0.8 ? vec3(0.02, 0.02, 0.025) : band_colour;
+    colour = vec4(film(shade(face, m, 0.9, 90., vec3(0.02), 0.9)), 1); return;
+  }
+  if (q.w > 0.001 && from_band < band_width) {
     colour = vec4(film(shade(band_colour, m, 0.5, 60., vec3(0.05), 0.9)), 1); return;
   }
+  if (abs(r - ring) < 0.01 && abs(q.z - ring_at) < 0.045) {
+    vec3 shape = m * (1. - 0.4 * abs(q.z - ring_at) / 0.045);
+    colour = vec4(film(shade(ring_colour, shape, 1.6, 40., vec3(0.02), 0.9)), 1); return;
+  }
   float mottle = noise(t * 160. + seed) * 0.5 + noise(t * 420. + seed) * 0.3 + noise(t * 60. - seed) * 0.4;
-  vec3 tone = mix(back, palm, q.x);
+  float inner = q.x * mix(1., 0.3, smoothstep(0., 0.03, q.w));  // the forearm's inside is not so pale
+  vec3 tone = mix(back, palm, inner);
   // Fingertips and knuckles are redder than the rest.
   float knuckle = exp(-pow((fract(q.z + 0.5) - 0.5) * 6., 2.)) * step(-0.5, q.z) * (1. - q.x);
   tone *= vec3(1.) + (0.10 * knuckle + 0.12 * smoothstep(2.2, 3., q.z)) * vec3(0.6, -0.6, -0.5);
   float height = 0.;
   if (textured == 1) {
-    vec3 ratio = pow(texture(skin, t).rgb, vec3(2.2)) / mean_tone;
+    vec3 mean = mix(mix(mean_back, mean_palm, inner), mean_nail, q.y);
+    vec3 ratio = mix(pow(texture(skin, t).rgb, vec3(2.2)) / mean, vec3(1.), fade * smoothstep(0., 0.02, q.w));
     height = dot(ratio, vec3(0.33));
     tone *= pow(clamp(ratio, 0.15, 3.), vec3(contrast));
-    tone = mix(tone, nail * mix(1., height, 0.5), q.y * 0.6);
+    tone = mix(tone, nail * mix(1., height, 0.5), q.y * mix(0.6, 0.97, polish));
   } else {
     float lines = 0.;
     if (q.z > -0.5) {
@@ -309,7 +363,7 @@ def hdri_view(
 class Painter:
     """Draws scenes into pictures of one size. One per process; holds the GL context."""
 
-    def __init__(self, width: int, height: int, skins: Path | None = None) -> None:
+    def __init__(self, width: int, height: int, skins: Path | None = None, godot: Path | None = None) -> None:
         import moderngl
 
         try:
@@ -337,23 +391,64 @@ class Painter:
         self.shadow.compare_func = ""
         self.shadow_target = self.gl.framebuffer(depth_attachment=self.shadow)
         self.textures, self.pixels = [], []
+        # Textures that fit each mesh: number, palest and darkest tone that each suits.
+        self.of_mesh: dict[str, list[tuple[int, float, float]]] = {"anny": [], "godot": []}
         for file in sorted(skins.glob("*.[jp][pn]g")) if skins else []:
-            image = cv2.imread(str(file))
-            if image is None:
-                raise TrainError(f"{file} is not a picture: remove it from the folder of skins.")
-            image = cv2.resize(image, (2048, 2048), interpolation=cv2.INTER_AREA)
-            image = np.ascontiguousarray(image[::-1, :, ::-1])
-            texture = self.gl.texture((2048, 2048), 3, image.tobytes())
-            texture.build_mipmaps()
-            self.textures.append(texture)
-            self.pixels.append(image)
+            self.of_mesh["anny"].append((self._load(file, 2048), 0.0, 1.0))
+        for file in godot_skins(godot) if godot else []:
+            tones = (0.5, 1.0) if file.name.startswith("african") else (0.0, 0.65)
+            self.of_mesh["godot"].append((self._load(file, 1024), *tones))
 
-    def _mean_tone(self, texture: int, arm: Arm) -> Floats:
-        """Median linear colour (3,) of the texture on this arm's hand. Of this arm's: a value kept from the
-        first arm that a process drew would make pictures depend on the number of workers."""
-        hand = arm.traits[arm.corner, 3] < 0.1
-        px = np.clip((arm.uv[hand] * 2048).astype(int), 0, 2047)
-        return np.asarray(np.median((self.pixels[texture][px[:, 1], px[:, 0]] / 255.0) ** 2.2, axis=0))
+    def _load(self, file: Path, side: int) -> int:
+        image = cv2.imread(str(file))
+        if image is None:
+            raise TrainError(f"{file} is not a picture: remove it from the folder of skins.")
+        if image.shape[:2] != (side, side):
+            image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        image = np.ascontiguousarray(image[::-1, :, ::-1])
+        texture = self.gl.texture((side, side), 3, image.tobytes())
+        texture.build_mipmaps()
+        self.textures.append(texture)
+        self.pixels.append(image)
+        return len(self.textures) - 1
+
+    def _means(self, texture: int, arm: Arm) -> dict[str, Floats]:
+        """Median linear colours (3,) of the texture on this arm's back, palm and nails. Of this arm's: values
+        kept from the first arm that a process drew would make pictures depend on the number of workers."""
+        pixels = self.pixels[texture]
+        traits = arm.traits[arm.corner]
+        px = np.clip((arm.uv * len(pixels)).astype(int), 0, len(pixels) - 1)
+        hand = (traits[:, 3] < 0.02) & (traits[:, 1] < 0.1)
+        parts = {
+            "mean_back": hand & (traits[:, 0] < 0.3),
+            "mean_palm": hand & (traits[:, 0] > 0.8),
+            "mean_nail": traits[:, 1] > 0.9,
+        }
+        found: dict[str, Floats] = {}
+        for name, part in parts.items():
+            part = part if part.any() else hand
+            colours = pixels[px[part, 1], px[part, 0]] / 255.0
+            found[name] = np.asarray(np.maximum(np.median(colours**2.2, axis=0), 1e-3))
+        return found
+
+    def _surface(self, arm: Arm, look: Look, mirrored: bool) -> dict[str, Any]:
+        """The skin shader's uniforms."""
+        names = ("back", "palm", "nail", "contrast", "gloss", "sleeve", "cloth", "pattern", "stripe", "band",
+                 "band_width", "watch", "band_colour", "ring", "ring_at", "ring_colour", "seed")  # fmt: skip
+        own = {name: getattr(look, name) for name in names}
+        if look.texture >= 0:
+            own |= self._means(look.texture, arm)
+            if arm.mesh == "godot":  # its texture has the palms' own tone
+                lighter = np.clip(own["mean_palm"] / own["mean_back"], 1, 4)
+                own |= {"palm": np.clip(own["back"] * lighter, 0, 0.8), "contrast": 0.55 * look.contrast}
+        return {
+            **own,
+            "skin": 1,
+            "textured": int(look.texture >= 0),
+            "polish": float(look.polish),
+            "fade": float(arm.mesh == "godot"),  # its texture has no forearm
+            "flip": -1.0 if mirrored else 1.0,
+        }
 
     def paint(
         self,
@@ -392,20 +487,21 @@ class Painter:
         for arm, vertices, look, mirrored in arms:
             normals = vertex_normals(vertices, arm.triangles)
             shown = (
-                vertices + normals * (np.clip((arm.traits[:, 3] - look.sleeve) * 200, 0, 1) * 0.008)[:, None]
+                vertices
+                + normals * (np.clip((arm.traits[:, 3] - look.sleeve) * 200, 0, 1) * look.loose)[:, None]
             )
             data = np.hstack([shown[arm.corner], normals[arm.corner], arm.uv, arm.traits[arm.corner]]).astype(
                 "f4"
             )
             buffer = gl.buffer(data.tobytes())
             indices = gl.buffer(arm.corners.astype("i4").tobytes())
-            draws.append((arm, look, mirrored, buffer, indices))
+            draws.append((self._surface(arm, look, mirrored), look.texture, buffer, indices))
         self.shadow_target.use()
         self.shadow_target.clear()
         gl.enable(gl.DEPTH_TEST)
         _set(self.depth, {"light_matrix": light_matrix})
-        for _, _, _, buffer, indices in draws:
-            vao = gl.vertex_array(self.depth, [(buffer, "3f 9x4", "position")], indices)
+        for _, _, buffer, indices in draws:
+            vao = gl.vertex_array(self.depth, [(buffer, "3f 10x4", "position")], indices)
             vao.render()
             vao.release()
         pictures = []
@@ -423,19 +519,14 @@ class Painter:
             self.multi.use()
             self.multi.clear(0, 0, 0, 0, depth=1.0)
             self.shadow.use(0)
-            for arm, look, mirrored, buffer, indices in draws:
-                textured = look.texture >= 0
-                if textured:
-                    self.textures[look.texture].use(1)
-                _set(self.skin, {**view, "skin": 1, "textured": int(textured),
-                                 "mean_tone": self._mean_tone(look.texture, arm) if textured else np.ones(3),
-                                 "back": look.back, "palm": look.palm, "nail": look.nail,
-                                 "contrast": look.contrast, "gloss": look.gloss,
-                                 "sleeve": look.sleeve, "cloth": look.cloth,
-                                 "stripe": look.stripe, "band": look.band, "band_colour": look.band_colour,
-                                 "seed": look.seed, "flip": -1.0 if mirrored else 1.0})  # fmt: skip
+            for surface, texture, buffer, indices in draws:
+                if texture >= 0:
+                    self.textures[texture].use(1)
+                _set(self.skin, {**view, **surface})
                 vao = gl.vertex_array(
-                    self.skin, [(buffer, "3f 3f 2f 4f", "position", "normal", "uv", "traits")], indices
+                    self.skin,
+                    [(buffer, "3f 3f 2f 4f 1f", "position", "normal", "uv", "traits", "finger")],
+                    indices,
                 )
                 vao.render()
                 vao.release()
@@ -455,7 +546,7 @@ class Painter:
             gl.copy_framebuffer(self.flat, self.multi)
             raw = np.frombuffer(self.flat.read(components=4), dtype=np.uint8)
             pictures.append(raw.reshape(self.height, self.width, 4)[::-1].copy())
-        for _, _, _, buffer, indices in draws:
+        for _, _, buffer, indices in draws:
             buffer.release()
             indices.release()
         if table_buffer is not None:

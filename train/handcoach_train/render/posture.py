@@ -15,6 +15,7 @@ from handcoach_train.render.arm import FIRST, INDEX, PARENT, Arm, Floats, joints
 
 LOW = np.array([-20.0, -5.0, -5.0])  # MCP, PIP, DIP
 HIGH = np.array([95.0, 110.0, 80.0])
+THUMB_HINGE = (-0.2, -0.4, 0.9)  # to the index's side, forward, out of the palm, at rest
 
 
 @dataclass
@@ -24,8 +25,8 @@ class Pose:
     Attributes:
         flexion (4, 3): index to little, MCP PIP DIP. spread (4,): turn in the palm's plane from parallel to
         the hand's axis, positive towards the index's side.
-        thumb (5,): CMC opposition (towards the palm's front), CMC abduction (in the palm's plane, away
-        from the index), CMC twist, MCP flexion, IP flexion. wrist (3,): flexion, deviation to the little
+        thumb (5,): CMC opposition (turn about the hand's axis to the palm's front, 0 in its plane), CMC
+        abduction (of the metacarpal from the hand's axis), CMC twist, MCP flexion, IP flexion. wrist (3,): flexion, deviation to the little
         finger's side, forearm pronation.
     """
 
@@ -50,12 +51,11 @@ def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
     """A random posture within the joint ranges; `kind` is one of `KINDS`, or any."""
     kind = kind or str(rng.choice(KINDS, p=[0.15, 0.17, 0.10, 0.2, 0.07, 0.05, 0.08, 0.04, 0.14]))
     spread = np.array([1.0, 0.0, -1.0, -2.0]) * rng.uniform(-3, 13) + rng.normal(0, 3, 4)
-    # Opposition 0 is anny's rest, the thumb 45 degrees before the palm; -45 lies in the palm's plane.
-    thumb = np.array([rng.uniform(-45, 40), rng.uniform(-42, 4), rng.normal(0, 8), rng.uniform(-8, 40),
+    thumb = np.array([rng.uniform(0, 65), rng.uniform(14, 42), rng.normal(0, 6), rng.uniform(-8, 40),
                       rng.uniform(-12, 50)])  # fmt: skip
-    tucked = np.array([rng.uniform(-5, 45), rng.uniform(-46, -10), rng.normal(5, 8), rng.uniform(15, 55),
+    tucked = np.array([rng.uniform(35, 75), rng.uniform(12, 34), rng.normal(4, 6), rng.uniform(15, 55),
                        rng.uniform(15, 75)])  # fmt: skip
-    out = np.array([rng.uniform(-48, -5), rng.uniform(-42, 0), rng.normal(0, 8), rng.uniform(-8, 18),
+    out = np.array([rng.uniform(-8, 35), rng.uniform(20, 44), rng.normal(0, 6), rng.uniform(-8, 18),
                     rng.uniform(-14, 18)])  # fmt: skip
     if kind == "open":
         flexion = np.array([rng.uniform(-15, 18), rng.uniform(-2, 16), rng.uniform(-3, 10)]) + rng.normal(
@@ -93,14 +93,14 @@ def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
         flexion = _curl(rng, np.clip(rng.uniform(0.1, 0.75) + rng.normal(0, 0.1, 4), 0, 1))
         finger = rng.integers(0, 4)
         flexion[finger] = [rng.uniform(35, 60), rng.uniform(40, 65), rng.uniform(20, 45)]
-        thumb = np.array([rng.uniform(-5, 40), rng.uniform(-42, -5), rng.normal(6, 8), rng.uniform(5, 35),
+        thumb = np.array([rng.uniform(35, 75), rng.uniform(18, 42), rng.normal(4, 6), rng.uniform(5, 35),
                           rng.uniform(10, 50)])  # fmt: skip
     else:
         flexion = _curl(rng, rng.uniform(0, 1, 4)) + rng.normal(0, 10, (4, 3))
     bent = np.clip(flexion[:, 0] / 90, 0, 1)
     spread = np.clip(spread, -28, 22) * (1 - 0.85 * bent)  # a bent MCP cannot spread: taut ligaments
     flexion = np.clip(flexion, LOW, HIGH)
-    thumb = np.clip(thumb, [-50, -48, -25, -12, -15], [55, 12, 25, 60, 85])
+    thumb = np.clip(thumb, [-10, 8, -20, -12, -15], [80, 45, 20, 60, 85])
     wrist = np.clip(rng.normal(0, [20, 9, 20]), [-60, -22, -60], [60, 30, 60])
     return Pose(flexion, spread, thumb, wrist)
 
@@ -152,8 +152,8 @@ def _local_rotations(arm: Arm, pose: Pose) -> list[Floats]:
         hinge = hinge / np.linalg.norm(hinge) if np.linalg.norm(hinge) > 0.12 else flex_axis
         if hinge @ flex_axis < 0:
             hinge = -hinge
-        # Neighbouring fingers close almost in parallel: pull each own hinge half-way to the common one.
-        hinge = hinge + flex_axis
+        # Neighbouring fingers close almost in parallel: pull each own hinge to the common one.
+        hinge = 0.4 * hinge + flex_axis
         hinge -= d[0] * (hinge @ d[0])
         hinge /= np.linalg.norm(hinge)
         metacarpal = joints[1 + 4 * (f + 1)] - joints[0]
@@ -175,15 +175,20 @@ def _local_rotations(arm: Arm, pose: Pose) -> list[Floats]:
     first = FIRST[0]
     d = [tails[first + k] - heads[first + k] for k in range(3)]
     d = [x / np.linalg.norm(x) for x in d]
-    hinge = np.cross(d[0], d[1]) + np.cross(d[1], d[2])
+    # The hinge lies in the nail's plane; it is the same in anny's and in the Godot hand at rest.
+    hinge = np.array(THUMB_HINGE) @ np.stack([lateral, forward, out])
+    hinge -= d[1] * (hinge @ d[1])
     hinge /= np.linalg.norm(hinge)
     opposition, abduction, twist, mcp, ip = pose.thumb
     sign = 1.0 if np.cross(out, d[0]) @ lateral > 0 else -1.0
     # Opposition swings the thumb about the hand's long axis to the palm's front.
     swing = 1.0 if np.cross(forward, d[0]) @ out > 0 else -1.0
+    rest_opposition = np.rad2deg(np.arctan2(d[0] @ out, d[0] @ lateral))
+    rest_abduction = np.rad2deg(np.arccos(np.clip(d[0] @ forward, -1, 1)))
     rotations[first] = (
         _rotation(forward, swing * opposition)
-        @ _rotation(out, sign * abduction)
+        @ _rotation(out, sign * (abduction - rest_abduction))
+        @ _rotation(forward, -swing * rest_opposition)
         @ _rotation(d[0], -swing * twist)
     )
     rotations[first + 1] = _rotation(hinge, mcp - _signed_angle(d[0], d[1], hinge))

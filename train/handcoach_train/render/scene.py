@@ -36,10 +36,13 @@ class View:
 class Studio:
     """Everything that a process needs to take pictures: painter, people, environment maps."""
 
-    def __init__(self, bodies: Path, width: int, height: int, skins: Path | None, hdri: Path | None) -> None:
+    def __init__(
+        self, bodies: Path, width: int, height: int, skins: Path | None, hdri: Path | None,
+        godot: Path | None = None,
+    ) -> None:  # fmt: skip
         self.width, self.height = width, height
         self.bodies = Bodies(bodies)
-        self.painter = draw.Painter(width, height, skins)
+        self.painter = draw.Painter(width, height, skins, godot)
         self.maps: list[NDArray[np.float32]] = []
         self.ambient: list[Floats] = []
         for file in sorted(hdri.glob("*.hdr")) if hdri else []:
@@ -194,7 +197,7 @@ def _exercise_pose(rng: np.random.Generator, arm: Arm, kind: str | None) -> tupl
         # On a table the forearm comes down from behind: the wrist is a little extended.
         pose.wrist[0] = rng.uniform(-38, 4)
         if kind in ("open", "almost", "between"):
-            pose.thumb[0] = rng.uniform(-50, -12)
+            pose.thumb[0] = rng.uniform(-8, 22)
         if not posture.collides(posture.joints_of_pose(arm, pose)):
             break
     return posture.bend(arm, pose)
@@ -227,7 +230,7 @@ def hand_views(
         vertices, joints, _ = posture.random_posed(rng, arm, kind)
         turn = _random_rotation(rng)
         vertices, joints = vertices @ turn.T, joints @ turn.T
-    look = draw.random_look(rng, len(studio.painter.textures))
+    look = draw.random_look(rng, studio.painter.of_mesh[arm.mesh])
     cameras: list[tuple[Floats, Floats]] = []
     while len(cameras) < CAMERAS:
         if view == "exercise":
@@ -277,8 +280,8 @@ def full_frame(
         )
     light, env = studio.light(rng, overhead=view == "exercise")
     width, height = studio.width, studio.height
-    people = int(rng.integers(len(studio.bodies)))
-    look = draw.random_look(rng, len(studio.painter.textures))
+    arm = studio.bodies.arm(int(rng.integers(len(studio.bodies))))
+    look = draw.random_look(rng, studio.painter.of_mesh[arm.mesh])
     table = draw.random_table(rng) if view == "exercise" else None
     placed = []
     if view == "exercise":
@@ -290,7 +293,6 @@ def full_frame(
     truths = []
     first_side = rng.random() < 0.5
     for n in range(hands):
-        arm = studio.bodies.arm(people)
         left = bool(first_side) ^ (n == 1 and rng.random() < 0.8)
         if view == "exercise":
             vertices, joints = on_table(rng, *_exercise_pose(rng, arm, kind))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from handcoach_train.errors import TrainError
 from handcoach_train.render import posture, scene
 from handcoach_train.render.arm import bodies
+from handcoach_train.render.godot import FILE as GODOT_FILE
 
 FRAMES_PER_SEQUENCE = 10  # of one person each; eight cameras per frame
 PEOPLE = 500
@@ -39,6 +41,9 @@ class Job:
     hands: int | None = None
     skins: Path | None = None
     hdri: Path | None = None
+    mesh: str = "anny"
+    godot: Path | None = None
+    arms: Path | None = None  # baked ones
 
     @property
     def people(self) -> int:
@@ -57,9 +62,7 @@ def render(job: Job, workers: int) -> int:
         TrainError: nothing to render, the folder holds another job, OpenGL or anny is missing, a folder given
             does not exist.
     """
-    for folder in (job.skins, job.hdri):
-        if folder and not folder.is_dir():
-            raise TrainError(f"{folder} is not a folder: give the folder that holds the pictures.")
+    _check_assets(job)
     if job.count < 1 or job.size < 16:
         raise TrainError("Nothing to render: give a --count of at least 1 and a --size of at least 16.")
     if job.view not in ("any", "exercise"):
@@ -67,9 +70,12 @@ def render(job: Job, workers: int) -> int:
     known = ("almost", *posture.KINDS)
     if job.posture not in (None, *known):
         raise TrainError(f"The posture {job.posture!r} is unknown: give one of {', '.join(known)}.")
+    _check_disk(job)
     job.out.mkdir(parents=True, exist_ok=True)
     _claim(job)
-    bodies(job.out / "bodies.npz", job.people, job.seed)
+    if job.arms and not (job.out / "bodies.npz").is_file():
+        shutil.copyfile(job.arms, job.out / "bodies.npz")
+    bodies(job.out / "bodies.npz", job.people, job.seed, job.mesh, job.godot)
     todo = [n for n in range(job.frames) if not _done(job, n)]
     context = multiprocessing.get_context("spawn")
     with tqdm(total=job.frames, initial=job.frames - len(todo), unit="frame", desc=job.out.name) as bar:
@@ -85,6 +91,42 @@ def render(job: Job, workers: int) -> int:
     if not job.full_frames:
         _meta(job)
     return job.frames * (1 if job.full_frames else scene.CAMERAS)
+
+
+def _check_assets(job: Job) -> None:
+    for folder, pattern, what in (
+        (job.skins, "*.[jp][pn]g", "skin textures (.jpg, .png)"),
+        (job.hdri, "*.hdr", "environment maps (.hdr)"),
+    ):
+        if folder and not folder.is_dir():
+            raise TrainError(f"{folder} is not a folder: give the folder that holds the {what}.")
+        if folder and not any(folder.glob(pattern)):
+            raise TrainError(f"{folder} holds no {what}: give the folder that does.")
+    if job.mesh not in ("anny", "godot", "mixed"):
+        raise TrainError(f"The mesh is anny, godot or mixed, not {job.mesh!r}.")
+    if job.mesh != "anny" and not job.godot and not job.arms:
+        raise TrainError(f"The mesh {job.mesh} needs the Godot hands: give their folder with --godot.")
+    if job.godot and not (job.godot / GODOT_FILE).is_file():
+        raise TrainError(f"{job.godot} does not hold the Godot hands: {GODOT_FILE} is missing there.")
+    if job.arms and not job.arms.is_file():
+        raise TrainError(f"{job.arms} is not a file: make it with handcoach-train bake.")
+
+
+def _check_disk(job: Job) -> None:
+    """Refuse what would fill the disk. Noisy JPEG takes up to 0.45 bytes per pixel; the truth 2 kB a picture."""
+    pixels = (
+        job.size * job.size * 3 // 4 if job.full_frames else 2 * job.size**2
+    )  # on green, and on a background
+    pictures = job.frames * (1 if job.full_frames else scene.CAMERAS)
+    need = pictures * (0.45 * pixels + 2000) + 50e6
+    folder = next(p for p in (job.out, *job.out.absolute().parents) if p.exists())
+    have = sum(f.stat().st_size for f in job.out.rglob("*") if f.is_file()) if job.out.exists() else 0
+    free = shutil.disk_usage(folder).free
+    if need - have > free:
+        raise TrainError(
+            f"The rendering needs about {(need - have) / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: make "
+            "room, or give a smaller --count or --size."
+        )
 
 
 def _claim(job: Job) -> None:
@@ -124,7 +166,7 @@ def _start(job: Job) -> None:
     os.environ.setdefault("LP_NUM_THREADS", "1")
     cv2.setNumThreads(1)
     height = job.size * 3 // 4 if job.full_frames else job.size
-    _studio = scene.Studio(job.out / "bodies.npz", job.size, height, job.skins, job.hdri)
+    _studio = scene.Studio(job.out / "bodies.npz", job.size, height, job.skins, job.hdri, job.godot)
     _job = job
 
 
