@@ -369,7 +369,15 @@ def test_photographs_of_one_folder_are_grouped_by_number(tmp_path):
     assert groups == ["0", "0", "1", "2"]
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"photos": [1]}', "nothing"])
+def test_gathered_photographs_are_grouped_by_folder(tmp_path):
+    names = ("asl/ann/IMG_1.jpg", "asl/ann/IMG_2.jpg", "asl/ben/IMG_1.jpg", "rps/ann/x.jpg")
+    frames = data.load_photos(write_labels(tmp_path / "l.json", {n: [hand()] for n in names}), tmp_path / "p")
+    assert [f["group"] for f in frames] == ["p/asl/ann", "p/asl/ann", "p/asl/ben", "p/rps/ann"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"photos": [1]}', "nothing", '{"photos": {"a": [1]}}', '{"photos": {"a": [{}]}}']
+)
 def test_labels_of_another_kind_are_refused(tmp_path, text):
     (tmp_path / "l.json").write_text(text)
     with pytest.raises(TrainError, match=r"l\.json"):

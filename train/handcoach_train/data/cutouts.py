@@ -97,7 +97,7 @@ class LandmarkSet(Drawn):
         cut = crop.cut(image, size)
         points = crop.to_unit(s.points[i])
         inside = ((points > 0) & (points < 1)).all(1).mean()
-        known = bool(np.isfinite(s.joints[i]).all())
+        known = bool(np.isfinite(s.joints[i]).all() and np.isfinite(s.K[i]).all())
         landmarks = target(crop, s.joints[i], s.K[i]) if known else np.zeros((21, 3), np.float32)
         return {
             "image": colour(cut, rng) if self.train else cut,

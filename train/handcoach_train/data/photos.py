@@ -19,8 +19,9 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
 
     Returns:
         [{file, group, complete, hands}]; `complete` is False where a hand was dropped. The group is the
-        recording: the file name up to its last underscore, or its folder; where all have the same, a hundred
-        consecutive numbers (`sign_digits`: about ten people).
+        recording: the folder where `gather` wrote SOURCE/GROUP/NAME.jpg; else the file name up to its last
+        underscore, or its folder; where all have the same, a hundred consecutive numbers (`sign_digits`:
+        about ten people).
 
     Raises:
         TrainError: the labels are missing or of another kind.
@@ -31,10 +32,15 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
         raise TrainError(f"{labels} holds no pseudo-labels: make them with pseudo_label.py.")
     frames = []
     for name, hands in photos.items():
-        good = [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
-        good = [{"points": h["points"], "side": h["side"]} for h in good]
+        try:
+            good = [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
+            good = [{"points": h["points"], "side": h["side"]} for h in good]
+        except (KeyError, TypeError) as error:
+            raise TrainError(f"{labels}: the hands of {name} are damaged; make the labels again.") from error
         stem = Path(name).stem
-        group = stem.rsplit("_", 1)[0] if "_" in stem else str(Path(name).parent)
+        folder = Path(name).parent
+        gathered = len(folder.parts) > 1
+        group = stem.rsplit("_", 1)[0] if "_" in stem and not gathered else folder.as_posix()
         frames.append({"file": Path(root) / name, "group": f"{Path(root).name}/{group}", "hands": good,
                        "complete": len(good) == len(hands) > 0})  # fmt: skip
     if len({f["group"] for f in frames}) == 1:
