@@ -1,8 +1,10 @@
 """A trained network becomes a model file. Scaling and normalisation of the picture are part of the network,
 so the file takes uint8 pixels.
 
-Exported through TorchScript: it folds the batch norms of MobileNetV2 into its convolutions, needs no further
-package, and traces these networks without a branch. (`dynamo=True` once gave a wrong bias, pytorch#166797.)
+Exported through TorchScript: it needs no further package, and traces these networks without a branch.
+(`dynamo=True` once gave a wrong bias, pytorch#166797.) Batch norms are left as they are, so that weights stay
+those of the checkpoint, which are halves: they are stored as such, at half the size and without a loss.
+onnxruntime turns them to floats and folds the batch norms when it loads the file.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from handcoach_export import contract
 from handcoach_train import networks as trained
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+SMALL = 256  # weights; below, a Cast costs more than it saves
 
 
 class _InOrder(nn.Module):
@@ -131,6 +134,7 @@ def to_onnx(
             dynamic_axes={key: {0: "N"} for key in (wanted.name, *names)},
             opset_version=contract.OPSET,
             do_constant_folding=True,
+            training=torch.onnx.TrainingMode.PRESERVE,  # evaluation, without folding batch norms
             dynamo=False,
         )
         graph = onnx.load(str(file))
@@ -141,7 +145,27 @@ def to_onnx(
             onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape)
         )
     contract.name_batch(graph)
+    store_halves(graph)
     return graph
+
+
+def store_halves(graph: onnx.ModelProto) -> None:
+    """Store every large float weight that is exactly a half as one, with a Cast behind it."""
+    casts = []
+    for weight in graph.graph.initializer:
+        if weight.data_type != onnx.TensorProto.FLOAT:
+            continue
+        value = onnx.numpy_helper.to_array(weight)
+        with np.errstate(over="ignore"):
+            halves = value.astype(np.float16)
+        if value.size < SMALL or not np.array_equal(halves.astype(np.float32), value):
+            continue
+        name = weight.name
+        weight.CopyFrom(onnx.numpy_helper.from_array(halves, f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [weight.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
 
 
 def pictures(folder: Path, kind: str, height: int, width: int) -> NDArray[np.uint8]:
