@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from handcoach_train.errors import TrainError
 from handcoach_train.render.arm import Arm, Floats, vertex_normals
 from handcoach_train.render.godot import textures as godot_skins
+from handcoach_train.render.things import Thing
 
 SHADOW = 512
 
@@ -310,6 +311,19 @@ void main() {
 }
 """
 )
+THING = (
+    COMMON
+    + """
+uniform vec3 colour_a; uniform vec3 colour_b; uniform float stripes; uniform float gloss;
+void main() {
+  vec3 m = normalize(n);
+  if (dot(m, eye - p) < 0.) m = -m;
+  float other = stripes > 0. ? step(0.2, sin((t.x + t.y * 2.) * stripes * 6.28)) : 0.;
+  vec3 c = mix(colour_a, colour_b, other) * (0.85 + 0.3 * noise(t * 40.));
+  colour = vec4(film(shade(c, m, gloss, 40., vec3(0.03), 0.8)), 1);
+}
+"""
+)
 DEPTH = "#version 330\nvoid main() {}\n"
 
 
@@ -376,6 +390,7 @@ class Painter:
         self.width, self.height = width, height
         self.skin = self.gl.program(VERTEX, SKIN)
         self.table = self.gl.program(VERTEX, TABLE)
+        self.thing = self.gl.program(VERTEX, THING)
         self.depth = self.gl.program(
             "#version 330\nuniform mat4 light_matrix; in vec3 position;\n"
             "void main() { gl_Position = light_matrix * vec4(position, 1); }",
@@ -457,12 +472,13 @@ class Painter:
         cameras: list[tuple[Floats, Floats]],
         table: Table | None = None,
         up: Floats | None = None,
+        things: Sequence[Thing] = (),
     ) -> list[NDArray[np.uint8]]:
         """One scene seen by several cameras.
 
         Args:
             arms: (arm, vertices (V, 3) in world metres, look, mirrored: the vertices were mirrored).
-            cameras: (K (3, 3), M (4, 4) world to camera) each.
+            cameras: (K (3, 3), M (4, 4) world to camera) each. things: what is held or lies about.
 
         Returns:
             per camera uint8 RGBA (H, W, 4); alpha is what was drawn.
@@ -504,6 +520,11 @@ class Painter:
             vao = gl.vertex_array(self.depth, [(buffer, "3f 10x4", "position")], indices)
             vao.render()
             vao.release()
+        objects = [(thing, gl.buffer(thing.mesh.astype("f4").tobytes())) for thing in things]
+        for _, buffer in objects:
+            vao = gl.vertex_array(self.depth, [(buffer, "3f 5x4", "position")])
+            vao.render()
+            vao.release()
         pictures = []
         table_buffer = None
         if table is not None:
@@ -530,6 +551,12 @@ class Painter:
                 )
                 vao.render()
                 vao.release()
+            for thing, buffer in objects:
+                _set(self.thing, {**view, "colour_a": thing.colour, "colour_b": thing.other,
+                                  "stripes": thing.stripes, "gloss": thing.gloss})  # fmt: skip
+                vao = gl.vertex_array(self.thing, [(buffer, "3f 3f 2f", "position", "normal", "uv")])
+                vao.render()
+                vao.release()
             if table is not None and eye[2] > 0:
                 _set(self.table, {**view, "table": table.colour, "other": table.other, "grain": table.grain,
                                   "scale": table.scale, "table_gloss": table.gloss})  # fmt: skip
@@ -549,6 +576,8 @@ class Painter:
         for _, _, buffer, indices in draws:
             buffer.release()
             indices.release()
+        for _, buffer in objects:
+            buffer.release()
         if table_buffer is not None:
             table_buffer.release()
         return pictures

@@ -43,13 +43,33 @@ def _curl(rng: np.random.Generator, amount: Floats) -> Floats:
     return amount[:, None] ** order * full + rng.normal(0, 5, size=(len(amount), 3))
 
 
-KINDS = ("open", "between", "fist", "count", "claw", "table", "pinch", "hook", "free")
+def _tied(flexion: Floats) -> Floats:
+    """Flexion (4, 3) as tendons allow: middle, ring and little follow their neighbours, the DIP its PIP."""
+    flexion = flexion.copy()
+    for f in (2, 3, 1):
+        beside = flexion[[g for g in (f - 1, f + 1) if g < 4], :2]
+        flexion[f, :2] = np.clip(flexion[f, :2], beside.min(0) - [45, 75], beside.max(0) + [45, 75])
+    flexion[:, 2] = np.clip(flexion[:, 2], 0.25 * flexion[:, 1] - 12, 0.8 * flexion[:, 1] + 14)
+    return flexion
+
+
+KINDS = {  # posture -> how often
+    "open": 0.13, "between": 0.13, "relaxed": 0.08, "fist": 0.09, "count": 0.14, "point": 0.05, "v": 0.05,
+    "thumb": 0.04, "rock": 0.02, "ok": 0.06, "pinch": 0.06, "claw": 0.05, "table": 0.03, "hook": 0.02, "free": 0.05,
+}  # fmt: skip
 # `almost` is the middle posture of the finger stretch; `between` covers it among everything else.
+UP = {"point": (0,), "v": (0, 1), "thumb": (), "rock": (0, 3)}  # stretched fingers, 0 the index
+
+
+def random_kind(rng: np.random.Generator) -> str:
+    """A kind of posture, as often as `KINDS` says."""
+    shares = np.array(list(KINDS.values()))
+    return str(rng.choice(list(KINDS), p=shares / shares.sum()))
 
 
 def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
     """A random posture within the joint ranges; `kind` is one of `KINDS`, or any."""
-    kind = kind or str(rng.choice(KINDS, p=[0.15, 0.17, 0.10, 0.2, 0.07, 0.05, 0.08, 0.04, 0.14]))
+    kind = kind or random_kind(rng)
     spread = np.array([1.0, 0.0, -1.0, -2.0]) * rng.uniform(-3, 13) + rng.normal(0, 3, 4)
     thumb = np.array([rng.uniform(0, 65), rng.uniform(14, 42), rng.normal(0, 6), rng.uniform(-8, 40),
                       rng.uniform(-12, 50)])  # fmt: skip
@@ -77,6 +97,27 @@ def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
         flexion = np.where(up[:, None], rng.uniform(-5, 14, (4, 3)), _curl(rng, rng.uniform(0.75, 1.0, 4)))
         thumb = tucked if rng.random() < 0.55 else out
         spread *= rng.uniform(0.5, 1.6)
+        flexion = _tied(flexion)
+    elif kind in UP:
+        up = np.isin(np.arange(4), UP[kind])
+        straight = rng.uniform([-8, -3, -3], [18, 16, 10], (4, 3))
+        flexion = np.where(up[:, None], straight, _curl(rng, rng.uniform(0.78, 1) + rng.normal(0, 0.03, 4)))
+        thumb = tucked if kind in ("point", "v") and rng.random() < 0.8 else out
+        if kind == "thumb":
+            thumb[1] = rng.uniform(30, 44)
+        if kind == "v":
+            spread[:2] = np.array([1, -1]) * rng.uniform(0, 16) + rng.normal(0, 2, 2)
+    elif kind == "relaxed":  # every joint a little bent, more so towards the little finger
+        amount = rng.uniform(0.12, 0.5) + np.arange(4) * rng.uniform(0, 0.09)
+        flexion = _curl(rng, np.clip(amount, 0, 1))
+        thumb = np.array([rng.uniform(10, 45), rng.uniform(16, 36), rng.normal(0, 5), rng.uniform(5, 30),
+                          rng.uniform(5, 35)])  # fmt: skip
+        spread *= 0.5
+    elif kind == "ok":  # index and thumb meet, the others stretched or a little bent
+        flexion = _curl(rng, np.clip(rng.uniform(0, 0.35) + np.array([0, 0, -0.06, -0.12]), 0, 1))
+        flexion[0] = [rng.uniform(35, 65), rng.uniform(35, 65), rng.uniform(10, 45)]
+        thumb = np.array([rng.uniform(35, 75), rng.uniform(18, 42), rng.normal(4, 6), rng.uniform(5, 35),
+                          rng.uniform(5, 50)])  # fmt: skip
     elif kind == "claw":
         flexion = np.array([rng.uniform(-18, 15), rng.uniform(45, 105), rng.uniform(20, 65)]) + rng.normal(
             0, 5, (4, 3)
@@ -96,7 +137,7 @@ def sample_pose(rng: np.random.Generator, kind: str | None = None) -> Pose:
         thumb = np.array([rng.uniform(35, 75), rng.uniform(18, 42), rng.normal(4, 6), rng.uniform(5, 35),
                           rng.uniform(10, 50)])  # fmt: skip
     else:
-        flexion = _curl(rng, rng.uniform(0, 1, 4)) + rng.normal(0, 10, (4, 3))
+        flexion = _tied(_curl(rng, rng.uniform(0, 1, 4)) + rng.normal(0, 10, (4, 3)))
     bent = np.clip(flexion[:, 0] / 90, 0, 1)
     spread = np.clip(spread, -28, 22) * (1 - 0.85 * bent)  # a bent MCP cannot spread: taut ligaments
     flexion = np.clip(flexion, LOW, HIGH)
@@ -274,12 +315,26 @@ def _samples(chain: Floats) -> Floats:
 def random_posed(
     rng: np.random.Generator, arm: Arm, kind: str | None = None, tries: int = 25
 ) -> tuple[Floats, Floats, Pose]:
-    """Vertices, joints and pose of a random posture without collisions, if one is found in `tries`."""
+    """Vertices, joints and pose of a random posture without collisions, if one is found in `tries`; else relaxed.
+
+    For ok and pinch it is the one of all tries whose thumb is nearest to a fingertip.
+    """
+    kind = kind or random_kind(rng)
+    best = np.inf
     for _ in range(tries):
-        pose = sample_pose(rng, kind)
-        heads_only = joints_of_pose(arm, pose)
-        if not collides(heads_only):
+        other = sample_pose(rng, kind)
+        joints = joints_of_pose(arm, other)
+        if collides(joints):
+            continue
+        if kind not in ("ok", "pinch"):
+            pose = other
             break
+        gap = np.linalg.norm(joints[[8, 12, 16, 20]] - joints[4], axis=1)
+        if (close := gap[0] if kind == "ok" else gap.min()) < best:
+            pose, best = other, close
+    else:
+        if not np.isfinite(best):
+            pose = sample_pose(rng, "relaxed")
     vertices, joints = bend(arm, pose)
     return vertices, joints, pose
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render import draw, posture
+from handcoach_train.render import backdrop, draw, posture
 from handcoach_train.render.arm import Arm, Bodies, Floats, palm_normal
+from handcoach_train.render.things import random_things
+from handcoach_train.render.webcam import Picture, photograph
 
-Picture = NDArray[np.uint8]
 CAMERAS = 8
 
 
@@ -63,71 +64,27 @@ class Studio:
         return draw.random_light(rng, None, overhead), -1
 
     def background(
-        self, rng: np.random.Generator, env: int, rotation: Floats, focal: float
+        self, rng: np.random.Generator, env: int, rotation: Floats, focal: float, true: bool
     ) -> NDArray[np.float32]:
-        """float32 RGB 0..255 (H, W, 3) behind the hand."""
+        """float32 RGB 0..255 (H, W, 3) behind the hand; `true`: turned as the camera is, for a table."""
         size = (self.width, self.height)
+        if (
+            not true and rng.random() < 0.75
+        ):  # rooms as webcams see them: level, whatever way the hand is turned
+            way, tilt = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.25)
+            aim = np.array([np.cos(way) * np.cos(tilt), np.sin(way) * np.cos(tilt), np.sin(tilt)])
+            rotation = look_at(np.zeros(3), aim, np.array([0, rng.normal(0, 0.08), 1]))[:3, :3]
         if env >= 0 and rng.random() < 0.75:
             fov = 2 * np.arctan(self.width / 2 / focal)
             fov = min(max(fov, 0.5), 1.6)
             view = draw.hdri_view(self.maps[env], rotation, fov, size)
             view = view * (rng.uniform(0.25, 0.7) / max(float(np.median(view)), 1e-3)) * 0.5
             return np.asarray(255 * np.clip(view, 0, 1) ** (1 / 2.2), dtype=np.float32)
-        return clutter(rng, self.width, self.height)
+        return backdrop.clutter(rng, self.width, self.height)
 
     def finish(self, rng: np.random.Generator, drawn: NDArray[np.floating]) -> Picture:
-        """What a webcam does: motion, focus, white balance, exposure, noise."""
-        image: NDArray[Any] = drawn
-        if rng.random() < 0.12:
-            n = int(rng.integers(3, 9))
-            kernel = np.zeros((n, n), np.float32)
-            a = rng.uniform(0, np.pi)
-            d = np.array([np.cos(a), np.sin(a)]) * n / 2
-            ends = (n / 2 - d).astype(np.int32), (n / 2 + d).astype(np.int32)
-            cv2.line(kernel, ends[0].tolist(), ends[1].tolist(), 1.0)
-            image = cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1e-6))
-        if rng.random() < 0.5:
-            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.4))
-        image = image * (1 + rng.normal(0, 0.06, 3).astype(np.float32))
-        image = np.clip((image - 128) * rng.uniform(0.8, 1.2) + 128 + rng.normal(0, 10), 0, 255)
-        if rng.random() < 0.8:
-            x, y = rng.integers(0, 64, 2)
-            grain = self.noise[y : y + self.height, x : x + self.width]
-            image = image + grain * float(rng.uniform(0.5, 7))
-        return np.asarray(np.clip(image, 0, 255), dtype=np.uint8)
-
-
-def clutter(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
-    """A made-up background: soft colours, shapes, stripes, skin-coloured things among them."""
-    n = int(rng.integers(2, 9))
-    base = (
-        rng.uniform(0, 255)
-        + rng.normal(0, rng.uniform(5, 60), (n, n, 1))
-        + rng.normal(0, rng.uniform(2, 30), (n, n, 3))
-    )
-    image = cv2.resize(base.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    for _ in range(int(rng.integers(0, 12))):
-        colour = rng.uniform(0, 255, 3)
-        if rng.random() < 0.35:
-            colour = draw.TONES[rng.integers(len(draw.TONES))] * 255 * rng.uniform(0.5, 1.1)
-        c = tuple(float(x) for x in colour)
-        p = rng.uniform(-0.1, 1.1, (4, 2)) * [width, height]
-        kind = rng.integers(4)
-        if kind == 0:
-            cv2.fillPoly(image, [p.astype(np.int32)], c, cv2.LINE_AA)
-        elif kind == 1:
-            axes = tuple(int(x) for x in rng.uniform(0.03, 0.35, 2) * width)
-            cv2.ellipse(
-                image, tuple(int(x) for x in p[0]), axes, rng.uniform(0, 180), 0, 360, c, -1, cv2.LINE_AA
-            )
-        elif kind == 2:
-            ends = tuple(int(x) for x in p[0]), tuple(int(x) for x in p[1])
-            cv2.line(image, *ends, c, int(rng.integers(1, max(2, width // 9))), cv2.LINE_AA)
-        else:
-            step = int(rng.integers(4, 40))
-            for x in range(int(rng.integers(step)), width, step):
-                cv2.line(image, (x, 0), (x, height), c, max(1, step // int(rng.integers(3, 9))))
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 3)), dtype=np.float32)
+        """What a webcam does to the picture."""
+        return photograph(rng, drawn, self.noise)
 
 
 def look_at(eye: Floats, target: Floats, up: Floats) -> Floats:
@@ -189,9 +146,10 @@ def on_table(
     return vertices + lift, joints + lift
 
 
-def _exercise_pose(rng: np.random.Generator, arm: Arm, kind: str | None) -> tuple[Floats, Floats]:
+def _exercise_pose(rng: np.random.Generator, arm: Arm, kind: str | None) -> tuple[Floats, Floats, str]:
     if kind is None and rng.random() < 0.75:
         kind = str(rng.choice(["open", "almost", "between", "fist"], p=[0.3, 0.25, 0.25, 0.2]))
+    kind = kind or posture.random_kind(rng)
     for _ in range(40):
         pose = posture.sample_pose(rng, kind)
         # On a table the forearm comes down from behind: the wrist is a little extended.
@@ -200,7 +158,7 @@ def _exercise_pose(rng: np.random.Generator, arm: Arm, kind: str | None) -> tupl
             pose.thumb[0] = rng.uniform(-8, 22)
         if not posture.collides(posture.joints_of_pose(arm, pose)):
             break
-    return posture.bend(arm, pose)
+    return *posture.bend(arm, pose), kind
 
 
 def _webcam(rng: np.random.Generator, target: Floats) -> tuple[Floats, float]:
@@ -213,21 +171,23 @@ def _webcam(rng: np.random.Generator, target: Floats) -> tuple[Floats, float]:
 
 def hand_views(
     studio: Studio, rng: np.random.Generator, person: int, view: str, kind: str | None = None
-) -> tuple[Floats, list[View]]:
+) -> tuple[Floats, list[View], dict[str, Any]]:
     """One posed right hand by eight cameras, the hand filling about two thirds of each square picture.
 
     Returns:
-        joints (21, 3) in world metres, and the views.
+        joints (21, 3) in world metres, the views, and what is in the pictures (see `facts`).
     """
     arm = studio.bodies.arm(person)
     size = studio.width
     table = None
     light, env = studio.light(rng, overhead=view == "exercise")
     if view == "exercise":
-        vertices, joints = on_table(rng, *_exercise_pose(rng, arm, kind))
+        vertices, joints, name = _exercise_pose(rng, arm, kind)
+        vertices, joints = on_table(rng, vertices, joints)
         table = draw.random_table(rng)
     else:
-        vertices, joints, _ = posture.random_posed(rng, arm, kind)
+        name = kind or posture.random_kind(rng)
+        vertices, joints, _ = posture.random_posed(rng, arm, name)
         turn = _random_rotation(rng)
         vertices, joints = vertices @ turn.T, joints @ turn.T
     look = draw.random_look(rng, studio.painter.of_mesh[arm.mesh])
@@ -237,6 +197,8 @@ def hand_views(
             m, _ = _webcam(rng, joints[9])
         else:
             d = rng.normal(size=3)
+            if rng.random() < 0.5:  # people show a camera their palm, or the back of the hand
+                d = 0.5 * d + palm_normal(joints) * rng.choice([-1.0, 1.0])
             d /= np.linalg.norm(d)
             back = vertices[np.argmax(arm.traits[:, 3])] - joints[0]
             if d @ back / np.linalg.norm(back) > 0.72:  # from behind the elbow there is no hand to see
@@ -252,16 +214,44 @@ def hand_views(
         k = np.array([[f, 0, c[0]], [0, f, c[1]], [0, 0, 1.0]])
         cameras.append((k, m))
     up = None if view == "exercise" else np.zeros(3)  # in free space no side is darker for lying below
-    pictures = studio.painter.paint([(arm, vertices, look, False)], light, cameras, table, up)
+    things = random_things(rng, joints, view == "exercise")
+    pictures = studio.painter.paint([(arm, vertices, look, False)], light, cameras, table, up, things)
     green = np.array([90, 170, 90], np.float32) * rng.uniform(0.7, 1.2)
-    views = []
+    somebody = view == "any" and rng.random() < 0.15
+    views, hidden = [], []
     for (k, m), picture in zip(cameras, pictures, strict=True):
         alpha = picture[..., 3:].astype(np.float32) / 255
         drawn = picture[..., :3].astype(np.float32)  # premultiplied by the resolve
-        behind = studio.background(rng, env, m[:3, :3], k[0, 0])
-        plain = studio.finish(rng, drawn + (1 - alpha) * green)
-        views.append(View(studio.finish(rng, drawn + (1 - alpha) * behind), plain, k, m))
-    return joints, views
+        plain = np.clip(drawn + (1 - alpha) * green, 0, 255).astype(np.uint8)
+        behind = studio.background(rng, env, m[:3, :3], k[0, 0], view == "exercise")
+        if somebody:
+            behind = backdrop.person(rng, behind, look)
+        if rng.random() < 0.06:  # a bright window behind the hand
+            drawn, behind = (
+                drawn * rng.uniform(0.2, 0.6),
+                behind * rng.uniform(1.1, 1.8) + rng.uniform(20, 120),
+            )
+        image = drawn + (1 - alpha) * behind
+        hidden.append(rng.random() < 0.09)
+        if hidden[-1]:
+            image = backdrop.in_front(rng, image, project(k, m, joints), behind[::-1])
+        views.append(View(studio.finish(rng, image), plain, k, m))
+    return joints, views, {**facts(arm, look), "posture": name, "thing": bool(things), "person_behind": somebody,
+                           "partly_hidden": [bool(h) for h in hidden]}  # fmt: skip
+
+
+def facts(arm: Arm, look: draw.Look) -> dict[str, Any]:
+    """What a table of figures may sort pictures by."""
+    return {
+        "mesh": arm.mesh,
+        "skin": look.skin,
+        "tone": round(look.tone, 3),
+        "textured": look.texture >= 0,
+        "sleeve": look.sleeve < 1,
+        "band": look.band < 1,
+        "ring": look.ring >= 0,
+        "polish": look.polish,
+    }
 
 
 def full_frame(
@@ -270,7 +260,7 @@ def full_frame(
     """A webcam's whole frame with 0 to 2 hands, left or right.
 
     Returns:
-        image uint8 RGB, and per hand `side`, `points` (21, 2) pixels and `joints` (21, 3) camera metres.
+        image uint8 RGB, and per hand `side`, `points` (21, 2) pixels, `joints` (21, 3) camera metres and `facts`.
     """
     if hands is None:
         hands = (
@@ -283,7 +273,7 @@ def full_frame(
     arm = studio.bodies.arm(int(rng.integers(len(studio.bodies))))
     look = draw.random_look(rng, studio.painter.of_mesh[arm.mesh])
     table = draw.random_table(rng) if view == "exercise" else None
-    placed = []
+    placed, things = [], []
     if view == "exercise":
         m, focal = _webcam(rng, np.array([0, 0, 0.03]))
     else:
@@ -295,14 +285,16 @@ def full_frame(
     for n in range(hands):
         left = bool(first_side) ^ (n == 1 and rng.random() < 0.8)
         if view == "exercise":
-            vertices, joints = on_table(rng, *_exercise_pose(rng, arm, kind))
+            vertices, joints, name = _exercise_pose(rng, arm, kind)
+            vertices, joints = on_table(rng, vertices, joints)
             if left:
                 vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
             shift = np.array([rng.normal(0, 0.05), rng.normal(0, 0.05), 0]) - joints[9] * [1, 1, 0]
             if hands == 2:
                 shift[0] += 0.12 if n else -0.12
         else:
-            vertices, joints, _ = posture.random_posed(rng, arm, kind)
+            name = kind or posture.random_kind(rng)
+            vertices, joints, _ = posture.random_posed(rng, arm, name)
             if left:
                 vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
             # Mostly upright, as people raise a hand to a webcam; any turn otherwise.
@@ -326,11 +318,21 @@ def full_frame(
         placed.append((arm, vertices, look, left))
         camera = joints @ m[:3, :3].T + m[:3, 3]
         truths.append(
-            {"side": "left" if left else "right", "points": project(k, m, joints), "joints": camera}
+            {
+                "side": "left" if left else "right",
+                "points": project(k, m, joints),
+                "joints": camera,
+                **facts(arm, look),
+                "posture": name,
+            }
         )
-    behind: NDArray[np.floating] = studio.background(rng, env, m[:3, :3], f)
+        if not left:
+            things += random_things(rng, joints, view == "exercise")
+    behind: NDArray[np.floating] = studio.background(rng, env, m[:3, :3], f, view == "exercise")
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.55, 0.35, 0.1])) if view == "any" else 0):
+        behind = backdrop.person(rng, behind, look)
     if placed:
-        picture = studio.painter.paint(placed, light, [(k, m)], table)[0]
+        picture = studio.painter.paint(placed, light, [(k, m)], table, None, things)[0]
         alpha = picture[..., 3:].astype(np.float32) / 255
         behind = picture[..., :3].astype(np.float32) + (1 - alpha) * behind
     return studio.finish(rng, behind), truths

@@ -185,6 +185,7 @@ def _frame(n: int) -> None:
                     "box": [*h["points"].min(0).round(2).tolist(), *h["points"].max(0).round(2).tolist()],
                     "points": h["points"].round(2).tolist(),
                     "joints": h["joints"].round(5).tolist(),
+                    **{name: value for name, value in h.items() if name not in ("side", "points", "joints")},
                 }
                 for h in hands
             ],
@@ -192,7 +193,8 @@ def _frame(n: int) -> None:
         _json(truth, record)
         return
     sequence, frame = divmod(n, FRAMES_PER_SEQUENCE)
-    joints, views = scene.hand_views(_studio, rng, sequence % len(_studio.bodies), _job.view, _job.posture)
+    person = sequence % len(_studio.bodies)
+    joints, views, facts = scene.hand_views(_studio, rng, person, _job.view, _job.posture)
     for camera, view in enumerate(views):
         name = f"{sequence:04d}/cam{camera}/{frame:08d}.jpg"
         _jpeg(_job.out / "rgb" / name, view.plain, rng)
@@ -201,6 +203,9 @@ def _frame(n: int) -> None:
     file = _job.out / "calib" / f"{sequence:04d}" / f"{frame:08d}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     _json(file, calibration)
+    file = _job.out / "meta" / f"{sequence:04d}" / f"{frame:08d}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _json(file, {"person": person, "view": _job.view, **facts})
     _json(truth, joints.round(6).tolist())
 
 
