@@ -58,6 +58,13 @@ KINDS = {  # posture -> how often
     "thumb": 0.04, "rock": 0.02, "ok": 0.06, "pinch": 0.06, "claw": 0.05, "table": 0.03, "hook": 0.02, "free": 0.05,
 }  # fmt: skip
 # `almost` is the middle posture of the finger stretch; `between` covers it among everything else.
+OVER = {
+    "fist": 0.7,
+    "v": 0.8,
+    "point": 0.6,
+    "count": 0.4,
+    "rock": 0.5,
+}  # how often the thumb holds the bent fingers
 UP = {"point": (0,), "v": (0, 1), "thumb": (), "rock": (0, 3)}  # stretched fingers, 0 the index
 
 
@@ -320,9 +327,11 @@ def random_posed(
     For ok and pinch it is the one of all tries whose thumb is nearest to a fingertip.
     """
     kind = kind or random_kind(rng)
-    best = np.inf
+    pose, best = None, np.inf
     for _ in range(tries):
         other = sample_pose(rng, kind)
+        if kind in OVER and rng.random() < OVER[kind]:
+            other = _thumb_over(rng, arm, other) or other
         joints = joints_of_pose(arm, other)
         if collides(joints):
             continue
@@ -332,11 +341,26 @@ def random_posed(
         gap = np.linalg.norm(joints[[8, 12, 16, 20]] - joints[4], axis=1)
         if (close := gap[0] if kind == "ok" else gap.min()) < best:
             pose, best = other, close
-    else:
-        if not np.isfinite(best):
-            pose = sample_pose(rng, "relaxed")
+    pose = pose or sample_pose(rng, "relaxed")
     vertices, joints = bend(arm, pose)
     return vertices, joints, pose
+
+
+def _thumb_over(rng: np.random.Generator, arm: Arm, pose: Pose, tries: int = 24) -> Pose | None:
+    """The pose with the thumb laid over the bent fingers, as near to one as some tries come; None if it never fits."""
+    bent = [f for f in range(3) if pose.flexion[f, :2].sum() > 120]
+    if not bent:
+        return None
+    finger = 5 + 4 * bent[int(rng.integers(len(bent)))]
+    best, found = np.inf, None
+    for _ in range(tries):
+        thumb = rng.uniform([35, 12, -5, 0, 0], [80, 45, 12, 60, 80])
+        other = Pose(pose.flexion, pose.spread, thumb, pose.wrist)
+        joints = joints_of_pose(arm, other)
+        gap = float(np.linalg.norm(joints[4] - joints[[finger + 1, finger + 2]].mean(0)))
+        if gap < best and not collides(joints):
+            best, found = gap, other
+    return found
 
 
 def joints_of_pose(arm: Arm, pose: Pose) -> Floats:

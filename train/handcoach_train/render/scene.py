@@ -150,12 +150,13 @@ def _exercise_pose(rng: np.random.Generator, arm: Arm, kind: str | None) -> tupl
     if kind is None and rng.random() < 0.75:
         kind = str(rng.choice(["open", "almost", "between", "fist"], p=[0.3, 0.25, 0.25, 0.2]))
     kind = kind or posture.random_kind(rng)
-    for _ in range(40):
-        pose = posture.sample_pose(rng, kind)
+    for _ in range(12):
+        _, _, pose = posture.random_posed(rng, arm, kind)
         # On a table the forearm comes down from behind: the wrist is a little extended.
         pose.wrist[0] = rng.uniform(-38, 4)
-        if kind in ("open", "almost", "between"):
-            pose.thumb[0] = rng.uniform(-8, 22)
+        if kind not in ("open", "almost", "between"):
+            break
+        pose.thumb[0] = rng.uniform(-8, 22)
         if not posture.collides(posture.joints_of_pose(arm, pose)):
             break
     return *posture.bend(arm, pose), kind
