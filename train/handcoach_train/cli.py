@@ -9,9 +9,9 @@ import argparse
 import sys
 
 from handcoach.errors import HandCoachError
-from handcoach_train.commands import finder, landmarks, render
+from handcoach_train.commands import evaluate, finder, landmarks, render
 
-COMMANDS = (render, landmarks, finder)
+COMMANDS = (render, landmarks, finder, evaluate)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,0 +1,91 @@
+"""`handcoach-train evaluate`: a checkpoint or an ONNX file on data sets, one JSON and the figures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from handcoach_train.data import Samples
+
+SPLITS = ("train", "val", "test")
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "evaluate",
+        help="how right a landmark network is: one JSON and the figures",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  handcoach-train evaluate models/mobilenetv2.onnx --data data/any-3 --out figures\n"
+        "  handcoach-train evaluate runs/a/resnet50.ckpt --data data/any-3 --run runs/a --out figures\n\n"
+        "Splits are by sequence (seed 42), as training's are; --how image is the paper's, which leaks.\n",
+    )
+    p.add_argument("model", type=Path, metavar="CHECKPOINT|ONNX")
+    p.add_argument(
+        "--data", nargs="+", type=Path, required=True, metavar="DIR", help="data sets with 3D joints"
+    )
+    p.add_argument("--variant", help="HanCo's or FreiHAND's picture variant")
+    p.add_argument(
+        "--split", default="train,val,test",
+        help="which, with commas between; `all` judges everything as one (default %(default)s)",
+    )  # fmt: skip
+    p.add_argument("--how", choices=("sequence", "image", "subject"), default="sequence")
+    p.add_argument(
+        "--most", type=int, default=2000, metavar="N",
+        help="hands of each split of each data set, drawn at random (default %(default)s; 0: all)",
+    )  # fmt: skip
+    p.add_argument(
+        "--run",
+        type=Path,
+        dest="training",
+        metavar="DIR",
+        help="folder of the training run, for the figure of its losses",
+    )
+    p.add_argument("--out", type=Path, metavar="DIR", help="where evaluation.json and the figures go")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import json
+
+    from handcoach_train import figures
+    from handcoach_train.errors import TrainError
+    from handcoach_train.evaluate import evaluate, lines, predictor
+
+    wanted = [name.strip() for name in args.split.split(",")]
+    if not set(wanted) <= {*SPLITS, "all"}:
+        raise TrainError(f"--split knows {', '.join(SPLITS)} and all, not {args.split!r}.")
+    losses = figures.read_losses(args.training) if args.training else None
+    network = predictor(args.model)
+    content, parts = evaluate(network, _parts(args, wanted))
+    print("\n".join(lines(content)))
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        file = args.out / "evaluation.json"
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(content, indent=1))
+        partial.replace(file)
+        drawn = figures.draw_all(args.out, content, parts, losses)
+        print(f"{file} and {', '.join(name.name for name in drawn)}")
+    return 0
+
+
+def _parts(args: argparse.Namespace, wanted: list[str]) -> Iterator[tuple[str, str, Path, Samples]]:
+    import numpy as np
+
+    from handcoach_train import data
+
+    for root in args.data:
+        samples = data.load(root, args.variant)
+        samples = samples.take(np.flatnonzero(np.isfinite(samples.joints).all((1, 2))))
+        splits = {"all": samples}
+        if wanted != ["all"]:
+            splits |= zip(SPLITS, data.split_by(samples, args.how), strict=True)
+        for name in wanted:
+            some = splits[name]
+            if args.most and len(some) > args.most:
+                some = some.take(np.sort(np.random.default_rng(1).permutation(len(some))[: args.most]))
+            yield root.name, name, root, some
