@@ -29,7 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--view", choices=("any", "exercise"), default="any",
                    help="any side of the hand, or as a laptop's webcam sees a hand on a table")  # fmt: skip
     p.add_argument(
-        "--posture", help="only this posture: open, almost, fist, count, claw, table, pinch, hook, free"
+        "--posture", help="only this posture: open, almost, relaxed, fist, count, point, v, thumb, ok, ..."
     )
     p.add_argument(
         "--full-frames", action="store_true", help="whole webcam frames with 0 to 2 hands, for the finder"
@@ -38,11 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--skins", type=Path, help="folder of skin textures in MakeHuman's layout")
     p.add_argument("--hdri", type=Path, help="folder of environment maps (.hdr) for light and backgrounds")
 
-    p.add_argument(
-        "--godot", type=Path, help="folder of the Godot hands, a second mesh with skins of its own"
-    )
-    p.add_argument("--mesh", choices=("anny", "godot", "mixed"),
-                   help="default mixed with --godot (three people of ten are the second mesh), else anny")  # fmt: skip
+    _people_options(p)
     p.add_argument("--bodies", type=Path, help="arms that `bake` wrote, for a machine without anny")
 
     def run(args: argparse.Namespace) -> int:
@@ -60,7 +56,7 @@ def add(commands: argparse._SubParsersAction) -> None:
             args.hands,
             args.skins,
             args.hdri,
-            args.mesh or ("mixed" if args.godot else "anny"),
+            _mesh(args),
             args.godot,
             args.bodies,
         )
@@ -69,7 +65,35 @@ def add(commands: argparse._SubParsersAction) -> None:
         return 0
 
     p.set_defaults(run=run)
+    _bake(commands)
     _clip(commands)
+
+
+def _people_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--godot", type=Path, help="folder of the Godot hands: a second mesh with its own skins")
+    p.add_argument("--mesh", choices=("anny", "godot", "mixed"),
+                   help="default: mixed with --godot (3 of 10 are the second mesh), else anny")  # fmt: skip
+
+
+def _mesh(args: argparse.Namespace) -> str:
+    return args.mesh or ("mixed" if args.godot else "anny")
+
+
+def _bake(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("bake", help="write people's arms to a small file, to render without anny")
+    p.add_argument("out", type=Path, help="file to write (.npz)")
+    p.add_argument("--count", type=int, default=400, help="people (default 400)")
+    p.add_argument("--seed", type=int, default=0)
+    _people_options(p)
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train.render.write import bake
+
+        size = bake(args.out, args.count, args.seed, _mesh(args), args.godot)
+        print(f"{args.out}: {args.count} people, {size / 1e6:.1f} MB")
+        return 0
+
+    p.set_defaults(run=run)
 
 
 def _clip(commands: argparse._SubParsersAction) -> None:

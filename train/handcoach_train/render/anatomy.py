@@ -64,8 +64,8 @@ def anatomical(vertices: Floats, heads: Floats, tails: Floats, weights: Floats) 
 
 
 def hand_axes(heads: Floats) -> Floats:
-    """Rows: to the index's side, forward (wrist to middle MCP), out of the palm, for bone heads (22, 3) of a right
-    hand whose wrist is the origin."""
+    """Rows: to the index's side, forward (wrist to middle MCP), out of the palm; for bone heads (22, 3) of a
+    right hand whose wrist is the origin."""
     out = _unit(np.cross(heads[FIRST[1]], heads[FIRST[4]]))
     forward = _unit(heads[FIRST[2]] - out * (heads[FIRST[2]] @ out))
     return np.stack([np.cross(forward, out), forward, out])

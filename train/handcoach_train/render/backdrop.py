@@ -49,7 +49,7 @@ def clutter(rng: np.random.Generator, width: int, height: int) -> NDArray[np.flo
 
 
 def person(rng: np.random.Generator, image: NDArray[np.float32], look: draw.Look) -> NDArray[np.float32]:
-    """Somebody behind the hand: a head with a face, hair, shoulders in the look's cloth; RGB 0..255 (H, W, 3)."""
+    """Somebody behind the hand: head, face, hair, shoulders; of the look's skin. RGB 0..255 (H, W, 3)."""
     height, width = image.shape[:2]
     layer = image.copy()
     size = rng.uniform(0.12, 0.4) * width
@@ -83,17 +83,17 @@ def person(rng: np.random.Generator, image: NDArray[np.float32], look: draw.Look
 
 
 def in_front(
-    rng: np.random.Generator, image: NDArray[np.float32], points: Floats, rest: NDArray[Any]
+    rng: np.random.Generator, image: NDArray[Any], points: Floats, rest: NDArray[Any]
 ) -> NDArray[np.float32]:
     """A thing at the camera's side that hides a part of the hand: a bar, a blob, the edge of a board.
 
     Args:
-        image: RGB 0..255 (H, W, 3); points (21, 2): the joints in it; rest: another picture of the same size whose
+        image: RGB 0..255 (H, W, 3). points: the joints in it (21, 2). rest: a picture of the same size whose
             colours the thing takes.
     """
     height, width = image.shape[:2]
     hand = float(np.ptp(points, axis=0).max())
-    mask = np.zeros((height, width), np.float32)
+    mask: NDArray[Any] = np.zeros((height, width), np.float32)
     target = points[rng.integers(1, 21)] + rng.normal(0, 0.05, 2) * hand
     away = rng.normal(size=2)
     away = away / np.linalg.norm(away)

@@ -13,6 +13,7 @@ import numpy as np
 from handcoach_train.errors import TrainError
 from handcoach_train.render import draw, posture, scene
 from handcoach_train.render.arm import bodies
+from handcoach_train.render.webcam import Picture
 
 WIDTH, HEIGHT, FPS = 640, 480, 20
 # Seconds to move, then to hold, for each posture in turn.
@@ -73,7 +74,7 @@ def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> 
             room = np.clip(room * 0.35 / max(float(np.median(room)), 1e-3), 0, 1)
             behind = cv2.GaussianBlur(255 * room ** (1 / 2.2), (0, 0), 3).astype(np.float32)
         previous = poses[SCRIPT[0][0]]
-        frames: list[scene.Picture] = []
+        frames: list[Picture] = []
         for name, move, hold in SCRIPT:
             steps = round(move * FPS)
             for i in range(steps + round(hold * FPS)):
@@ -97,7 +98,7 @@ def render_clip(out: Path, seed: int, skins: Path | None, hdri: Path | None) -> 
     return len(frames)
 
 
-def _encode(out: Path, frames: list[scene.Picture]) -> None:
+def _encode(out: Path, frames: list[Picture]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name("partial-" + out.name)
     if ffmpeg := shutil.which("ffmpeg"):

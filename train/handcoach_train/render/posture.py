@@ -26,8 +26,8 @@ class Pose:
         flexion (4, 3): index to little, MCP PIP DIP. spread (4,): turn in the palm's plane from parallel to
         the hand's axis, positive towards the index's side.
         thumb (5,): CMC opposition (turn about the hand's axis to the palm's front, 0 in its plane), CMC
-        abduction (of the metacarpal from the hand's axis), CMC twist, MCP flexion, IP flexion. wrist (3,): flexion, deviation to the little
-        finger's side, forearm pronation.
+        abduction (of the metacarpal from the hand's axis), CMC twist, MCP flexion, IP flexion.
+        wrist (3,): flexion, deviation to the little finger's side, forearm pronation.
     """
 
     flexion: Floats
@@ -47,24 +47,21 @@ def _tied(flexion: Floats) -> Floats:
     """Flexion (4, 3) as tendons allow: middle, ring and little follow their neighbours, the DIP its PIP."""
     flexion = flexion.copy()
     for f in (2, 3, 1):
-        beside = flexion[[g for g in (f - 1, f + 1) if g < 4], :2]
-        flexion[f, :2] = np.clip(flexion[f, :2], beside.min(0) - [45, 75], beside.max(0) + [45, 75])
+        beside, slack = flexion[[g for g in (f - 1, f + 1) if g < 4], :2], np.array([45, 75])
+        flexion[f, :2] = np.clip(flexion[f, :2], beside.min(0) - slack, beside.max(0) + slack)
     flexion[:, 2] = np.clip(flexion[:, 2], 0.25 * flexion[:, 1] - 12, 0.8 * flexion[:, 1] + 14)
     return flexion
 
 
-KINDS = {  # posture -> how often
+KINDS = {  # how often each posture comes
     "open": 0.13, "between": 0.13, "relaxed": 0.08, "fist": 0.09, "count": 0.14, "point": 0.05, "v": 0.05,
-    "thumb": 0.04, "rock": 0.02, "ok": 0.06, "pinch": 0.06, "claw": 0.05, "table": 0.03, "hook": 0.02, "free": 0.05,
+    "thumb": 0.04, "rock": 0.02, "ok": 0.06, "pinch": 0.06, "claw": 0.05, "table": 0.03, "hook": 0.02,
+    "free": 0.05,
 }  # fmt: skip
 # `almost` is the middle posture of the finger stretch; `between` covers it among everything else.
-OVER = {
-    "fist": 0.7,
-    "v": 0.8,
-    "point": 0.6,
-    "count": 0.4,
-    "rock": 0.5,
-}  # how often the thumb holds the bent fingers
+# How often the thumb holds the bent fingers.
+# How often the thumb holds the bent fingers.
+OVER = {"fist": 0.7, "v": 0.8, "point": 0.6, "count": 0.4, "rock": 0.5}
 UP = {"point": (0,), "v": (0, 1), "thumb": (), "rock": (0, 3)}  # stretched fingers, 0 the index
 
 
@@ -322,7 +319,7 @@ def _samples(chain: Floats) -> Floats:
 def random_posed(
     rng: np.random.Generator, arm: Arm, kind: str | None = None, tries: int = 25
 ) -> tuple[Floats, Floats, Pose]:
-    """Vertices, joints and pose of a random posture without collisions, if one is found in `tries`; else relaxed.
+    """Vertices, joints and pose of a random posture without collisions; relaxed if no try finds one.
 
     For ok and pinch it is the one of all tries whose thumb is nearest to a fingertip.
     """
@@ -347,7 +344,7 @@ def random_posed(
 
 
 def _thumb_over(rng: np.random.Generator, arm: Arm, pose: Pose, tries: int = 24) -> Pose | None:
-    """The pose with the thumb laid over the bent fingers, as near to one as some tries come; None if it never fits."""
+    """The pose with the thumb laid over the bent fingers, as near as some tries come; None if none fits."""
     bent = [f for f in range(3) if pose.flexion[f, :2].sum() > 120]
     if not bent:
         return None

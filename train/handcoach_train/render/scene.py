@@ -232,13 +232,19 @@ def hand_views(
                 drawn * rng.uniform(0.2, 0.6),
                 behind * rng.uniform(1.1, 1.8) + rng.uniform(20, 120),
             )
-        image = drawn + (1 - alpha) * behind
+        image: NDArray[Any] = drawn + (1 - alpha) * behind
         hidden.append(rng.random() < 0.09)
         if hidden[-1]:
             image = backdrop.in_front(rng, image, project(k, m, joints), behind[::-1])
         views.append(View(studio.finish(rng, image), plain, k, m))
-    return joints, views, {**facts(arm, look), "posture": name, "thing": bool(things), "person_behind": somebody,
-                           "partly_hidden": [bool(h) for h in hidden]}  # fmt: skip
+    about = {
+        **facts(arm, look),
+        "posture": name,
+        "thing": bool(things),
+        "person_behind": bool(somebody),
+        "partly_hidden": [bool(h) for h in hidden],  # of each camera's picture
+    }
+    return joints, views, about
 
 
 def facts(arm: Arm, look: draw.Look) -> dict[str, Any]:
@@ -261,7 +267,8 @@ def full_frame(
     """A webcam's whole frame with 0 to 2 hands, left or right.
 
     Returns:
-        image uint8 RGB, and per hand `side`, `points` (21, 2) pixels, `joints` (21, 3) camera metres and `facts`.
+        image uint8 RGB, and per hand `side`, `points` (21, 2) pixels, `joints` (21, 3) in camera metres,
+        `facts`.
     """
     if hands is None:
         hands = (

@@ -21,7 +21,7 @@ class Thing:
 
 
 def random_things(rng: np.random.Generator, joints: Floats, on_table: bool) -> list[Thing]:
-    """Nothing mostly, else one thing that the hand of joints (21, 3) world metres holds, or that is near it."""
+    """Mostly nothing, else one thing that the hand of joints (21, 3), world metres, holds or that is near."""
     if rng.random() > 0.16:
         return []
     out, palm = (

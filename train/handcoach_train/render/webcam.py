@@ -40,7 +40,7 @@ def photograph(rng: np.random.Generator, drawn: NDArray[np.floating], grain: NDA
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(28, 65))]
         _, data = cv2.imencode(".jpg", image.astype(np.uint8), quality)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32)
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)
     if small:
         how = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
         image = cv2.resize(image, (width, height), interpolation=how)

