@@ -16,6 +16,8 @@ from tiny.hands import template
 from handcoach_train.augment import DRAWS, NOTHING, PAPER, Augmentation, augment, colour, normalise
 from handcoach_train.data import HandDataset, Samples
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TURNED = (template(0.4) - template(0.4)[9]) * 0.09 @ cv2.Rodrigues(np.array([0.4, -0.3, 0.5]))[0].T
 JOINTS = TURNED + np.array([0.012, -0.02, 0.6])  # metres, camera axes
 # The principal point is not the centre, and pixels are not square: an augmentation that takes them so shows.

@@ -66,7 +66,7 @@ def augment(batch: Batch, how: Augmentation = PAPER) -> Batch:
 
     result = {
         **batch,
-        "image": colour(warp(image, pixels), draw[:, 2:6], how),
+        "image": warp(colour(image, draw[:, 2:6], how), pixels),  # in this order the border stays black
         "landmarks": (batch["landmarks"].view(-1, 21, 3) @ linear.mT).reshape(-1, 63),
         "root": (linear @ batch["root"][:, :, None])[:, :, 0],
         "K": pixels @ k @ linear.mT,  # linear is orthogonal: its inverse is its transpose

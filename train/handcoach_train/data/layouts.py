@@ -150,7 +150,7 @@ def load_hanco(
     left_out: Counter[str] = Counter()
     files, joints, ks, ms, groups, frames, cameras, subjects = ([] for _ in range(8))  # type: ignore[var-annotated]
     folders = sorted(p for p in (root / "xyz").iterdir() if p.is_dir())
-    for folder in tqdm(folders, desc=root.name, unit="sequence", delay=2, leave=False):
+    for folder in tqdm(folders, desc=root.name, unit="sequence", delay=2, leave=False, disable=None):
         sequence = folder.name
         labels = sorted(folder.glob("*.json"))
         there = {
@@ -503,7 +503,15 @@ def broken_pictures(files: list[Path]) -> dict[Path, str]:
 
     unique = list(dict.fromkeys(files))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of Python's lock
-        looks = tqdm(pool.map(look, unique), "decoding", len(unique), unit="picture", delay=1, leave=False)
+        looks = tqdm(
+            pool.map(look, unique),
+            "decoding",
+            len(unique),
+            unit="picture",
+            delay=1,
+            leave=False,
+            disable=None,
+        )
         return {file: why for file, why in zip(unique, looks, strict=True) if why}
 
 
