@@ -41,7 +41,7 @@ def once(tmp_path_factory) -> Path:
             file.parent.mkdir(parents=True)
             cv2.imwrite(str(file), np.full((64, 64, 3), 120, np.uint8))
     meta = {k: [[True]] * 4 for k in ("is_train", "is_valid", "has_fit")}
-    meta["subject_id"] = [[s % 2] for s in range(4)]
+    meta |= {"subject_id": [[s % 2] for s in range(4)], "object_id": [[None]] * 4}
     (root / "meta.json").write_text(json.dumps(meta))
     return root
 

@@ -18,6 +18,8 @@ from tiny.hands import template
 from handcoach_train import data
 from handcoach_train.errors import TrainError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 JOINTS = template(0.4) * 0.09 + [0.02, -0.01, 0.6]  # metres, camera axes
 K = [[60.0, 0, 30], [0, 62.0, 31], [0, 0, 1]]
 CAMERAS = 8
@@ -77,6 +79,9 @@ def test_hanco_leaves_out_what_its_meta_says(hanco_once):
     assert set(samples.camera) == {f"cam{c}" for c in range(CAMERAS)}
     assert all(f.is_file() and f.parts[-4] == "rgb" for f in samples.files)
     assert len(data.load(hanco_once, only_valid=False)) == 5 * CAMERAS
+    bare = data.load(hanco_once, objects=False)
+    assert set(bare.group) == {"hanco/0000", "hanco/0001"}
+    assert bare.skipped["frame with an object (meta.json)"] == 1
 
 
 def test_other_backgrounds_exist_for_the_green_screen_only(hanco_once):

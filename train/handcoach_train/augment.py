@@ -81,13 +81,8 @@ def augment(batch: Batch, how: Augmentation = PAPER) -> Batch:
 def _rows(*rows: tuple[Tensor | float, ...]) -> Tensor:
     """A matrix (N, 3, 3) from rows of numbers and of vectors (N,)."""
     like = next(x for row in rows for x in row if isinstance(x, Tensor))
-    return torch.stack(
-        [
-            torch.stack([torch.as_tensor(x, device=like.device).expand_as(like) for x in row], -1)
-            for row in rows
-        ],
-        -2,
-    ).to(like.dtype)
+    full = [[x if isinstance(x, Tensor) else torch.full_like(like, x) for x in row] for row in rows]
+    return torch.stack([torch.stack(row, -1) for row in full], -2)
 
 
 def _inverse(matrix: Tensor) -> Tensor:
@@ -108,9 +103,8 @@ def rotation(k: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
 def flip(which: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Flip left to right where `which` (N,): pixels' map (N, 3, 3), and the axes' across the YZ plane."""
     sign = 1.0 - 2.0 * which.float()
-    zero = torch.zeros_like(sign)
-    pixels = _rows((sign, 0.0, width * which.float()), (0.0, 1.0 + zero, 0.0), (0.0, 0.0, 1.0))
-    return pixels, _rows((sign, 0.0, 0.0), (0.0, 1.0 + zero, 0.0), (0.0, 0.0, 1.0))
+    pixels = _rows((sign, 0.0, width * which.float()), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    return pixels, _rows((sign, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 def crop(draw: Tensor, how: Augmentation, width: int, height: int) -> Tensor:

@@ -38,6 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--variant", help="of the pictures: rgb_merged, ...; of FreiHAND: gs, ..., evaluation")
     p.add_argument("--labels", type=Path, help="file of landmarks or pseudo-labels outside the folder")
     p.add_argument("--all", action="store_true", help="also what HanCo's meta.json calls not valid")
+    p.add_argument("--no-objects", action="store_true", help="leave out HanCo's hands that hold something")
     p.add_argument("--skip-broken", action="store_true", help="count what is broken, do not stop at it")
     p.add_argument("--sheet", type=Path, help="contact sheet with the projected landmarks to write (.png)")
     p.add_argument(
@@ -54,6 +55,7 @@ def add(commands: argparse._SubParsersAction) -> None:
             args.variant,
             labels=args.labels,
             only_valid=not args.all,
+            objects=not args.no_objects,
             skip_broken=args.skip_broken,
         )
         broken = {} if args.skip_broken else layouts.broken_pictures(samples.files)

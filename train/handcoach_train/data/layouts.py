@@ -10,8 +10,10 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -59,6 +61,7 @@ def load(
     *,
     labels: Path | None = None,
     only_valid: bool = True,
+    objects: bool = True,
     skip_broken: bool = False,
 ) -> Samples:
     """Labelled hands of whatever kind of folder this is.
@@ -66,7 +69,7 @@ def load(
     Args:
         variant: of the pictures: HanCo's folder, or a background of FreiHAND (or its `evaluation`).
         labels: the file of landmarks, where it does not lie in the folder.
-        only_valid: leave out what HanCo's meta.json calls not valid.
+        only_valid: leave out what HanCo's meta.json calls not valid. objects: keep its hands that hold one.
         skip_broken: decode every picture now, leave out what is broken and count it by reason.
 
     Raises:
@@ -76,7 +79,7 @@ def load(
     if variant is not None and kind not in ("hanco", "freihand"):
         raise TrainError(f"{root} has no variants: leave out {variant!r}.")
     if kind == "hanco":
-        return load_hanco(root, variant, only_valid=only_valid, skip_broken=skip_broken)
+        return load_hanco(root, variant, only_valid=only_valid, objects=objects, skip_broken=skip_broken)
     if kind == "freihand":
         return load_freihand(root, variant, skip_broken=skip_broken)
     if kind == "folder":
@@ -120,7 +123,12 @@ def project(joints: NDArray[np.floating], k: NDArray[np.floating]) -> NDArray[np
 
 
 def load_hanco(
-    root: Path, variant: str | None = None, *, only_valid: bool = True, skip_broken: bool = False
+    root: Path,
+    variant: str | None = None,
+    *,
+    only_valid: bool = True,
+    objects: bool = True,
+    skip_broken: bool = False,
 ) -> Samples:
     """Real HanCo or a rendering of ours; right hands only, as HanCo says.
 
@@ -130,6 +138,7 @@ def load_hanco(
 
     Args:
         variant: folder of pictures; None: rgb_merged where there is one, else rgb.
+        objects: keep hands that hold an object.
 
     Raises:
         TrainError: no such folder or variant; a label, camera or picture that is missing or damaged, more
@@ -166,6 +175,9 @@ def load_hanco(
                 continue
             if only_valid and not (about["has_fit"] and about["is_valid"]):
                 left_out["frame without a valid fit (meta.json)"] += 1
+                continue
+            if not objects and about["object_id"] is not None:
+                left_out["frame with an object (meta.json)"] += 1
                 continue
             if variant != "rgb" and not about["is_train"]:
                 left_out[f"frame without a green screen, so without {variant}"] += 1
@@ -226,7 +238,9 @@ def _because(counts: Counter[str]) -> str:
 class _Meta:
     """HanCo's meta.json; without one every frame is valid, of an unknown person."""
 
-    default: dict[str, Any] = {"is_train": True, "is_valid": True, "has_fit": True, "subject_id": None}  # noqa: RUF012
+    default = MappingProxyType(
+        {"is_train": True, "is_valid": True, "has_fit": True, "subject_id": None, "object_id": None}
+    )
 
     def __init__(self, root: Path) -> None:
         self.file = root / "meta.json"
@@ -239,7 +253,7 @@ class _Meta:
                 raise TrainError(f"{self.file} lacks the lists {', '.join(self.default)}: it is damaged.")
             self.lists = content
 
-    def of(self, sequence: str, frame: str, label: Path, faults: _Faults) -> dict[str, Any] | None:
+    def of(self, sequence: str, frame: str, label: Path, faults: _Faults) -> Mapping[str, Any] | None:
         """What is known of a frame; None where meta.json knows nothing of it."""
         if not self.lists:
             return self.default
@@ -502,17 +516,18 @@ def broken_pictures(files: list[Path]) -> dict[Path, str]:
         return None
 
     unique = list(dict.fromkeys(files))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding lets go of Python's lock
-        looks = tqdm(
-            pool.map(look, unique),
-            "decoding",
-            len(unique),
-            unit="picture",
-            delay=1,
-            leave=False,
-            disable=None,
-        )
-        return {file: why for file, why in zip(unique, looks, strict=True) if why}
+    broken = {}
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # decoding lets go of Python's lock
+        tqdm(total=len(unique), desc="decoding", unit="picture", delay=1, leave=False, disable=None) as bar,
+    ):
+        for start in range(0, len(unique), 4096):  # not a million at once
+            part = unique[start : start + 4096]
+            for file, why in zip(part, pool.map(look, part), strict=True):
+                bar.update()
+                if why:
+                    broken[file] = why
+    return broken
 
 
 def without_broken(samples: Samples) -> Samples:
