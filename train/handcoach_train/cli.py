@@ -9,9 +9,9 @@ import argparse
 import sys
 
 from handcoach.errors import HandCoachError
-from handcoach_train.commands import check_data, evaluate, finder, landmarks, render
+from handcoach_train.commands import check_data, evaluate, finder, landmarks, photos, render
 
-COMMANDS = (render, check_data, landmarks, finder, evaluate)
+COMMANDS = (render, check_data, landmarks, finder, evaluate, photos)
 
 
 def main(argv: list[str] | None = None) -> int:
