@@ -17,6 +17,7 @@ import pytest
 from tiny import arms
 
 from handcoach_train.cli import main
+from handcoach_train.render import posture
 from handcoach_train.render.arm import palm_normal
 from handcoach_train.render.write import FRAMES_PER_SEQUENCE, Job
 
@@ -151,6 +152,11 @@ def test_an_interrupted_rendering_goes_on(hanco, tmp_path):
         (["--skins", "/nowhere"], "not a folder"),
         (["--hdri", "/nowhere"], "not a folder"),
         (["--posture", "salute"], "unknown"),
+        (["--skins", str(Path(__file__).parent)], "no skin textures"),
+        (["--hdri", str(Path(__file__).parent)], "no environment maps"),
+        (["--godot", str(Path(__file__).parent)], "does not hold the Godot hands"),
+        (["--mesh", "mixed"], "--godot"),
+        (["--bodies", "/nowhere.npz"], "not a file"),
     ],
 )
 def test_what_does_not_fit_is_refused(hanco, capsys, options, word):
@@ -165,6 +171,64 @@ def test_nothing_to_render_is_refused(tmp_path, capsys):
     assert main(["render", str(tmp_path / "none"), "--count", "0"]) == 2
     assert "--count" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_disk_that_is_too_small_is_refused(tmp_path, capsys, monkeypatch):
+    # 8000 pictures of 224 x 224, twice each, are more than 100 MB, and not as much as 5 GB.
+    free = shutil.disk_usage(tmp_path)._replace(free=100_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    assert main(["render", str(tmp_path / "new" / "set")]) == 2
+    error = capsys.readouterr().err
+    assert "GB free" in error and "--count" in error and error.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+    needed = float(error.split("about ")[1].split(" GB")[0])
+    assert 0.1 < needed < 5
+
+
+def test_bodies_that_are_none_are_refused(tmp_path, capsys):
+    for name, write in (("a.npz", lambda f: f.write_bytes(b"no")), ("b.npz", lambda f: np.savez(f, x=1))):
+        write(tmp_path / name)
+        out = tmp_path / "out"
+        assert main(["render", str(out), "--count", "8", "--bodies", str(tmp_path / name)]) == 2
+        assert "does not hold baked arms" in capsys.readouterr().err
+        assert not out.exists()
+
+
+def test_another_renderers_pictures_are_not_added_to(hanco, tmp_path, capsys):
+    out = tmp_path / "old"
+    shutil.copytree(hanco, out)
+    note = json.loads((out / "render.json").read_text())
+    (out / "render.json").write_text(json.dumps({**note, "renderer": note["renderer"] - 1}))
+    assert main(["render", str(out), "--count", "32", "--size", str(SIZE)]) == 2
+    assert "another rendering" in capsys.readouterr().err
+
+
+def test_each_frame_has_a_note_for_tables_of_figures(hanco):
+    notes = [json.loads(f.read_text()) for f in sorted((hanco / "meta/0000").glob("*.json"))]
+    assert len(notes) == 4
+    for note in notes:
+        assert note["person"] == 0 and note["view"] == "any" and note["mesh"] == "anny"
+        assert note["skin"] == ("light", "medium", "dark")[min(2, int(note["tone"] * 3))]
+        assert note["posture"] in posture.KINDS and len(note["partly_hidden"]) == 8
+        assert {type(note[k]) for k in ("sleeve", "band", "ring", "polish", "thing", "textured")} == {bool}
+
+
+def test_both_meshes_are_drawn_from_baked_arms(tmp_path):
+    pytest.importorskip("pygltflib")
+    from tiny import godot
+
+    folder = godot.write(tmp_path / "godot")
+    bake = ["bake", str(tmp_path / "arms.npz"), "--mesh", "godot", "--godot", str(folder), "--count", "3"]
+    assert main(bake) == 0
+    done = _child(
+        "-m", "handcoach_train.cli", "render", str(tmp_path / "out"), "--count", "160", "--size", str(SIZE),
+        "--bodies", str(tmp_path / "arms.npz"), "--godot", str(folder), "--workers", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    notes = [json.loads(f.read_text()) for f in sorted((tmp_path / "out/meta").rglob("*.json"))]
+    assert len(notes) == 20 and {n["mesh"] for n in notes} == {"godot"}
+    assert any(n["textured"] for n in notes)
+    assert json.loads((tmp_path / "out/meta.json").read_text())["subject_id"] == [[0] * 10, [1] * 10]
 
 
 def test_full_frames_and_their_labels(tmp_path):

@@ -178,6 +178,47 @@ def test_random_posed_avoids_collisions(arm):
     assert not any(hits)
 
 
+def test_a_fist_is_held_by_its_thumb(arm):
+    # In most fists the thumb lies over the fingers; it does not stick out to the index's side.
+    rng = np.random.default_rng(6)
+    across = []
+    for _ in range(40):
+        _, joints, pose = posture.random_posed(rng, arm, "fist")
+        side = joints[5] - joints[17]
+        across.append((joints[4] - joints[5]) @ side / (side @ side) < 0.15)
+        assert not posture.collides(joints)
+        assert (pose.thumb <= [80, 45, 20, 60, 85]).all() and (pose.thumb >= [-10, 8, -20, -12, -15]).all()
+    assert np.mean(across) > 0.5
+
+
+def test_thumb_and_index_meet_in_ok(arm):
+    rng = np.random.default_rng(7)
+    size = np.linalg.norm(arm.joints[9])
+    gaps = []
+    for _ in range(20):
+        _, joints, _ = posture.random_posed(rng, arm, "ok")
+        gaps.append(np.linalg.norm(joints[8] - joints[4]) / size)
+    assert np.median(gaps) < 0.35
+
+
+def test_postures_come_as_often_as_said():
+    assert sum(posture.KINDS.values()) == pytest.approx(1)
+    rng = np.random.default_rng(8)
+    drawn = [posture.random_kind(rng) for _ in range(2000)]
+    for kind, share in posture.KINDS.items():
+        assert drawn.count(kind) / 2000 == pytest.approx(share, abs=0.03)
+
+
+def test_neighbouring_fingers_follow():
+    # Middle, ring and little share tendons: none is stretched alone between two closed ones.
+    rng = np.random.default_rng(9)
+    for _ in range(200):
+        flexion = posture.sample_pose(rng, "free").flexion
+        assert abs(flexion[2, 1] - flexion[1, 1]) < 140
+        assert flexion[2, 0] >= min(flexion[1, 0], flexion[3, 0]) - 46
+        assert (flexion[:, 2] <= 0.8 * flexion[:, 1] + 15).all()
+
+
 def _anny() -> str | None:
     if importlib.util.find_spec("anny") is None:
         return "anny is not installed"

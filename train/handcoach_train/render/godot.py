@@ -26,7 +26,7 @@ SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 def textures(folder: Path) -> list[Path]:
     """The skins of the folder (not its gloves)."""
-    return sorted(p for p in folder.glob("*_baseColor.png") if p.name.startswith(("african", "caucasian")))
+    return sorted(p for p in folder.glob("*_baseColor.[jp]*g") if p.name.startswith(("african", "caucasian")))
 
 
 def people(folder: Path, count: int, seed: int) -> dict[str, NDArray[Any]]:

@@ -50,7 +50,7 @@ def random_things(rng: np.random.Generator, joints: Floats, on_table: bool) -> l
             place = joints[9] * [1, 1, 0] + away + [0, 0, radius]
         else:
             place = joints[rng.integers(21)] + way / np.linalg.norm(way) * (radius + rng.uniform(0.02, 0.06))
-        turn = _turn(rng.normal(size=3), rng)
+        turn = _turn(rng.normal(size=3) * ([1, 1, 0] if on_table else [1, 1, 1]), rng)
     mesh = shape.copy()
     mesh[:, :3] = shape[:, :3] @ turn.T + place
     mesh[:, 3:6] = shape[:, 3:6] @ turn.T
