@@ -7,7 +7,6 @@ import pytest
 from tiny import arms
 
 from handcoach_train.render import backdrop, draw, things, webcam
-from handcoach_train.render.arm import palm_normal
 
 SIZE = 96
 
