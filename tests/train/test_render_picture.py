@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import arms
 
-from handcoach_train.render import backdrop, draw, things, webcam
+from handcoach_train.render import backdrop, draw, scene, things, webcam
 
 SIZE = 96
 
@@ -88,3 +88,19 @@ def test_a_person_behind_has_the_skin_of_the_hand():
         assert drawn.shape == image.shape and (drawn >= 0).all() and (drawn <= 256).all()
         shares.append((abs(drawn - image).max(-1) > 20).mean())
     assert 0.05 < np.mean(shares) < 0.8
+
+
+def test_a_hand_on_the_table_touches_it_and_does_not_go_through(tmp_path):
+    arm = arms.arm(tmp_path)
+    heights = []
+    for seed in range(40):
+        vertices, joints = scene.on_table(np.random.default_rng(seed), arm.vertices, arm.joints)
+        near = np.linalg.norm(vertices - joints[9], axis=1) < np.linalg.norm(arm.joints[9]) * 1.9
+        assert vertices[near, 2].min() == pytest.approx(0.001)
+        np.testing.assert_allclose(  # moved as one piece
+            np.linalg.norm(joints[5] - joints[[0, 17]], axis=1),
+            np.linalg.norm(arm.joints[5] - arm.joints[[0, 17]], axis=1),
+        )
+        heights.append(joints[:, 2].mean())
+    # Most lie flat, as they do under their own weight.
+    assert np.median(heights) < 0.035 and min(heights) > 0

@@ -130,18 +130,31 @@ def on_table(
     """Lay an arm on the table z = 0, palm down, pointing to the camera at -y (turned by azimuth, degrees)."""
     if azimuth is None:
         azimuth = rng.normal(0, 28)
-    if tilt is None:
-        tilt = np.array([rng.normal(4, 8), rng.normal(0, 9)])
     a = np.deg2rad(azimuth)
     forward = np.array([np.sin(a), -np.cos(a), 0.0])
     down = np.array([0, 0, -1.0])
     target = np.stack([np.cross(forward, down), forward, down])
-    turn = target.T @ _axes(joints)
-    pitch = cv2.Rodrigues(target[0] * np.deg2rad(tilt[0]))[0]  # the wrist higher than the knuckles
-    roll = cv2.Rodrigues(forward * np.deg2rad(tilt[1]))[0]
-    turn = pitch @ roll @ turn
-    vertices, joints = vertices @ turn.T, joints @ turn.T
+    flat = target.T @ _axes(joints)
     near = np.linalg.norm(vertices - joints[9], axis=1) < np.linalg.norm(joints[9]) * 1.9
+
+    def turned(pitch: float, roll: float) -> Floats:
+        lifted = cv2.Rodrigues(target[0] * np.deg2rad(pitch))[0]  # the wrist higher than the knuckles
+        return np.asarray(lifted @ cv2.Rodrigues(forward * np.deg2rad(roll))[0] @ flat)
+
+    if tilt is None and rng.random() < 0.6:  # it lies as low as it can: heel and fingertips touch
+        hand, arm = vertices[near][::3], vertices[::5]
+        roll = rng.normal(0, 4)
+        heights = []
+        for pitch in range(-20, 46, 5):
+            z = turned(pitch, roll)[2]
+            lowest = (hand @ z).min()
+            through = max(0.0, lowest - float((arm @ z).min()))  # the forearm stays above the table
+            heights.append((float((hand @ z).mean() - lowest) + 3 * through, pitch))
+        tilt = np.array([min(heights)[1] + rng.normal(0, 2.5), roll])
+    elif tilt is None:
+        tilt = np.array([rng.normal(4, 8), rng.normal(0, 9)])
+    turn = turned(tilt[0], tilt[1])
+    vertices, joints = vertices @ turn.T, joints @ turn.T
     lift = np.array([0, 0, 0.001 - vertices[near, 2].min()])
     return vertices + lift, joints + lift
 
