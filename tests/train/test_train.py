@@ -1,244 +1,270 @@
-"""Training by the clock on a handful of pictures, its losses and its figures."""
+"""Our training on a handful of pictures: its folder, going on after a stop, and what it refuses."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("torchvision")
+pytest.importorskip("pytorch_lightning")
 
 import torch
-from tiny.hands import template
-from tiny.networks import FINDER, LANDMARKS
-from torch.utils.data import default_collate
+from tiny.networks import FINDER, LANDMARKS, SMALL
 
-from handcoach_train import train as training
-from handcoach_train.data import FinderSet, LandmarkSet, Samples
+from handcoach_train.data import FinderSet, LandmarkSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import load_checkpoint
-from handcoach_train.train import Settings, finder_loss, landmark_loss, procrustes, train
+from handcoach_train.training import run as running
+from handcoach_train.training.edge import Edge, train
+from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe
+from handcoach_train.training.run import NONE, Machine, follow
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "tiny_backbone")
+CPU = Machine(device="cpu", workers=0, threads=1)
+RECIPE = LandmarkRecipe(steps=4, check_every=2, batch=4, warmup=1)
+PHOTOS = np.arange(8) >= 5
+
+
+def go(samples, out: Path, recipe=RECIPE, machine=CPU, config=SMALL, **other) -> dict[str, float]:
+    """A short training of the landmark network."""
+    sets = (LandmarkSet(samples, 64, True, seed=recipe.seed), LandmarkSet(samples, 64, False))
+    options = {"weights": NONE, **other}
+    return train(config, recipe, sets[0], PHOTOS[: len(samples)], sets[1], out, machine, **options)
+
+
+def log_of(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory) -> Samples:
-    """Eight hands as dots, the last three without depth."""
-    folder = tmp_path_factory.mktemp("photos")
-    n = 8
-    joints = np.stack([(template(i / n) + np.array([0.05 * i, 0, 6])) * 0.1 for i in range(n)]).astype(
-        np.float32
-    )
-    k = np.array([[200.0, 0, 80], [0, 200, 100], [0, 0, 1]], np.float32)
-    points = (joints @ k.T)[..., :2] / joints[..., 2:]
-    files = []
-    for i in range(n):
-        image = np.full((160, 160, 3), 60, np.uint8)
-        for x, y in points[i]:
-            cv2.circle(image, (int(x), int(y)), 3, (200, 180, 160), -1)
-        files.append(folder / f"{i}.png")
-        cv2.imwrite(str(files[-1]), image)
-    joints[5:] = np.nan
-    return Samples(
-        files, points, joints, np.tile(k, (n, 1, 1)), np.arange(n) % 2 == 0, np.arange(n).astype(str)
-    )
+def whole(tmp_path_factory, samples, one_thread, tiny_backbone) -> Path:
+    """A training that nobody stopped."""
+    run = tmp_path_factory.mktemp("whole")
+    go(samples, run)
+    return run
 
 
-def frames(samples: Samples) -> list[dict]:
-    return [
-        {
-            "file": f,
-            "group": "g",
-            "hands": [{"points": p.tolist(), "side": "right" if r else "left"}],
-        }
-        for f, p, r in zip(samples.files, samples.points, samples.right, strict=True)
-    ]
+def test_a_run_leaves_checkpoints_log_and_statistics(whole):
+    names = {f.name for f in whole.iterdir()}
+    assert names == {"small.safetensors", "last.ckpt", "log.jsonl", "statistics.json", "tensorboard"}
+    its = load_checkpoint(whole / "small.safetensors")[1]
+    assert {k: its[k] for k in SMALL} == SMALL
+    # The whole configuration is in it.
+    assert its["recipe"]["steps"] == 4 and its["recipe"]["bones"] == 1 and its["recipe"]["seed"] == 0
+    assert its["data"] == {"training": 8, "validation": 8, "photographs": 3}
+    log = log_of(whole)
+    assert [line["step"] for line in log] == [2, 4] and [line["epoch"] for line in log] == [1, 2]
+    assert {"loss", "landmarks", "bones", "points", "project", "val_loss", "val_score", "rate"} <= set(log[0])
+    best = min(line["val_score"] for line in log)
+    assert its["accuracy"]["score"] == pytest.approx(best, abs=1e-5)
+    statistics = json.loads((whole / "statistics.json").read_text())
+    assert set(statistics) == {"val_loss", "epoch", "plateau"}
+    assert statistics["epoch"] == 2 and statistics["val_loss"] == pytest.approx(best, rel=1e-5)
+    assert [*(whole / "tensorboard").glob("events*")]
 
 
-def settings(out: Path, seconds: float = 2.0, **other) -> Settings:
-    return Settings(
-        out, seconds / 60, batch=4, workers=0, threads=1, backbone=Path("none"), check_minutes=0.02, **other
-    )
+@pytest.mark.parametrize("workers", [0, 1])
+def test_stopping_and_going_on_is_the_same_as_not_stopping(tmp_path, samples, whole, workers):
+    machine = Machine(device="cpu", workers=workers, threads=1, minutes=0)  # stops at the first check
+    go(samples, tmp_path, machine=machine)
+    assert [line["step"] for line in log_of(tmp_path)] == [2] and not same(weights(tmp_path), weights(whole))
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 4}\n{"ste')  # what a crash between checkpoint and log may leave
+    go(samples, tmp_path, machine=machine)
+    assert same(weights(tmp_path), weights(whole))
+    for a, b in zip(log_of(tmp_path), log_of(whole), strict=True):
+        assert {**a, "minutes": 0} == {**b, "minutes": 0}
+    # What is over is over, and still knows its figures.
+    before = (tmp_path / "last.ckpt").read_bytes()
+    assert go(samples, tmp_path) == load_checkpoint(whole / "small.safetensors")[1]["accuracy"]
+    assert (tmp_path / "last.ckpt").read_bytes() == before
 
 
-@pytest.mark.parametrize("kind", ["landmarks", "finder"])
-def test_a_run_is_written_and_goes_on(tmp_path, samples, kind):
-    if kind == "landmarks":
-        config, sets = LANDMARKS, (LandmarkSet(samples, 64, True), LandmarkSet(samples, 64, False))
-    else:
-        config, sets = (
-            FINDER,
-            (FinderSet(frames(samples), 64, 96, True), FinderSet(frames(samples), 64, 96, False)),
+def test_the_state_of_a_training_is_a_checkpoint_too(whole):
+    """Its average, which the last check measured, is what `load_checkpoint` gives."""
+    network, config = load_checkpoint(whole / "last.ckpt")
+    assert config == SMALL
+    state = weights(whole)
+    for name, value in network.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(value, state[f"average.{name}"])
+
+
+def test_other_settings_are_refused(whole, samples):
+    before = (whole / "last.ckpt").read_bytes()
+    other = LandmarkRecipe(steps=6, check_every=2, batch=4, warmup=1, bones=0)
+    with pytest.raises(TrainError, match=r"bones 1\.0 there, 0 here, steps 4 there, 6 here"):
+        go(samples, whole, other)
+    with pytest.raises(TrainError, match="size 64 there, 96 here"):
+        go(samples, whole, config={**SMALL, "size": 96})
+    with pytest.raises(TrainError, match="training 8 there, 7 here"):
+        go(samples.take(np.arange(7)), whole)
+    assert (whole / "last.ckpt").read_bytes() == before
+
+
+def test_a_damaged_state_is_refused(tmp_path, samples):
+    (tmp_path / "last.ckpt").write_bytes(b"half")
+    with pytest.raises(TrainError, match="damaged"):
+        go(samples, tmp_path)
+
+
+def test_the_finder_is_trained_by_the_same_loop(tmp_path, samples, frames, whole):
+    recipe = FinderRecipe(steps=2, check_every=1, batch=4, warmup=1)
+    sets = (FinderSet(frames, 64, 96, True), FinderSet(frames, 64, 96, False))
+    figures = train(FINDER, recipe, sets[0], PHOTOS, sets[1], tmp_path, CPU, weights=NONE)
+    assert set(figures) == {"loss", "found", "side", "extent", "false", "score"}
+    assert {"heat", "place", "extent", "side"} <= set(log_of(tmp_path)[0])
+    best = tmp_path / "finder.safetensors"
+    assert load_checkpoint(best)[1]["recipe"]["place"] == 10
+    # Neither a folder nor a checkpoint of another network is gone on with.
+    with pytest.raises(TrainError, match="kind finder there, landmarks here"):
+        go(samples, tmp_path)
+    with pytest.raises(TrainError, match="checkpoint of a finder network, not landmarks"):
+        go(samples, tmp_path / "new", start=best)
+    with pytest.raises(TrainError, match="tiny network, not mobilenetv2"):
+        go(samples, tmp_path / "new", config=LANDMARKS, start=whole / "small.safetensors")
+    with pytest.raises(TrainError, match="finder network, not of landmarks"):
+        go(samples, tmp_path / "new", LandmarkRecipe(2, 4, check_every=2, teacher=str(best)))
+
+
+def test_a_start_is_where_it_begins(tmp_path, samples, whole):
+    recipe = LandmarkRecipe(steps=1, check_every=1, batch=4, rate=0.0, ema=0.0)
+    go(samples, tmp_path, recipe, start=whole / "small.safetensors")
+    first = load_checkpoint(whole / "small.safetensors")[0]
+    for name, value in load_checkpoint(tmp_path / "last.ckpt")[0].named_parameters():
+        assert torch.equal(value, first.get_parameter(name)), name
+
+
+def test_sizes_teacher_and_pooled_head(tmp_path, samples, whole):
+    recipe = LandmarkRecipe(
+        steps=4, check_every=2, batch=4, sizes="96:1,64:1", head="pooled", mirror=False, roll=False, ema=0.0,
+        teacher=str(whole / "small.safetensors"),
+    )  # fmt: skip
+    config = {**SMALL, "head": "pooled"}
+    met = []
+    original = Edge.training_step
+    try:
+        Edge.training_step = lambda self, batch, i: (
+            met.append(batch["image"].shape[1]) or original(self, batch, i)
         )
-    run = tmp_path / "run"
-    figures = train(config, *sets, settings(run))
-    best = run / f"{config['name']}.safetensors"
-    assert {f.name for f in run.iterdir()} == {best.name, "last.pt", "log.jsonl"}
-    its = load_checkpoint(best)[1]
-    assert {k: its[k] for k in config} == config
-    assert its["accuracy"] == figures and np.isfinite(list(figures.values())).all()
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert log[-1]["step"] >= 1 and any(k.startswith("val_") for k in log[-1])
-    assert min(e["val_score"] for e in log) == pytest.approx(figures["score"], abs=1e-5)
+        go(samples, tmp_path, recipe, config=config)
+    finally:
+        Edge.training_step = original
+    assert met == [96, 96, 64, 64]
+    assert all(line["distil"] > 0 for line in log_of(tmp_path))
+    network, its = load_checkpoint(tmp_path / "small.safetensors")
+    assert network.head == "pooled" and its["head"] == "pooled"
+    assert [o.shape for o in network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))] == [
+        (1, 21, 3), (1, 21, 2), (1,), (1,)
+    ]  # fmt: skip
 
-    # The same command with a longer schedule goes on.
-    more = train(config, *sets, settings(run, 3.5))
-    again = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert again[: len(log)] == log and again[-1]["step"] > log[-1]["step"]
-    assert more["score"] <= figures["score"]
-    # A schedule that is over trains no more, and still knows its figures.
-    assert train(config, *sets, settings(run, 3.5)) == more
-    assert (run / "log.jsonl").read_text().count("\n") == len(again)
 
-    if kind == "finder":
-        with pytest.raises(TrainError, match="another network"):
-            train(LANDMARKS, LandmarkSet(samples, 64, True), LandmarkSet(samples, 64, False), settings(run))
-        with pytest.raises(TrainError, match="checkpoint of a finder network"):
-            train(
-                LANDMARKS, LandmarkSet(samples, 64, True), LandmarkSet(samples, 64, False),
-                settings(tmp_path / "new", start=best),
-            )  # fmt: skip
-        (run / "last.pt").write_bytes(b"half")
-        with pytest.raises(TrainError, match="damaged"):
-            train(config, *sets, settings(run))
+def test_accumulated_parts_make_the_same_step(tmp_path, samples):
+    """A batch in two parts is one step of the optimiser."""
+    go(samples, tmp_path, machine=Machine(device="cpu", workers=0, threads=1, accumulate=2))
+    assert [line["step"] for line in log_of(tmp_path)] == [2, 4]
+
+
+def test_an_interrupted_run_keeps_its_last_checkpoint(tmp_path, samples, whole):
+    """Ctrl-C and SIGTERM in the second epoch: what the first left is whole, and the command goes on."""
+    original = Edge.training_step
+    for number in (signal.SIGINT, signal.SIGTERM):
+        run = tmp_path / str(number)
+        calls = []
+
+        def stop(self, batch, i, calls=calls, number=number):
+            calls.append(i)
+            if len(calls) == 3:
+                os.kill(os.getpid(), number)
+            return original(self, batch, i)
+
+        Edge.training_step = stop
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                go(samples, run)
+        finally:
+            Edge.training_step = original
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert [line["step"] for line in log_of(run)] == [2]
+        go(samples, run)
+        assert same(weights(run), weights(whole))
+    assert threading.active_count() < 20
+
+
+def test_a_full_disk_harms_no_checkpoint(tmp_path, samples, whole, monkeypatch):
+    go(samples, tmp_path, machine=Machine(device="cpu", workers=0, threads=1, minutes=0))
+    kept = {f.name: f.read_bytes() for f in tmp_path.iterdir() if f.is_file()}
+    original = Path.replace
+
+    def full(self, target):
+        if self.name.endswith("last.ckpt.partial"):
+            raise OSError(28, "No space left on device")
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(TrainError, match=r"No space left.*make room"):
+        go(samples, tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / "last.ckpt").read_bytes() == kept["last.ckpt"]
+    assert not [*tmp_path.glob("*.partial")]
+    go(samples, tmp_path)
+    assert same(weights(tmp_path), weights(whole))
+
+
+def test_a_training_that_has_failed_says_so(tmp_path, samples, monkeypatch):
+    monkeypatch.setattr(
+        "handcoach_train.training.checks.landmark_figures", lambda rows: {"score": float("nan")}
+    )
+    with pytest.raises(TrainError, match="lower rate"):
+        go(samples, tmp_path)
 
 
 def test_too_little_data_is_refused(tmp_path, samples):
-    few = samples.take(np.arange(3))
     with pytest.raises(TrainError, match="3 training samples"):
-        train(LANDMARKS, LandmarkSet(few, 64, True), LandmarkSet(few, 64, False), settings(tmp_path / "r"))
-    nothing = samples.take(np.zeros(8, bool))
+        go(samples.take(np.arange(3)), tmp_path / "r")
+    sets = LandmarkSet(samples, 64, True), LandmarkSet(samples.take(np.zeros(8, bool)), 64, False)
     with pytest.raises(TrainError, match="0 for validation"):
-        train(
-            LANDMARKS,
-            LandmarkSet(samples, 64, True),
-            LandmarkSet(nothing, 64, False),
-            settings(tmp_path / "r"),
-        )
+        train(LANDMARKS, RECIPE, sets[0], PHOTOS, sets[1], tmp_path / "r", CPU, weights=NONE)
     assert not (tmp_path / "r").exists()
 
 
-def fixed(*outputs: torch.Tensor) -> SimpleNamespace:
-    """A network that says the same whatever it sees."""
-    return SimpleNamespace(raw=lambda x: outputs if len(outputs) > 1 else outputs[0])
-
-
-def test_landmarks_of_hands_without_depth_do_not_count(samples):
-    items = LandmarkSet(samples, 64, False)
-    batch = default_collate([items[i] for i in range(8)])
-    assert batch["known3d"].tolist() == [1] * 5 + [0] * 3
-    batch["presence"][:] = 1
-    guess = torch.randn(8, 21, 3, generator=torch.manual_seed(0))
-    points, flags = torch.rand(8, 21, 2), torch.zeros(8, 2)
-    x = torch.zeros(8)
-    before = landmark_loss(fixed(guess, points, flags), batch, x)
-    assert set(before) == {"landmarks", "bones", "points", "project", "presence", "right"}
-    changed = guess.clone()
-    changed[5:] += torch.randn(3, 21, 3)
-    after = landmark_loss(fixed(changed, points, flags), batch, x)
-    assert after["landmarks"] == before["landmarks"] and after["bones"] == before["bones"]
-    assert after["project"] != before["project"]  # but they must still project on their points
-    changed = guess.clone()
-    changed[:5] += torch.randn(5, 21, 3)
-    after = landmark_loss(fixed(changed, points, flags), batch, x)
-    assert after["landmarks"] != before["landmarks"] and after["project"] == before["project"]
-
-
-def test_perfect_answers_cost_nothing(samples):
-    items = LandmarkSet(samples, 64, False)
-    batch = default_collate([items[i] for i in range(8)])
-    flags = torch.stack([batch["presence"], batch["right"]], 1) * 60 - 30
-    losses = landmark_loss(fixed(batch["landmarks"], batch["points"], flags), batch, torch.zeros(8))
-    for name in ("landmarks", "bones", "points", "presence", "right"):
-        assert losses[name] == pytest.approx(0, abs=1e-5), name
-
-
-def test_what_is_not_there_does_not_count(samples):
-    items = LandmarkSet(samples, 64, False)
-    batch = default_collate([items[i] for i in range(8)])
-    batch["presence"][:] = 0
-    losses = landmark_loss(
-        fixed(torch.randn(8, 21, 3), torch.rand(8, 21, 2), torch.zeros(8, 2)), batch, torch.zeros(8)
-    )
-    assert {k for k, v in losses.items() if v != 0} == {"presence"}
-
-
-def test_the_finder_learns_only_where_the_truth_is_known(samples):
-    items = FinderSet(frames(samples), 64, 96, False)
-    batch = default_collate([items[i] for i in range(4)])
-    maps = batch["map"].clone()
-    p = batch["heat"].clamp(1e-4, 1 - 1e-4)
-    maps[:, 0] = torch.log(p / (1 - p))
-    maps[:, 1] = maps[:, 1] * 60 - 30
-    best = finder_loss(fixed(maps), batch, torch.zeros(4))
-    for name in ("place", "extent", "side"):
-        assert best[name] == pytest.approx(0, abs=1e-5), name
-    noise = maps.clone()
-    noise[:, 1:] += torch.randn(noise[:, 1:].shape) * (1 - batch["known"])[:, None]
-    elsewhere = finder_loss(fixed(noise), batch, torch.zeros(4))
-    for name in best:
-        torch.testing.assert_close(elsewhere[name], best[name])
-    blind = maps.clone()
-    blind[:, 0] = -8
-    assert finder_loss(fixed(blind), batch, torch.zeros(4))["heat"] > best["heat"] + 1
-
-
-def test_the_finders_figures(samples):
-    items = FinderSet(frames(samples), 64, 96, False)
-    loader = torch.utils.data.DataLoader(items, 4)
-    hands = torch.zeros(8, 3, 7)
-    for i in range(8):
-        p = torch.from_numpy(samples.points[i]) * 0.4 / torch.tensor([96.0, 64.0])
-        p[:, 0] += 16 / 96  # letterboxed
-        extent = ((p - p[9]) * torch.tensor([1.0, 64 / 96])).norm(dim=1).max()
-        hands[i, 0] = torch.tensor([0.9, float(samples.right[i]), *p[0], *p[9], extent])
-
-    def network(said: torch.Tensor):
-        batches = iter(said.split(4))
-        found = lambda image: next(batches)  # noqa: E731
-        return type("Fake", (), {"height": 64, "width": 96, "__call__": lambda self, image: found(image)})()
-
-    figures = training.check_finder(network(hands), loader, "cpu")
-    assert figures["found"] == figures["side"] == 1 and figures["false"] == 0
-    assert figures["extent"] == pytest.approx(0, abs=0.01) and figures["score"] == pytest.approx(0, abs=0.01)
-    wrong = hands.clone()
-    wrong[:, 0, 1] = 1 - wrong[:, 0, 1]
-    wrong[:2, 0, 0] = 0.1  # missed
-    wrong[:, 1] = torch.tensor([0.8, 1, 0, 0, 0.02, 0.02, 0.05])  # nothing is there
-    figures = training.check_finder(network(wrong), loader, "cpu")
-    assert figures["found"] == 0.75 and figures["side"] == 0 and figures["false"] == 1
-
-
-def test_procrustes_forgives_turn_scale_and_shift_but_no_mirror():
-    generator = torch.manual_seed(0)
-    a = torch.from_numpy(np.stack([template(b) for b in (0.0, 0.5, 1.0)]))
-    a = a + 0.02 * torch.randn(a.shape, generator=generator, dtype=torch.float64)
-    q, _ = torch.linalg.qr(torch.randn(3, 3, 3, generator=generator, dtype=torch.float64))
-    q = q * torch.det(q).sign()[:, None, None]
-    b = 2.5 * a @ q + 0.7
-    torch.testing.assert_close(procrustes(a, b), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
-    mirrored = a * torch.tensor([-1.0, 1, 1])
-    assert (procrustes(mirrored, a) > 0.02).all()
-    # In b's unit: twice as large, twice as far.
-    rough = a + 0.1 * torch.randn(a.shape, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(procrustes(rough, 2 * a), 2 * procrustes(rough, a))
+def test_a_machine_that_is_not_there_is_refused(tmp_path, samples):
+    for machine, word in (
+        (Machine(device="cpu", strategy="teleport"), "teleport"),
+        (Machine(device="cuda"), "no CUDA device"),
+        (Machine(device="cpu", devices=3), "multiple of 3"),
+    ):
+        if machine.device == "cuda" and torch.cuda.is_available():
+            continue
+        with pytest.raises(TrainError, match=word):
+            go(samples, tmp_path / "r", machine=machine)
+    assert not (tmp_path / "r").exists()
 
 
 def test_low_precision_only_where_the_processor_has_it(monkeypatch):
-    assert training._bf16_pays("cuda")
+    assert running.bf16_pays("cuda")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(_is_mkldnn_bf16_supported=lambda: True))
-    assert training._bf16_pays("cpu")
+    assert running.bf16_pays("cpu")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not training._bf16_pays("cpu")
+    assert not running.bf16_pays("cpu")
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())  # a torch without the private operator
-    assert not training._bf16_pays("cpu")
+    assert not running.bf16_pays("cpu")
 
 
 def test_the_average_follows():
@@ -246,5 +272,5 @@ def test_the_average_follows():
     with torch.no_grad():
         a.weight.fill_(1), b.weight.fill_(3)
         b.num_batches_tracked += 5
-    training._follow(a, b, 0.75)
+    follow(a, b, 0.75)
     assert a.weight.tolist() == [1.5, 1.5] and a.num_batches_tracked == 5

@@ -87,6 +87,12 @@ BACKBONES = {
 }
 
 
+def _backbone(name: str) -> _Backbone:
+    if name not in BACKBONES:
+        raise TrainError(f"A network {name!r} does not exist: take one of {', '.join(BACKBONES)}.")
+    return BACKBONES[name]
+
+
 class LandmarkNet(_Network):
     """A backbone with image points by integral regression (Sun et al. 2018) and landmarks by a small MLP.
 
@@ -94,22 +100,29 @@ class LandmarkNet(_Network):
     things are. The MLP sees the pooled features and the points.
 
     Args:
-        size: side of the pictures, a multiple of 32. backbone: one of `BACKBONES`.
+        size: side of the pictures, a multiple of 32. backbone: one of `BACKBONES`. head: `integral`, or
+            `pooled`: everything by one linear layer on pooled features, to compare with.
 
     Raises:
-        TrainError: no such backbone.
+        TrainError: no such backbone or head.
     """
 
     names = ("landmarks", "points", "presence", "right")
 
-    def __init__(self, size: int = 160, backbone: str = "mobilenetv2") -> None:
+    def __init__(self, size: int = 160, backbone: str = "mobilenetv2", head: str = "integral") -> None:
         super().__init__()
-        if backbone not in BACKBONES:
-            raise TrainError(f"A network {backbone!r} does not exist: take one of {', '.join(BACKBONES)}.")
-        kind = BACKBONES[backbone]
-        self.size, self.backbone = size, backbone
+        kind = _backbone(backbone)
+        if head not in ("integral", "pooled"):
+            raise TrainError(f"A head {head!r} does not exist: take integral or pooled.")
+        if size % 32 or size < 64:
+            raise TrainError(f"{size} pixels do not fit the network: take a multiple of 32 from 64 up.")
+        self.size, self.backbone, self.head = size, backbone, head
         self.cut = kind.cut
         self.features = kind.make()
+        self.flags = nn.Linear(kind.deep, 2)
+        if head == "pooled":
+            self.linear = nn.Linear(kind.deep, 63 + 42)
+            return
         self.deep = _conv(kind.deep, 128)
         self.side = _conv(kind.middle, 128)
         self.mix = nn.Sequential(_conv(128, 128, 3, groups=128), _conv(128, 128))
@@ -117,21 +130,31 @@ class LandmarkNet(_Network):
         self.register_buffer("grid", _grid(size // 16, size // 16), persistent=False)
         self.reach = 1.3  # joints may lie a little outside the picture
         self.dense = nn.Sequential(nn.Linear(kind.deep + 63, 512), nn.ReLU6(inplace=True), nn.Linear(512, 63))
-        self.flags = nn.Linear(kind.deep, 2)
+
+    def resize(self, size: int) -> None:
+        """From now on pictures of another side: the layers are the same, only the cells' centres move."""
+        self.size = size
+        if self.head == "integral":
+            self.grid = _grid(size // 16, size // 16).to(self.grid.device)
 
     def raw(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised pictures (N, 3, S, S) to landmarks (N, 21, 3), points (N, 21, 2), logits (N, 2)."""
         middle = self.features[: self.cut](x)
         deep = self.features[self.cut :](middle)
+        pooled = deep.float().mean((2, 3))
+        flags = self.flags(pooled).float()
+        if self.head == "pooled":
+            joints, points = self.linear(pooled).float().split([63, 42], 1)
+            joints = joints.view(-1, 21, 3)
+            return joints - joints[:, :1], points.reshape(-1, 21, 2) + 0.5, flags
         up = F.interpolate(self.deep(deep), scale_factor=2.0, mode="nearest")
         maps = self.heat(self.mix(up + self.side(middle))).flatten(2).float()
         weight = F.softmax(maps[:, :21], dim=2)
         points = (weight @ self.grid - 0.5) * self.reach
         depth = (weight * maps[:, 21:]).sum(2)
-        pooled = deep.float().mean((2, 3))
         landmarks = self.dense(torch.cat([pooled, points.flatten(1) * 4, depth], 1)).view(-1, 21, 3).float()
         landmarks = landmarks - landmarks[:, :1]
-        return landmarks, points + 0.5, self.flags(pooled).float()
+        return landmarks, points + 0.5, flags
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         landmarks, points, flags = self.raw(self.normalise(image))
@@ -173,7 +196,10 @@ class FinderNet(_Network):
         return self.head(self.mix(up + self.side(early))).float()
 
     def forward(self, image: Tensor) -> Tensor:
-        maps = self.raw(self.normalise(image))
+        return self.decode(self.raw(self.normalise(image)))
+
+    def decode(self, maps: Tensor) -> Tensor:
+        """The map (N, 7, H / 8, W / 8) to the contract's hands (N, M, 7)."""
         heat = torch.sigmoid(maps[:, :1])
         peak = (heat >= F.max_pool2d(heat, 5, stride=1, padding=2)).float() * heat
         score, place = peak.flatten(1).topk(self.max_hands, dim=1)
@@ -195,16 +221,58 @@ class FinderNet(_Network):
         )
 
 
-def build(config: dict[str, Any]) -> LandmarkNet | FinderNet:
+class PaperNet(_Network):
+    """The paper's network (Table 1): pooled ResNet50 features, 2048 to 2048, ReLU, 2048 to 63.
+
+    `mobilenetv2` has one linear layer instead. The whole picture goes in, the landmarks alone come out.
+
+    Args:
+        size: side of the pictures; any that the backbone takes. dropout: before the last layer (5.1.3).
+        joints: 21, or 20 without the wrist (6.1), which is the origin in any case.
+    """
+
+    names = ("landmarks",)
+
+    def __init__(
+        self, size: int = 224, backbone: str = "resnet50", dropout: float = 0.0, joints: int = 21
+    ) -> None:
+        super().__init__()
+        kind = _backbone(backbone)
+        if joints not in (20, 21):
+            raise TrainError(f"There is no network of {joints} joints: take 21, or 20 without the wrist.")
+        self.size, self.backbone, self.joints = size, backbone, joints
+        self.features = kind.make()
+        drop = [nn.Dropout(dropout)] if dropout else []
+        first = [nn.Linear(kind.deep, kind.deep), nn.ReLU()] if backbone == "resnet50" else []
+        self.head = nn.Sequential(*first, *drop, nn.Linear(kind.deep, 3 * joints))
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Normalised pictures (N, 3, S, S) to flattened landmarks (N, 63), or (N, 60) without the wrist."""
+        return self.head(self.features(x).mean((2, 3))).float()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """uint8 (N, S, S, 3) to landmarks (N, 21, 3); without the wrist's outputs it is the origin."""
+        landmarks = self.raw(self.normalise(image)).view(-1, self.joints, 3)
+        return landmarks if self.joints == 21 else F.pad(landmarks, (0, 0, 1, 0))
+
+
+Network = LandmarkNet | FinderNet | PaperNet
+
+
+def build(config: dict[str, Any]) -> Network:
     """An untrained network for a checkpoint's configuration."""
     if config["kind"] == "landmarks":
-        return LandmarkNet(config["size"], config.get("backbone", "mobilenetv2"))
+        return LandmarkNet(
+            config["size"], config.get("backbone", "mobilenetv2"), config.get("head", "integral")
+        )
+    if config["kind"] == "paper":
+        return PaperNet(config["size"], config["backbone"], config["dropout"], config["joints"])
     if config["kind"] == "finder":
         return FinderNet(config["height"], config["width"], config["max_hands"])
-    raise TrainError(f"A network of kind {config['kind']!r} is unknown: landmarks or finder.")
+    raise TrainError(f"A network of kind {config['kind']!r} is unknown: landmarks, finder or paper.")
 
 
-def load_backbone(network: LandmarkNet | FinderNet, weights: Path | None) -> None:
+def load_backbone(network: Network, weights: Path | None) -> None:
     """ImageNet weights for the backbone's layers: from a file with torchvision's keys, or its own download.
 
     Raises:
@@ -223,7 +291,7 @@ def load_backbone(network: LandmarkNet | FinderNet, weights: Path | None) -> Non
         except OSError as error:
             raise TrainError(
                 f"ImageNet weights could not be downloaded ({error}): "
-                "give a file by --backbone, or --backbone none."
+                "give a file by --weights, or --weights none."
             ) from error
     mine = {f"features.{k}": v.shape for k, v in network.features.state_dict().items()}
     state = {_our_key(k): v for k, v in state.items()} if isinstance(state, dict) else {}
@@ -254,21 +322,18 @@ def save_checkpoint(network: nn.Module, config: dict[str, Any], path: Path) -> N
     partial.replace(path)
 
 
-def load_checkpoint(path: Path) -> tuple[LandmarkNet | FinderNet, dict[str, Any]]:
-    """A network in evaluation mode and its configuration.
+def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
+    """A network in evaluation mode and its configuration, from a finished checkpoint (.safetensors) or from
+    the state of a training (`last.ckpt`; its average over the steps).
 
     Raises:
-        TrainError: missing, not safetensors, or without HandCoach's configuration.
+        TrainError: missing, another kind of file, or without HandCoach's configuration.
     """
     path = Path(path)
     if not path.is_file():
         raise TrainError(f"{path} does not exist: give a checkpoint (.safetensors).")
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 10_000_000)))
-        config = json.loads(header["__metadata__"]["handcoach"])
-        state = load_file(path)
+        config, state = _read_training(path) if path.suffix == ".ckpt" else _read_safetensors(path)
         network = build(config)
     except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
         raise TrainError(f"{path} is not a HandCoach checkpoint: train one with handcoach-train.") from error
@@ -278,3 +343,36 @@ def load_checkpoint(path: Path) -> tuple[LandmarkNet | FinderNet, dict[str, Any]
         raise TrainError(f"{path} does not fit its own description ({odd[0]}): train it again.")
     network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     return network.eval(), config
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(length, 10_000_000)))
+    return json.loads(header["__metadata__"]["handcoach"]), load_file(path)
+
+
+def _read_training(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    training = load_training(path)
+    state = {
+        k.removeprefix("average."): v
+        for k, v in training["state_dict"].items()
+        if k.startswith("average.") and not k.endswith("num_batches_tracked")
+    }
+    return training["handcoach"]["config"], state
+
+
+def load_training(path: Path) -> dict[str, Any]:
+    """The state of a training as Lightning writes it, with our settings under `handcoach`.
+
+    Raises:
+        TrainError: damaged, or not of HandCoach.
+    """
+    try:
+        training = torch.load(path, map_location="cpu", weights_only=True)
+        training["handcoach"]["config"]["kind"]
+    except Exception as error:  # torch raises many kinds
+        raise TrainError(
+            f"{path} is damaged: delete it, and --start from the best checkpoint beside it."
+        ) from error
+    return training

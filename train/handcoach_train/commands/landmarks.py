@@ -1,61 +1,141 @@
-"""`handcoach-train landmarks`."""
+"""`handcoach-train landmarks`: the landmark network, our way (edge) or the paper's."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from handcoach_train.commands.options import photographs, provenance, settings, training_options
+from handcoach_train.commands.options import (
+    edge_options,
+    machine_of,
+    photographs,
+    provenance,
+    recipe_of,
+    run_options,
+)
+from handcoach_train.errors import TrainError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+# Options that only one of the presets knows.
+EDGE = ("steps", "check_every", "start", "photos", "boxes", "frames", "sizes")
+PAPER = ("epochs", "split", "joints", "dropout", "huber")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    p = commands.add_parser("landmarks", help="train the landmark network")
-    p.add_argument(
-        "--hanco", nargs="+", type=Path, required=True, help="HanCo-layout folders, rendered or real"
+    p = commands.add_parser(
+        "landmarks",
+        help="train the landmark network",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  handcoach-train landmarks data/any-1 data/any-2 --photos labels.json photos/ --out runs/m\n"
+        "  handcoach-train landmarks data/any-1 --network resnet50 --sizes 128:0.7,160:0.3 --out runs/r\n"
+        "  handcoach-train landmarks HanCo --preset paper --split image --out runs/paper\n",
     )
-    p.add_argument("--variant", default="rgb_merged", help="HanCo's picture variant (default rgb_merged)")
-    p.add_argument("--size", type=int, default=160, help="side of the network's picture (default 160)")
-    p.add_argument("--no-roll", action="store_true", help="do not turn cut-outs so that the hand points up")
-    p.add_argument("--name", default="mobilenetv2")
+    p.add_argument("data", nargs="*", type=Path, metavar="DATA", help="data sets with 3D joints")
+    p.add_argument("--hanco", nargs="+", type=Path, default=[], help="the same")
+    p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
+    p.add_argument("--preset", choices=("edge", "paper"), default="edge",
+                   help="our training on cut-outs, or the paper's on whole pictures")  # fmt: skip
     p.add_argument(
-        "--repeat-photos", type=int, default=1, help="times that each photograph is seen per epoch"
+        "--network", help="mobilenetv2 or resnet50 (default: edge the first, paper the second)"
     )
-    training_options(p, 60)
-
-    def run(args: argparse.Namespace) -> int:
-        from handcoach.crop import MARGIN
-        from handcoach_train import data
-        from handcoach_train.train import train
-
-        rendered = [data.split(data.load_hanco(folder, args.variant), 0.05) for folder in args.hanco]
-        photos, held = photographs(args)
-        training = [r[0] for r in rendered] + [data.photo_samples(photos)] * args.repeat_photos
-        validation = [r[1] for r in rendered]
-        validation = [v.take(_some(len(v), 400)) for v in validation] + [data.photo_samples(held)]
-        empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
-        config = {
-            "kind": "landmarks", "name": args.name, "size": args.size,
-            "crop": {"margin": MARGIN, "roll": not args.no_roll},
-            **provenance("hands", args.hanco),
-        }  # fmt: skip
-        everything = data.LandmarkSet(data.join(training), args.size, True, not args.no_roll, empty)
-        checking = data.LandmarkSet(data.join(validation), args.size, False, not args.no_roll)
-        print(
-            f"{len(everything)} training hands, {len(checking)} for validation, "
-            f"{len(empty)} pictures for emptiness"
-        )
-        print(train(config, everything, checking, settings(args)))
-        return 0
-
+    p.add_argument("--size", type=int, help="side of the network's picture (default: edge 160, paper 224)")
+    run_options(p)
+    edge = p.add_argument_group("--preset edge")
+    edge_options(edge)  # type: ignore[arg-type]
+    edge.add_argument("--sizes", help="sizes and their share of the steps, as 128:0.6,160:0.4")
+    paper = p.add_argument_group("--preset paper")
+    paper.add_argument("--epochs", type=int, help="at most")
+    paper.add_argument("--split", choices=("image", "sequence", "subject"),
+                       help="80/10/10 by (default sequence; image is the paper's, which leaks)")  # fmt: skip
+    paper.add_argument("--joints", type=int, choices=(20, 21), help="20: without the wrist (6.1)")
+    paper.add_argument("--dropout", type=float, help="before the last layer (5.1.3)")
+    paper.add_argument(
+        "--huber", type=float, metavar="DELTA", help="Huber's loss instead of the squared error (5.1.3)"
+    )
     p.set_defaults(run=run)
 
 
-def _some(n: int, most: int) -> NDArray[np.int64]:
+def run(args: argparse.Namespace) -> int:
+    for name in PAPER if args.preset == "edge" else EDGE:
+        if getattr(args, name) not in (None, []):
+            other = "paper" if args.preset == "edge" else "edge"
+            raise TrainError(f"--{name.replace('_', '-')} belongs to --preset {other}: leave it out.")
+    if not args.data and not args.hanco:
+        raise TrainError("No training data was given: name the folders of data sets.")
+    return _paper(args) if args.preset == "paper" else _edge(args)
+
+
+def _edge(args: argparse.Namespace) -> int:
     import numpy as np
 
-    return np.random.default_rng(1).permutation(n)[:most]
+    from handcoach.crop import MARGIN
+    from handcoach_train import data
+    from handcoach_train.training.edge import train
+    from handcoach_train.training.recipe import LandmarkRecipe, read_sizes
+    from handcoach_train.training.run import say
+
+    recipe = recipe_of(LandmarkRecipe(), args, "steps", "check_every", "sizes")
+    last = read_sizes(recipe.sizes, args.size or 160)[-1][0]
+    if args.size not in (None, last):
+        raise TrainError(f"--size {args.size} is not the last of --sizes {recipe.sizes}: leave it out.")
+    network = args.network or "mobilenetv2"
+    folders = [*args.data, *args.hanco]
+    models = [Path(p) for p in (args.start, recipe.teacher) if p]
+    config: dict[str, Any] = {
+        "kind": "landmarks", "name": args.name or network, "size": last, "backbone": network,
+        "head": recipe.head, "crop": {"margin": MARGIN, "roll": recipe.roll},
+        **provenance("hands", folders, models),
+    }  # fmt: skip
+    splits = [data.split_by(data.load(folder, args.variant)) for folder in folders]
+    photos, held = photographs(args)
+    empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
+    real = data.photo_samples(photos)
+    training = data.join([*(s[0] for s in splits), real])
+    is_photo = np.arange(len(training)) >= len(training) - len(real)
+    some = [s[1].take(np.random.default_rng(1).permutation(len(s[1]))[:400]) for s in splits]
+    other = 0.2 if recipe.mirror else 0.5
+    everything = data.LandmarkSet(
+        training, last, True, recipe.roll, empty, seed=recipe.seed, other_side=other
+    )
+    checking = data.LandmarkSet(
+        data.join([*some, data.photo_samples(held)]), last, False, recipe.roll, other_side=other
+    )
+    say(f"{len(everything)} training hands, {len(real)} of them in photographs, {len(checking)} for "
+        f"validation, {len(empty)} pictures for emptiness")  # fmt: skip
+    figures = train(
+        config, recipe, everything, is_photo, checking, args.out, machine_of(args),
+        weights=args.weights, start=args.start, data=_described(folders, args),
+    )  # fmt: skip
+    say(figures)
+    return 0
+
+
+def _paper(args: argparse.Namespace) -> int:
+    from handcoach_train import data
+    from handcoach_train.training.paper import train
+    from handcoach_train.training.recipe import PaperRecipe
+    from handcoach_train.training.run import say
+
+    recipe = recipe_of(PaperRecipe(), args, "epochs", "split", "joints", "dropout", "huber")
+    network = args.network or "resnet50"
+    folders = [*args.data, *args.hanco]
+    config = {
+        "kind": "paper", "name": args.name or f"paper-{network}", "size": args.size or 224,
+        "backbone": network, "dropout": recipe.dropout, "joints": recipe.joints,
+        **provenance("hands", folders),
+    }  # fmt: skip
+    samples = data.join([data.load(folder, args.variant) for folder in folders])
+    training, validation, test = data.split_by(samples, recipe.split, seed=recipe.seed)  # type: ignore[arg-type]
+    say(f"{len(training)} training pictures, {len(validation)} for validation, {len(test)} for the test")
+    figures = train(
+        config, recipe, training, validation, args.out, machine_of(args),
+        weights=args.weights, data=_described(folders, args),
+    )  # fmt: skip
+    say(figures)
+    return 0
+
+
+def _described(folders: list[Path], args: argparse.Namespace) -> dict[str, Any]:
+    names = [folder.name for folder in [*folders, *(labels for labels, _ in args.photos), *args.frames]]
+    return {"from": names, "variant": args.variant}

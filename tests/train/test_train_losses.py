@@ -1,0 +1,170 @@
+"""What the networks learn, and the figures that choose a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from tiny.hands import template
+from torch.utils.data import default_collate
+
+from handcoach_train.data import FinderSet, LandmarkSet
+from handcoach_train.training.checks import (
+    finder_figures,
+    finder_rows,
+    landmark_figures,
+    landmark_rows,
+    procrustes,
+)
+from handcoach_train.training.losses import finder_loss, landmark_loss
+from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe
+
+RECIPE = LandmarkRecipe()
+
+
+def test_landmarks_of_hands_without_depth_do_not_count(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    assert batch["known3d"].tolist() == [1] * 5 + [0] * 3
+    batch["presence"][:] = 1
+    guess = torch.randn(8, 21, 3, generator=torch.manual_seed(0))
+    points, flags = torch.rand(8, 21, 2), torch.zeros(8, 2)
+    before = landmark_loss((guess, points, flags), batch, RECIPE)
+    assert set(before) == {"landmarks", "bones", "points", "project", "presence", "right"}
+    changed = guess.clone()
+    changed[5:] += torch.randn(3, 21, 3)
+    after = landmark_loss((changed, points, flags), batch, RECIPE)
+    assert after["landmarks"] == before["landmarks"] and after["bones"] == before["bones"]
+    assert after["project"] != before["project"]  # but they must still project on their points
+    changed = guess.clone()
+    changed[:5] += torch.randn(5, 21, 3)
+    after = landmark_loss((changed, points, flags), batch, RECIPE)
+    assert after["landmarks"] != before["landmarks"] and after["project"] == before["project"]
+
+
+def test_perfect_answers_cost_nothing(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    flags = torch.stack([batch["presence"], batch["right"]], 1) * 60 - 30
+    losses = landmark_loss((batch["landmarks"], batch["points"], flags), batch, RECIPE)
+    for name in ("landmarks", "bones", "points", "presence", "right"):
+        assert losses[name] == pytest.approx(0, abs=1e-5), name
+
+
+def test_what_is_not_there_does_not_count(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    batch["presence"][:] = 0
+    losses = landmark_loss((torch.randn(8, 21, 3), torch.rand(8, 21, 2), torch.zeros(8, 2)), batch, RECIPE)
+    assert {k for k, v in losses.items() if v != 0} == {"presence"}
+
+
+def test_the_finder_learns_only_where_the_truth_is_known(frames):
+    items = FinderSet(frames, 64, 96, False)
+    batch = default_collate([items[i] for i in range(4)])
+    maps = batch["map"].clone()
+    p = batch["heat"].clamp(1e-4, 1 - 1e-4)
+    maps[:, 0] = torch.log(p / (1 - p))
+    maps[:, 1] = maps[:, 1] * 60 - 30
+    best = finder_loss(maps, batch, FinderRecipe())
+    for name in ("place", "extent", "side"):
+        assert best[name] == pytest.approx(0, abs=1e-5), name
+    noise = maps.clone()
+    noise[:, 1:] += torch.randn(noise[:, 1:].shape) * (1 - batch["known"])[:, None]
+    elsewhere = finder_loss(noise, batch, FinderRecipe())
+    for name in best:
+        torch.testing.assert_close(elsewhere[name], best[name])
+    blind = maps.clone()
+    blind[:, 0] = -8
+    assert finder_loss(blind, batch, FinderRecipe())["heat"] > best["heat"] + 1
+
+
+def test_the_finders_figures(samples, frames):
+    items = FinderSet(frames, 64, 96, False)
+    batch = default_collate([items[i] for i in range(8)])
+    hands = torch.zeros(8, 3, 7)
+    for i in range(8):
+        p = torch.from_numpy(samples.points[i]) * 0.4 / torch.tensor([96.0, 64.0])
+        p[:, 0] += 16 / 96  # letterboxed
+        extent = ((p - p[9]) * torch.tensor([1.0, 64 / 96])).norm(dim=1).max()
+        hands[i, 0] = torch.tensor([0.9, float(samples.right[i]), *p[0], *p[9], extent])
+
+    def figures_of(said: torch.Tensor) -> dict[str, float]:
+        network = SimpleNamespace(height=64, width=96, decode=lambda maps: maps)
+        return finder_figures(finder_rows(network, said, batch))
+
+    figures = figures_of(hands)
+    assert figures["found"] == figures["side"] == 1 and figures["false"] == 0
+    assert figures["extent"] == pytest.approx(0, abs=0.01) and figures["score"] == pytest.approx(0, abs=0.01)
+    wrong = hands.clone()
+    wrong[:, 0, 1] = 1 - wrong[:, 0, 1]
+    wrong[:2, 0, 0] = 0.1  # missed
+    wrong[:, 1] = torch.tensor([0.8, 1, 0, 0, 0.02, 0.02, 0.05])  # nothing is there
+    figures = figures_of(wrong)
+    assert figures["found"] == 0.75 and figures["side"] == 0 and figures["false"] == 1
+
+
+def test_procrustes_forgives_turn_scale_and_shift_but_no_mirror():
+    generator = torch.manual_seed(0)
+    a = torch.from_numpy(np.stack([template(b) for b in (0.0, 0.5, 1.0)]))
+    a = a + 0.02 * torch.randn(a.shape, generator=generator, dtype=torch.float64)
+    q, _ = torch.linalg.qr(torch.randn(3, 3, 3, generator=generator, dtype=torch.float64))
+    q = q * torch.det(q).sign()[:, None, None]
+    b = 2.5 * a @ q + 0.7
+    torch.testing.assert_close(procrustes(a, b), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
+    mirrored = a * torch.tensor([-1.0, 1, 1])
+    assert (procrustes(mirrored, a) > 0.02).all()
+    # In b's unit: twice as large, twice as far.
+    rough = a + 0.1 * torch.randn(a.shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(procrustes(rough, 2 * a), 2 * procrustes(rough, a))
+
+
+def test_a_teacher_is_followed_on_photographs_alone(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    batch["presence"][:] = 1
+    said = (torch.randn(8, 21, 3), torch.rand(8, 21, 2), torch.zeros(8, 2))
+    assert "distil" not in landmark_loss(said, batch, RECIPE)
+    assert landmark_loss(said, batch, RECIPE, said)["distil"] == 0
+    taught = tuple(t.clone() for t in said)
+    taught[0][:5] += 1  # renders know better
+    assert landmark_loss(said, batch, RECIPE, taught)["distil"] == 0
+    taught[0][5:] += 1
+    once = landmark_loss(said, batch, RECIPE, taught)["distil"]
+    assert once > 0.5
+    assert landmark_loss(said, batch, replace(RECIPE, distil=2.0), taught)["distil"] == 2 * once
+
+
+def test_every_loss_can_be_switched_off(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    said = (torch.randn(8, 21, 3), torch.rand(8, 21, 2), torch.zeros(8, 2))
+    full = landmark_loss(said, batch, RECIPE)
+    for name in full:
+        without = landmark_loss(said, batch, replace(RECIPE, **{name: 0.0}))
+        assert full[name] > 0 and without[name] == 0
+        assert all(without[k] == full[k] for k in full if k != name)
+
+
+def test_the_landmark_networks_figures(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    flags = torch.stack([batch["presence"], batch["right"]], 1) * 60 - 30
+    perfect = landmark_figures(landmark_rows((batch["landmarks"], batch["points"], flags), batch))
+    assert perfect["presence"] == perfect["right"] == 1
+    assert perfect["score"] == pytest.approx(0, abs=1e-5)
+    points = batch["points"].clone()
+    points[5:, :, 0] += 0.1  # the photographs
+    off = landmark_figures(landmark_rows((2 * batch["landmarks"], points, -flags), batch))
+    assert off["pa"] == pytest.approx(0, abs=1e-5) and off["points"] == pytest.approx(0, abs=1e-6)
+    assert off["real_points"] == pytest.approx(0.1, abs=1e-5) == off["score"]
+    assert off["presence"] == off["right"] == 0
+    renders = {k: v[:5] for k, v in batch.items()}
+    rows = landmark_rows((renders["landmarks"], renders["points"], flags[:5]), renders)
+    assert "real_points" not in landmark_figures(rows)

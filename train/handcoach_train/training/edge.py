@@ -1,0 +1,168 @@
+"""Our training (`--preset edge`) of the landmark network and of the finder: one loop, two kinds of work."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from handcoach_train.data import FinderSet, LandmarkSet
+from handcoach_train.errors import TrainError
+from handcoach_train.networks import FinderNet, LandmarkNet, build, load_backbone, load_checkpoint
+from handcoach_train.training import checks, losses
+from handcoach_train.training.draws import Draws
+from handcoach_train.training.losses import Batch
+from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe, read_sizes
+from handcoach_train.training.run import NONE, Machine, Training, fit, follow, loaders
+
+
+class Edge(Training):
+    """A network with its running average; AdamW, a warm-up and one cosine by steps."""
+
+    network: LandmarkNet | FinderNet
+    average: LandmarkNet | FinderNet
+
+    def __init__(self, settings: dict[str, Any], recipe: LandmarkRecipe | FinderRecipe) -> None:
+        super().__init__(settings, recipe.seed)
+        self.recipe = recipe
+        torch.manual_seed(recipe.seed)
+        network = build(settings["config"])
+        assert isinstance(network, LandmarkNet | FinderNet)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self.rows: list[checks.Rows] = []
+        # In a list, so that it is no part of what is trained and saved.
+        self.teacher = [_teacher(path)] if (path := getattr(recipe, "teacher", "")) else []
+
+    def start(self, network: torch.nn.Module) -> None:
+        """Weights to begin with."""
+        for mine in (self.network, self.average):
+            mine.load_state_dict(network.state_dict())
+
+    def configure_optimizers(self) -> Any:
+        r = self.recipe
+        plain = [p for p in self.network.parameters() if p.ndim < 2]
+        heavy = [p for p in self.network.parameters() if p.ndim >= 2]
+        groups = [{"params": heavy, "weight_decay": r.decay}, {"params": plain, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=r.rate)
+
+        def factor(step: int) -> float:
+            cosine = 0.5 + 0.5 * math.cos(math.pi * min(step / r.steps, 1.0)) + 0.005
+            return min(1.0, (step + 1) / max(r.warmup, 1)) * cosine
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        step = self.global_step + 1
+        follow(self.average, self.network, min(self.recipe.ema, (1 + step) / (20 + step)))
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        x = self.network.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
+        if isinstance(self.network, LandmarkNet) and x.shape[-1] != self.network.size:
+            self.network.resize(x.shape[-1])
+        parts = self._losses(self.network.raw(x), batch, self._taught(x))
+        total = torch.stack([*parts.values()]).sum()
+        said = {"loss": total, **parts}
+        self.log_dict(said, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
+        return total
+
+    def _losses(self, outputs: Any, batch: Batch, taught: Any = None) -> dict[str, Tensor]:
+        if isinstance(self.recipe, FinderRecipe):
+            return losses.finder_loss(outputs, batch, self.recipe)
+        return losses.landmark_loss(outputs, batch, self.recipe, taught)
+
+    @torch.no_grad()
+    def _taught(self, x: Tensor) -> losses.Outputs | None:
+        if not self.teacher:
+            return None
+        teacher = self.teacher[0].to(x.device)
+        size = teacher.size
+        same = x.shape[-1] == size
+        return teacher.raw(x if same else torch.nn.functional.interpolate(x, (size, size), mode="bilinear"))
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        # In float32, as the exported network computes.
+        with torch.autocast(self.device.type, enabled=False):
+            x = self.average.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
+            outputs: Any = self.average.raw(x)
+            total = torch.stack([*self._losses(outputs, batch).values()]).sum()
+            if isinstance(self.average, FinderNet):
+                rows = checks.finder_rows(self.average, outputs, batch)
+            else:
+                rows = checks.landmark_rows(outputs, batch)
+        self.rows.append({k: v.cpu() for k, v in rows.items()})
+        self.log("val_loss", total, batch_size=len(x), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        rows = {k: torch.cat([r[k] for r in self.rows]) for k in self.rows[0]}
+        self.rows = []
+        kind = checks.finder_figures if isinstance(self.average, FinderNet) else checks.landmark_figures
+        self.log_dict({f"val_{k}": v for k, v in kind(rows).items()}, sync_dist=True)
+
+
+def _teacher(path: str) -> LandmarkNet:
+    network, config = load_checkpoint(Path(path))
+    if not isinstance(network, LandmarkNet):
+        raise TrainError(f"{path} is a checkpoint of a {config['kind']} network, not of landmarks.")
+    return network.requires_grad_(False)
+
+
+def train(
+    config: dict[str, Any], recipe: LandmarkRecipe | FinderRecipe,
+    training: LandmarkSet | FinderSet, photographs: NDArray[np.bool_], validation: LandmarkSet | FinderSet,
+    run: Path, machine: Machine, *,
+    weights: Path | None = None, start: Path | None = None, data: dict[str, Any] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train the network that `config` describes; returns the figures of the best checkpoint.
+
+    Args:
+        photographs: which of the training items (N,) are real photographs.
+        weights: ImageNet's for the backbone; None: torchvision's own, `NONE`: random ones.
+        start: checkpoint to start from instead.
+        data: what to remember of the data besides their numbers.
+
+    Raises:
+        TrainError: too little data, weights that do not fit, or a folder of another run.
+    """
+    if len(training) < recipe.batch or not len(validation):
+        raise TrainError(
+            f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
+            "give more or a smaller --batch."
+        )
+    described = {**(data or {}), "training": len(training), "validation": len(validation),
+                 "photographs": int(photographs.sum())}  # fmt: skip
+    settings = {"config": config, "recipe": asdict(recipe), "data": described}
+    module = Edge(settings, recipe)
+    if not (run / "last.ckpt").is_file():
+        if start:
+            module.start(_start(start, config))
+        elif weights != NONE:
+            load_backbone(module.network, weights)
+            module.start(module.network)
+    sizes = read_sizes(recipe.sizes, config["size"]) if isinstance(recipe, LandmarkRecipe) else []
+    draws = Draws(
+        [np.flatnonzero(photographs), np.flatnonzero(~photographs)],
+        [recipe.photo_share, 1 - recipe.photo_share],
+        recipe.batch, recipe.check_every, recipe.steps, recipe.seed, tuple(sizes),
+        ranks=machine.devices * machine.nodes, parts=machine.accumulate,
+    )  # fmt: skip
+    batches, checking = loaders(training, validation, draws, machine)
+    return fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
+
+
+def _start(path: Path, config: dict[str, Any]) -> torch.nn.Module:
+    network, its = load_checkpoint(path)
+    for name, usual in (("kind", ""), ("backbone", "mobilenetv2"), ("head", "integral")):
+        a, b = its.get(name, usual), config.get(name, usual)
+        if a != b:
+            raise TrainError(f"{path} is a checkpoint of a {a} network, not {b}: give another.")
+    return network

@@ -1,0 +1,91 @@
+"""What the networks learn: weighted parts of a loss, by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe
+
+Batch = dict[str, Tensor]
+Outputs = tuple[Tensor, Tensor, Tensor]  # of LandmarkNet.raw
+
+# Where each joint but the wrist hangs: the one before it, the first of a finger at the wrist.
+_FROM = torch.tensor([0 if j % 4 == 1 else j - 1 for j in range(1, 21)])
+
+
+def landmark_loss(
+    outputs: Outputs, batch: Batch, recipe: LandmarkRecipe, taught: Outputs | None = None
+) -> dict[str, Tensor]:
+    """Weighted parts of the landmark network's loss.
+
+    Args:
+        outputs: landmarks (N, 21, 3), points (N, 21, 2) and logits of presence and right (N, 2).
+        taught: what a teacher says of the same pictures; the photographs follow it too.
+    """
+    landmarks, points, flags = outputs
+    here = batch["presence"]
+    known = here * batch["known3d"]
+    real = here * (1 - batch["known3d"])
+    distance = _robust(landmarks, batch["landmarks"], 0.05)
+    # Bones carry the posture: their errors count beside those of the joints, which add up along a finger.
+    bones = _robust(_bones(landmarks), _bones(batch["landmarks"]), 0.05)
+    # Shown seldom, left hands are weighed, so that the network says what it sees, not what is usual.
+    other = 4.0 if recipe.mirror else 1.0
+    side = F.binary_cross_entropy_with_logits(flags[:, 1], batch["right"], reduction="none")
+    losses = {
+        "landmarks": recipe.landmarks * _mean(distance, known),
+        "bones": recipe.bones * _mean(bones, known),
+        "points": recipe.points * _mean(_robust(points, batch["points"], 0.02), here),
+        # Photographs have no depth, but their landmarks must project on their points: weak perspective.
+        "project": recipe.project * _mean(projection_error(landmarks, batch["points"]), real),
+        "presence": recipe.presence * F.binary_cross_entropy_with_logits(flags[:, 0], here),
+        "right": recipe.right * _mean(side, here * (other + (1 - other) * batch["right"])),
+    }
+    if taught is not None:
+        gap = _robust(landmarks, taught[0], 0.05) + _robust(points, taught[1], 0.02)
+        losses["distil"] = recipe.distil * _mean(gap, real)
+    return losses
+
+
+def _mean(value: Tensor, weight: Tensor) -> Tensor:
+    return (value * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _robust(a: Tensor, b: Tensor, beta: float) -> Tensor:
+    """Smooth L1 (N,) of arrays (N, J, D)."""
+    return F.smooth_l1_loss(a, b, reduction="none", beta=beta).mean((1, 2))
+
+
+def _bones(landmarks: Tensor) -> Tensor:
+    return landmarks[:, 1:] - landmarks[:, _FROM.to(landmarks.device)]
+
+
+def projection_error(landmarks: Tensor, points: Tensor) -> Tensor:
+    """Mean residual (N,) of points (N, 21, 2) against landmarks' x, y under the best scale and shift, in
+    units of the points' own spread."""
+    a = landmarks[..., :2] - landmarks[..., :2].mean(1, keepdim=True)
+    b = points - points.mean(1, keepdim=True)
+    scale = (a * b).sum((1, 2), keepdim=True) / (a * a).sum((1, 2), keepdim=True).clamp(min=1e-4)
+    spread = b.square().sum((1, 2)).sqrt().clamp(min=1e-3) / 21**0.5
+    return _robust(a * scale, b, 0.02) / spread
+
+
+def finder_loss(maps: Tensor, batch: Batch, recipe: FinderRecipe) -> dict[str, Tensor]:
+    """Weighted parts of the finder's loss, for its map (N, 7, H / 8, W / 8)."""
+    heat, known = batch["heat"], batch["known"]
+    p = torch.sigmoid(maps[:, 0]).clamp(1e-4, 1 - 1e-4)
+    peak = (heat >= 0.999).float()
+    # Penalty-reduced focal loss of CenterNet (Zhou et al. 2019, eq. 1).
+    focal = -(peak * (1 - p) ** 2 * p.log() + (1 - peak) * (1 - heat) ** 4 * p**2 * (1 - p).log()).sum((1, 2))
+    count = known.sum().clamp(min=1)
+    place = F.smooth_l1_loss(maps[:, 2:6], batch["map"][:, 2:6], reduction="none", beta=0.01).sum(1)
+    extent = F.smooth_l1_loss(maps[:, 6], batch["map"][:, 6], reduction="none", beta=0.1)
+    side = F.binary_cross_entropy_with_logits(maps[:, 1], batch["map"][:, 1], reduction="none")
+    return {
+        "heat": recipe.heat * focal.mean() / peak.sum((1, 2)).mean().clamp(min=1),
+        "place": recipe.place * (place * known).sum() / count,
+        "extent": recipe.extent * (extent * known).sum() / count,
+        "side": recipe.side * (side * known).sum() / count,
+    }
