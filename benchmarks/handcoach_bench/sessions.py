@@ -74,7 +74,10 @@ def teacher(folder: Path, models: Models) -> dict[str, Any]:
         }
     hands = {session: watch(folder / session, models) for session in result["sessions"]}
     result["still_hand"] = still_hand(hands) | moving_hand(models)
-    result["own_fit"] = own_fit({session: seen.raw for session, seen in hands.items()})
+    result["own_fit"] = {
+        what: own_fit({session: getattr(seen, what) for session, seen in hands.items()})
+        for what in ("raw", "smooth")
+    }
     return result
 
 
@@ -152,43 +155,45 @@ def own_fit(hands: Mapping[str, Array]) -> dict[str, Any]:
     """Do clusters fitted on these frames recover their labels? The exercise stage itself fits them.
 
     `all` is fitted and judged on all frames. `halves` is fitted on one half of each session and judged on the
-    other, both ways round. "unsure" and hands that were not found are no recovery.
+    other, both ways round. Of each the share that lies in a cluster of its own label, and the share that is
+    also told so: not called "unsure".
 
     Args:
-        hands: canonical landmarks (N, 21, 3) of each label, unfiltered.
+        hands: canonical landmarks (N, 21, 3) of each label.
     """
-    labels = list(hands)
     try:
         whole = _judged(_fit(hands), hands)
-        halves: dict[str, Counter[str]] = {label: Counter() for label in labels}
+        halves: list[tuple[str, str, str]] = []
+        cut = {label: np.array_split(rows, 2) for label, rows in hands.items()}
         for part in (0, 1):
-            cut = {label: np.array_split(rows, 2) for label, rows in hands.items()}
-            found = _judged(
-                _fit({label: rows[part] for label, rows in cut.items()}),
-                {label: rows[1 - part] for label, rows in cut.items()},
-            )
-            for label in labels:
-                halves[label] += found[label]
+            exercise = _fit({label: rows[part] for label, rows in cut.items()})
+            halves += _judged(exercise, {label: rows[1 - part] for label, rows in cut.items()})
     except runner.ChildError as error:
         return {"failed": str(error)}
     return {"all": _recovered(whole), "halves": _recovered(halves)}
 
 
-def _recovered(counts: Mapping[str, Counter[str]]) -> dict[str, Any]:
-    total = sum(sum(c.values()) for c in counts.values())
-    return {
-        "frames": total,
-        "right_share": share(sum(c[label] for label, c in counts.items()), total),
-        "confusion": {label: dict(c) for label, c in counts.items()},
-    }
+def _judged(exercise: Exercise, hands: Mapping[str, Array]) -> list[tuple[str, str, str]]:
+    """Label, label of the nearest cluster, and what is said, of every canonical hand."""
+    nowhere = np.zeros((21, 2), np.float32)
+    result = []
+    for label, rows in hands.items():
+        for row in rows:
+            posture = exercise.assess(Hand(row, nowhere, "right", 1.0))
+            near = exercise.clusters[posture.cluster] if posture.cluster >= 0 else UNSURE
+            result.append((label, near, posture.label))
+    return result
 
 
-def _judged(exercise: Exercise, hands: Mapping[str, Array]) -> dict[str, Counter[str]]:
-    """What the exercise says of canonical hands, by their label."""
-    none = np.zeros((21, 2), np.float32)
+def _recovered(judged: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    confusion: dict[str, Counter[str]] = {}
+    for label, near, _ in judged:
+        confusion.setdefault(label, Counter())[near] += 1
     return {
-        label: Counter(exercise.assess(Hand(row, none, "right", 1.0)).label for row in rows)
-        for label, rows in hands.items()
+        "frames": len(judged),
+        "cluster_share": share(sum(label == near for label, near, _ in judged), len(judged)),
+        "said_share": share(sum(label == said for label, _, said in judged), len(judged)),
+        "confusion": {label: dict(counts) for label, counts in confusion.items()},
     }
 
 

@@ -93,13 +93,19 @@ def _still_hand(r: Mapping[str, Any]) -> list[str]:
 
 
 def _own_fit(r: Mapping[str, Any]) -> list[str]:
-    if "failed" in r:
-        return [f"postures fitted on these frames: failed, {r['failed']}"]
-    both = (_percent(r[key]["right_share"]) for key in ("all", "halves"))
-    return [
-        "labels recovered by clusters fitted on these frames: {}; on one half of each session, judged on the "
-        "other: {}; goal 99 %".format(*both)
-    ]
+    notes = []
+    for what, name in (("raw", "unfiltered"), ("smooth", "filtered")):
+        head = f"clusters fitted on these frames, {name}"
+        if "failed" in r[what]:
+            notes.append(f"{head}: failed, {r[what]['failed']}")
+            continue
+        whole, halves = r[what]["all"], r[what]["halves"]
+        notes.append(
+            f"{head}, recover {_percent(whole['cluster_share'])} of the labels; fitted on one half of each "
+            f"session, {_percent(halves['cluster_share'])} of the other; goal 99 % (told so, not called "
+            f"unsure: {_percent(whole['said_share'])}, {_percent(halves['said_share'])})"
+        )
+    return notes
 
 
 def _webcam(result: Mapping[str, Any]) -> Table:
@@ -132,6 +138,10 @@ def _empty(result: Mapping[str, Any]) -> Table:
         f"{result['false_finds']} false finds in {result['frames']} frames without a hand "
         f"({_percent(result['false_finds_per_frame'])} a frame); goal 1 %"
     ]
+    places = result["modes"]["still"].get("places")
+    if places:
+        rate = _percent(places["false_finds"] / places["frames"])
+        notes.append(f"of these in real places: {places['false_finds']} in {places['frames']} ({rate})")
     return f"{result['praise']} frames without a hand are praised; goal 0", rows, notes
 
 

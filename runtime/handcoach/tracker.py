@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach.crop import crop_around, crop_for, extent_of
+from handcoach.crop import Crop, crop_around, crop_for, extent_of
 from handcoach.finder import Detection, Finder
 from handcoach.hand import MIDDLE_MCP, Array, DegenerateHandError, Frame, Hand, Side, normalise
 from handcoach.landmarker import Landmarker, Reading
@@ -50,12 +50,18 @@ SIDE_READINGS = 15
 SIDE_FLIPS = 0.35
 
 # One-Euro (Casiez et al. 2012). Speeds are in hand extents per second, so that one set fits near and far
-# hands: cutoff (Hz) = MIN_CUTOFF_HZ + BETA * speed. Of a grid of constants these jitter least among those that
-# lag by 60 ms or less (`handcoach.measure.lag`), on three rendered clips of the finger stretch, as they are and
-# three times slower, with noise of 0.0075 hand units on every coordinate.
+# hands: cutoff (Hz) = MIN_CUTOFF_HZ + BETA * speed. Of a grid of constants these jitter least among those
+# that lag by 60 ms or less (`handcoach.measure.lag`), on three rendered clips of the finger stretch, as they
+# are and three times slower, with noise of 0.0075 hand units on every coordinate.
 MIN_CUTOFF_HZ = 0.3
 BETA = 1.5  # Hz per extent per second
 SPEED_CUTOFF_HZ = 1.0
+
+# A cut-out that would move, grow and turn by less than this (shares of its size, radians) follows slowly, by
+# STEADY_SHARE of the way: it moves by the points' noise, which moves the next reading. On three rendered
+# clips with sensor noise a held hand's unfiltered landmarks then jitter by a quarter less.
+STEADY_SHIFT, STEADY_SIZE, STEADY_ROLL = 0.04, 0.06, 0.08
+STEADY_SHARE = 0.2
 
 # Why there is no hand.
 WEAK_SCORE = 0.2  # of a detection that still tells where a hand may be
@@ -147,6 +153,7 @@ class Tracker:
     def reset(self) -> None:
         """Forget the hand, for a new source or after a jump in time."""
         self._reading: Reading | None = None  # of the last frame, raw
+        self._crop: Crop | None = None  # in which it was read, while a hand is followed
         self._t = self._found_t = 0.0
         self._look = 0  # which of LOOKS is next
         self._misses = 0  # looks at the whole frame that did not see the followed hand
@@ -212,8 +219,9 @@ class Tracker:
         """The hand near where it was."""
         if self._reading is None:
             return None
-        # The raw points, not the smoothed ones: a cut-out that lags loses a fast hand.
-        reading = self._read(image, self._reading.points)
+        # Around the raw points, not the smoothed ones: a cut-out that lags loses a fast hand.
+        self._crop = _steady(self._crop, self._around(self._reading.points))
+        reading = self.landmarker.read(image, self._crop)
         if reading.presence < self.landmarker.threshold:
             return None
         self._believe(reading.right)
@@ -250,11 +258,13 @@ class Tracker:
         self._count = 0
         return None
 
-    def _read(self, image: NDArray[np.uint8], points: Array) -> Reading:
-        crop = crop_around(
+    def _around(self, points: Array) -> Crop:
+        return crop_around(
             points, mirrored=self._side == "left", roll=self.landmarker.roll, margin=self.landmarker.margin
         )
-        return self.landmarker.read(image, crop)
+
+    def _read(self, image: NDArray[np.uint8], points: Array) -> Reading:
+        return self.landmarker.read(image, self._around(points))
 
     def _look_around(self, image: NDArray[np.uint8], reading: Reading) -> Reading | None:
         """Ask the finder whether what is followed is a hand, and the right one; else change or lose it."""
@@ -295,7 +305,7 @@ class Tracker:
         return sorted(sure, key=worth, reverse=True)
 
     def _lose(self) -> None:
-        self._reading, self._misses = None, 0
+        self._reading, self._crop, self._misses = None, None, 0
         self._smooth_points.reset()
         self._smooth_landmarks.reset()
 
@@ -391,6 +401,26 @@ def _outside(points: NDArray[np.floating], width: int, height: int) -> int:
 def _same(detection: Detection, points: Array) -> bool:
     apart = float(np.linalg.norm(detection.middle_mcp - points[MIDDLE_MCP]))
     return apart < SAME_HAND * max(detection.extent, extent_of(points))
+
+
+def _steady(kept: Crop | None, new: Crop) -> Crop:
+    """The cut-out for a hand that may stand still: `new` where the hand has moved, else nearly `kept`."""
+    if kept is None or kept.mirrored != new.mirrored:
+        return new
+    x, y = new.x - kept.x, new.y - kept.y
+    growth, turn = math.log(new.size / kept.size), math.remainder(new.roll - kept.roll, 2 * math.pi)
+    still = (
+        math.hypot(x, y) < STEADY_SHIFT * kept.size and abs(growth) < STEADY_SIZE and abs(turn) < STEADY_ROLL
+    )
+    if not still:
+        return new
+    return Crop(
+        kept.x + STEADY_SHARE * x,
+        kept.y + STEADY_SHARE * y,
+        kept.size * math.exp(STEADY_SHARE * growth),
+        kept.roll + STEADY_SHARE * turn,
+        kept.mirrored,
+    )
 
 
 def _near(one: Array, other: Array) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from tiny.hands import blank, draw_hand, points, template
 
 from handcoach import model
-from handcoach.crop import Crop, default_focal, extent_of
+from handcoach.crop import Crop, crop_around, default_focal, extent_of
 from handcoach.finder import Detection, Finder
 from handcoach.hand import Array, Frame, normalise
 from handcoach.landmarker import Landmarker, Reading
@@ -440,3 +440,88 @@ def test_a_hand_that_fills_the_frame_is_found_one_step_back() -> None:
     world = Farsighted(template(0.0) * 0.09 + [0, 0, 0.6])
     track = Tracker(world, world, still=True).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
     assert track.hand is not None
+
+
+# --- a still hand looks still ---
+
+
+class Shaky(Pinhole):
+    """Sees points with noise, and remembers in which cut-outs."""
+
+    def __init__(self, joints: np.ndarray, noise: float) -> None:
+        super().__init__(joints)
+        self.rng, self.noise = np.random.default_rng(0), noise
+        self.crops: list[Crop] = []
+        self.seen: list[Array] = []
+
+    def read(self, image: np.ndarray, crop: Crop) -> Reading:
+        self.crops.append(crop)
+        reading = super().read(image, crop)
+        shaken = reading.points + self.rng.normal(0, self.noise, (21, 2)).astype(np.float32)
+        self.seen.append(shaken)
+        return Reading(reading.landmarks, shaken, reading.presence, reading.right)
+
+
+def test_the_cut_out_of_a_still_hand_stands_nearly_still_and_that_of_a_moving_hand_does_not_lag() -> None:
+    joints = template(0.2) * 0.09 + [0, 0, 0.6]
+    world = Shaky(joints, noise=1.0)
+    tracker = Tracker(world, world)  # type: ignore[arg-type]
+    for i in range(20):
+        tracker.step(Frame(blank(), i / FPS, i))
+
+    def motion(crops: list[Crop]) -> float:
+        return float(np.abs(np.diff([[c.x, c.y, c.size] for c in crops], axis=0)).mean())
+
+    free = [crop_around(points) for points in world.seen]
+    assert 0 < motion(world.crops[4:]) < 0.3 * motion(free[4:])
+    for i in range(20, 30):
+        before = world.points[9].copy()  # where the hand was seen last
+        world.show(joints + np.array([0.02 * (i - 19), 0, 0]))
+        tracker.step(Frame(blank(), i / FPS, i))
+        if i > 20:
+            assert world.crops[-1].x == pytest.approx(before[0], abs=4)
+
+
+def test_a_slow_drift_takes_the_cut_out_along() -> None:
+    joints = template(0.2) * 0.09 + [-0.1, 0, 0.6]
+    world = Shaky(joints, noise=0.0)
+    tracker = Tracker(world, world)  # type: ignore[arg-type]
+    for i in range(90):
+        world.show(joints + np.array([0.002 * i, 0, 0]))  # two pixels a frame
+        assert tracker.step(Frame(blank(), i / FPS, i)).hand is not None
+        crop = world.crops[-1]
+        assert abs(crop.x - world.points[9][0]) < 0.06 * crop.size
+
+
+def test_a_track_tells_what_was_seen_before_it_was_smoothed() -> None:
+    world = Pinhole(template(0.4) * 0.09 + [0, 0, 0.6])
+    tracker = Tracker(world, world)  # type: ignore[arg-type]
+    for i in range(10):
+        world.show(template(0.4 + 0.06 * i) * 0.09 + [0, 0, 0.6])
+        track = tracker.step(Frame(blank(), i / FPS, i))
+        assert track.hand is not None and track.raw is not None
+        np.testing.assert_allclose(track.raw.landmarks, world.truth, atol=1e-4)
+    assert np.abs(track.hand.landmarks - world.truth).max() > 0.01
+    assert Tracker(world, world, still=True).step(Frame(blank(grey=0), 0, 0)).raw is not None  # type: ignore[arg-type]
+
+
+def test_all_hands_of_a_picture_and_each_once() -> None:
+    class SeenTwice(TwoHands):
+        def find(self, *args: object, **how: object) -> list[Detection]:
+            return super().find(blank()) * 2
+
+    world = SeenTwice()
+    tracker = Tracker(world, world, still=True)  # type: ignore[arg-type]
+    found = tracker.all_hands(blank())
+    assert [hand.side for hand in found] == ["right", "left"]
+    for hand, truth in zip(found, world.hands, strict=True):
+        np.testing.assert_allclose(hand.points, truth.points, atol=0.1)
+    for truth in world.hands:
+        truth.presence = 0.2
+    assert tracker.all_hands(blank()) == []
+
+
+def test_a_picture_without_a_hand_has_none(make: Make) -> None:
+    tracker = make()
+    assert tracker.all_hands(blank()) == []
+    assert [h.side for h in tracker.all_hands(hand_at(300, 240, left=True))] == ["left"]
