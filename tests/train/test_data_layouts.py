@@ -191,10 +191,16 @@ def test_freihand_keeps_the_backgrounds_of_a_frame_together(tmp_path):
 def test_freihand_whose_counts_differ(tmp_path):
     root = freihand(tmp_path / "FreiHAND")
     (root / "training/rgb/00000004.jpg").unlink()
-    with pytest.raises(TrainError, match="holds 11 pictures for 3 labels"):
+    with pytest.raises(TrainError, match=r"00000004\.jpg is missing: .* holds 11 pictures for 3 labels"):
         data.load(root)
     samples = data.load(root, skip_broken=True)
-    assert len(samples) == 11 and samples.skipped["picture missing"] == 1
+    assert len(samples) == 11 and samples.skipped == {"picture missing": 1}
+    picture(root / "training/rgb/00000004.jpg")
+    picture(root / "training/rgb/00000012.jpg")
+    with pytest.raises(TrainError, match=r"holds 13 pictures for 3 labels .*00000012\.jpg has none"):
+        data.load(root)
+    samples = data.load(root, skip_broken=True)
+    assert len(samples) == 12 and samples.skipped == {"picture without a label": 1}
     write(root / "training_K.json", [K] * 2)
     with pytest.raises(TrainError, match="not as many landmarks as cameras"):
         data.load(root, skip_broken=True)

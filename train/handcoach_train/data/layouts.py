@@ -330,12 +330,13 @@ def load_freihand(root: Path, variant: str | None = None, *, skip_broken: bool =
     backgrounds = 1 if part == "evaluation" else len(FREIHAND_VARIANTS)
     if part == "training" and len(there) <= n:
         backgrounds = 1  # the first release: green screens only
-    if len(there) != backgrounds * n:
+    counts = f"{pictures} holds {len(there)} pictures for {n} labels with {backgrounds} backgrounds"
+    more = there - {f"{i:08d}.jpg" for i in range(backgrounds * n)}
+    if more:
         faults.found(
-            "pictures and labels differ in number",
-            f"{pictures} holds {len(there)} pictures for {n} labels with {backgrounds} backgrounds: "
-            "the data set is incomplete.",
-            count=abs(len(there) - backgrounds * n),
+            "picture without a label",
+            f"{counts} ({min(more)} has none): the data set is incomplete.",
+            count=len(more),
         )
     wanted = range(backgrounds)
     if variant in FREIHAND_VARIANTS:
@@ -353,7 +354,7 @@ def load_freihand(root: Path, variant: str | None = None, *, skip_broken: bool =
             if file.name in there:
                 good.append((i, b, file, joints, k))
             else:
-                faults.found("picture missing", f"{file} is missing: the data set is incomplete.")
+                faults.found("picture missing", f"{file} is missing: {counts}.")
     if not good:
         raise TrainError(f"{root} holds no labelled frames{_because(faults.counts)}.")
     joints_, k_ = np.array([g[3] for g in good]), np.array([g[4] for g in good])
