@@ -104,3 +104,15 @@ def test_a_hand_on_the_table_touches_it_and_does_not_go_through(tmp_path):
         heights.append(joints[:, 2].mean())
     # Most lie flat, as they do under their own weight.
     assert np.median(heights) < 0.035 and min(heights) > 0
+
+
+def test_no_arm_ends_in_the_air(tmp_path):
+    # The upper arm goes on from the elbow, away from the hand, as thick as the arm is there.
+    arm = arms.arm(tmp_path)
+    up_arm = arm.traits[:, 3]
+    limb = things.upper_arm(np.random.default_rng(0), arm.vertices, up_arm, np.full(3, 0.3))
+    places = limb.mesh[:, :3]
+    elbow = arm.vertices[np.argmax(up_arm)]
+    assert np.linalg.norm(places - elbow, axis=1).min() < 0.05
+    assert np.linalg.norm(places, axis=1).max() > up_arm.max() + 0.2
+    assert np.linalg.norm(places, axis=1).min() > 0.1  # nothing of it near the wrist, which is the origin

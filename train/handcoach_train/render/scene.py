@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from handcoach_train.errors import TrainError
 from handcoach_train.render import backdrop, draw, posture
 from handcoach_train.render.arm import Arm, Bodies, Floats, palm_normal
-from handcoach_train.render.things import random_things
+from handcoach_train.render.things import Thing, random_things, upper_arm
 from handcoach_train.render.webcam import Picture, photograph
 
 CAMERAS = 8
@@ -229,7 +229,10 @@ def hand_views(
         cameras.append((k, m))
     up = None if view == "exercise" else np.zeros(3)  # in free space no side is darker for lying below
     things = random_things(rng, joints, view == "exercise")
-    pictures = studio.painter.paint([(arm, vertices, look, False)], light, cameras, table, up, things)
+    limb = _limb(rng, arm, vertices, look)
+    pictures = studio.painter.paint(
+        [(arm, vertices, look, False)], light, cameras, table, up, [limb, *things]
+    )
     green = np.array([90, 170, 90], np.float32) * rng.uniform(0.7, 1.2)
     somebody = view == "any" and rng.random() < 0.15
     views, hidden = [], []
@@ -258,6 +261,10 @@ def hand_views(
         "partly_hidden": [bool(h) for h in hidden],  # of each camera's picture
     }
     return joints, views, about
+
+
+def _limb(rng: np.random.Generator, arm: Arm, vertices: Floats, look: draw.Look) -> Thing:
+    return upper_arm(rng, vertices, arm.traits[:, 3], look.cloth if look.sleeve < 1 else look.back)
 
 
 def facts(arm: Arm, look: draw.Look) -> dict[str, Any]:
@@ -337,6 +344,7 @@ def full_frame(
         if (joints @ m[:3, :3].T + m[:3, 3])[:, 2].min() < 0.08:
             continue
         placed.append((arm, vertices, look, left))
+        things.append(_limb(rng, arm, vertices, look))
         camera = joints @ m[:3, :3].T + m[:3, 3]
         truths.append(
             {

@@ -61,6 +61,27 @@ def random_things(rng: np.random.Generator, joints: Floats, on_table: bool) -> l
     return [Thing(mesh, np.clip(colour, 0.01, 0.9), other, stripes, float(rng.choice([0.02, 0.3, 1.0])))]
 
 
+def upper_arm(rng: np.random.Generator, vertices: Floats, up_arm: Floats, colour: Floats) -> Thing:
+    """What goes on where an arm's mesh ends, so that no arm ends in the air.
+
+    Args:
+        vertices: of the posed arm (V, 3). up_arm: their metres from its wrist (V,). colour: linear (3,).
+    """
+    far = float(up_arm.max())
+    elbow = vertices[up_arm > far - 0.012].mean(0)
+    ring = vertices[(up_arm > 0.45 * far) & (up_arm < 0.85 * far)]
+    way = (elbow - ring.mean(0)) / np.linalg.norm(elbow - ring.mean(0))
+    away = ring - ring.mean(0)
+    radius = float(np.percentile(np.linalg.norm(away - (away @ way)[:, None] * way, axis=1), 60))
+    length = 0.34
+    shape = _rod(rng, radius, length, 1.25)  # thicker towards the shoulder
+    turn = _turn(way + rng.normal(0, 0.1, 3), rng)
+    mesh = shape.copy()
+    mesh[:, :3] = shape[:, :3] @ turn.T + elbow + turn[:, 2] * (length / 2 - 0.045)
+    mesh[:, 3:6] = shape[:, 3:6] @ turn.T
+    return Thing(mesh, colour, colour, 0.0, 0.03)
+
+
 def _any(rng: np.random.Generator, radius: float) -> Floats:
     kind = rng.integers(3)
     if kind == 0:
@@ -89,11 +110,12 @@ def _grid(places: Floats, normals: Floats) -> Floats:
     return np.stack([a, b, c, a, c, d], axis=2).reshape(-1, 8)
 
 
-def _rod(rng: np.random.Generator, radius: float, length: float) -> Floats:
-    """Pen, stick, bottle, cup: a cylinder along z that may narrow, with ends."""
+def _rod(rng: np.random.Generator, radius: float, length: float, narrow: float | None = None) -> Floats:
+    """Pen, stick, bottle, cup: a cylinder along z that may narrow to one end, with ends."""
+    narrow = float(rng.uniform(0.6, 1)) if narrow is None else narrow
     angle = np.linspace(0, 2 * np.pi, 17)
     z = np.array([-0.5, -0.5, -0.5, 0, 0.5, 0.5, 0.5])
-    wide = np.array([0, 1, 1, 1, 1, 1, 0]) * np.linspace(1, rng.uniform(0.6, 1), 7)
+    wide = np.array([0, 1, 1, 1, 1, 1, 0]) * np.linspace(1, narrow, 7)
     up = np.array([-1, -1, 0, 0, 0, 1, 1.0])
     circle = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
     places = (
