@@ -14,7 +14,8 @@ import pytest
 from tiny import hands
 
 from handcoach import model
-from handcoach_bench import accuracy, common, finding, runner, sessions, tables
+from handcoach.exercise import Exercise
+from handcoach_bench import accuracy, common, finding, photographs, runner, sessions, tables
 from handcoach_bench.cli import main
 from handcoach_bench.common import NOT_FOUND, Models
 from handcoach_bench.sessions import Seen
@@ -55,6 +56,13 @@ def data(tmp_path: Path) -> Path:
     save(root / "webcam_hands/images/unlabelled_1.png", hands.blank())
     (root / "webcam_hands/boxes.csv").write_text("\n".join(rows) + "\n")
     return root
+
+
+@pytest.fixture(autouse=True)
+def no_own_fit(request, monkeypatch):
+    """Postures are fitted in child processes that import a great deal: only where a test is about it."""
+    if "fit" not in request.node.name:
+        monkeypatch.setattr(sessions, "own_fit", lambda hands: {"failed": f"{len(hands)} postures"})
 
 
 def argv(data: Path, models: Models, *more: str) -> list[str]:
@@ -114,6 +122,18 @@ def test_every_part_and_its_file(data, models, tmp_path, capsys):
         assert looks["original"]["sides"] == {"right": 9} and looks["mirrored"]["sides"] == {"left": 9}
         assert looks["mirror"]["same"] == 9 and looks["mirror"]["other_side_share"] == 1
 
+    for r in (auto, left):
+        assert r["jittered"]["found"] == 1 and r["jittered"]["mean"] < 2
+    still = teacher["still_hand"]
+    assert still["pairs"] == {"open": 2, "almost": 2, "fist": 2} and still["raw"]["mean"] < 0.01
+    assert still["smooth"]["mean"] <= still["raw"]["mean"] + 1e-5
+    assert teacher["own_fit"] == {key: {"failed": "3 postures"} for key in ("raw", "smooth")}
+
+    recall = figures["webcam"]["recall"]
+    assert [recall["all"][key] for key in ("hands", "found", "recall")] == [4, 2, 0.5]
+    assert recall["all"]["others_per_frame"] == 0.25  # the found hand that is labelled elsewhere
+    assert recall["held out"]["recall"] == 1 and recall["all"]["recall_of_two"] is None
+
     groups = figures["webcam"]["groups"]
     assert [groups["all"][key] for key in ("photographs", "recordings", "found", "inside")] == [4, 3, 3, 2]
     assert groups["held out"]["inside_share"] == 1 and groups["others"]["photographs"] == 3
@@ -129,6 +149,107 @@ def test_every_part_and_its_file(data, models, tmp_path, capsys):
         assert text in printed.out
     assert "[5/5] latency" in printed.err and "places" not in printed.out
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_boxes_are_matched_best_first_and_each_once():
+    a, b = np.array([0.0, 0, 100, 100]), np.array([50.0, 0, 150, 100])
+    assert finding.iou(a, a) == 1 and finding.iou(a, b) == pytest.approx(1 / 3)
+    assert finding.iou(a, a + 200) == 0 == finding.iou(a, np.zeros(4))
+    near = np.array([10.0, 0, 110, 100])
+    best, alone = finding.match([near, a], np.stack([a, b]))
+    assert best == [1, pytest.approx(finding.iou(near, b))] and alone == 0
+    # Two finds on one label: the second one finds nothing, but is not alone.
+    assert finding.match([a, near], a[None]) == ([1], 0)
+    assert finding.match([b + 300], np.stack([a, b])) == ([0, 0], 1)
+    assert finding.match([], a[None]) == ([0], 0)
+    box = finding.box_of(np.array([[10.0, 20], [110, 70]]), 115, 400)
+    assert box.tolist() == [0, 15, 115, 75]  # 1.2 times 100 x 50, cut at the picture's border
+
+
+def test_several_models_stand_side_by_side_with_the_peer(data, models, tmp_path, monkeypatch, capsys):
+    # A peer that always says the truth of the first photograph, and sees nothing in the second.
+    truth = np.load(data / "real_3d/joints.npz")["joints_cm"][0].tolist()
+    script, python = tmp_path / "peer.py", tmp_path / "out.json"
+    script.write_text(
+        "import json, sys\nfiles = json.load(open(sys.argv[1]))['files']\nassert len(files) == 2\n"
+        f"json.dump({{'version': '0', 'landmarks': [{truth}, None], 'sides': ['Right', None]}}, "
+        "open(sys.argv[2], 'w'))"
+    )
+    monkeypatch.setattr(photographs, "PEER", script)
+    other = tmp_path / "other.onnx"
+    shutil.copy(models.landmarks, other)
+    given = argv(data, models, "--part", "real-3d", "--peer", sys.executable, "--json", str(python))
+    assert main(given) == 0
+    both = json.loads(python.read_text())["parts"]["real-3d"]
+    assert len(both) == 2
+    peer = both["mediapipe 0"]["hands"]["auto"]
+    assert (peer["found"], peer["read"], peer["side_share"]) == (1, 2, 0.5) and peer["mean"] < 1e-3
+    assert peer["not_found"] == {"no_hand": 1}
+    table = capsys.readouterr().out
+    assert "mediapipe 0 " in table and "jittered mean" in table
+
+    twice = [models.landmarks, str(other)]  # two files that give themselves one name
+    given = ["accuracy", str(data), "--part", "real-3d", "--model", *twice, "--finder", models.finder]
+    assert main(given) == 2 and "Two models are called" in capsys.readouterr().err
+    assert main(argv(data, models, "--part", "real-3d", "--peer", str(tmp_path / "none"))) == 2
+    assert "give --peer the python" in capsys.readouterr().err
+
+
+def test_the_peers_script_stands_alone():
+    code = photographs.PEER.read_text()
+    assert "handcoach_bench." not in code and "from handcoach" not in code and "import handcoach" not in code
+
+
+def session(bend: float, n: int = 60) -> np.ndarray:
+    """Canonical landmarks (N, 21, 3) of one posture."""
+    noise = np.random.default_rng(0).normal(0, 0.02, (n, 21, 3)) * (np.arange(21) > 0)[:, None]
+    return (hands.template(bend) + noise).astype(np.float32)
+
+
+def test_the_exercise_stage_fits_postures_in_a_process_of_its_own():
+    pytest.importorskip("skl2onnx")
+    far = {label: session(bend) for label, bend in hands.BENDS.items()}
+    judged = sessions._judged(sessions._fit(far), far)
+    assert len(judged) == 180 and all(label == near for label, near, _ in judged)
+    assert sum(label == said for label, _, said in judged) > 170
+
+
+def test_own_fit_judges_all_and_each_half_by_the_other(tiny_exercise, monkeypatch):
+    fitted = []
+
+    def fit(given):
+        fitted.append({label: len(rows) for label, rows in given.items()})
+        return Exercise(model.read(tiny_exercise, "exercise"))
+
+    monkeypatch.setattr(sessions, "_fit", fit)
+    r = sessions.own_fit({"open": session(0.0), "fist": np.concatenate([session(1.0), session(0.0)[:5]])})
+    assert fitted == [{"open": 60, "fist": 65}, {"open": 30, "fist": 33}, {"open": 30, "fist": 32}]
+    for part in ("all", "halves"):
+        assert r[part]["frames"] == 125 and r[part]["cluster_share"] == 0.96
+        assert r[part]["confusion"] == {"open": {"open": 60}, "fist": {"fist": 60, "open": 5}}
+        assert r[part]["said_share"] <= 0.96
+
+    def refuse(given):
+        raise runner.ChildError("died", "too few frames")
+
+    monkeypatch.setattr(sessions, "_fit", refuse)
+    assert sessions.own_fit({"open": session(0.0)}) == {"failed": "too few frames"}
+
+
+def test_jitter_counts_pairs_of_neighbours_and_weighs_sessions_by_them():
+    hand = np.tile(hands.template(0.0), (5, 1, 1)).astype(np.float32)
+    moving = hand.copy()
+    moving[1::2, 8, 2] += 0.21
+    number = np.array([0, 1, 2, 7, 8])  # three pairs: frames 3 to 6 showed no hand
+    seen = {
+        "still": sessions.Watched(np.arange(5), hand, hand, 30.0),
+        "moving": sessions.Watched(number, moving, hand, 30.0),
+        "alone": sessions.Watched(np.array([4]), hand[:1], hand[:1], 30.0),
+    }
+    r = sessions.still_hand(seen)
+    assert r["pairs"] == {"still": 4, "moving": 3, "alone": 0}
+    assert r["raw"]["sessions"] == {"still": 0, "moving": pytest.approx(0.01, abs=1e-5)}
+    assert r["raw"]["mean"] == pytest.approx(0.03 / 7, abs=1e-4) and r["smooth"]["mean"] == 0
 
 
 def test_no_praise_without_a_hand(models, tmp_path):
