@@ -33,7 +33,7 @@ def labels(tmp_path) -> Path:
 def hanco(root: Path) -> Path:
     """Four frames of labels; the pictures are not opened before training."""
     joints = arms.bones()[0][:21] + np.array([0, 0, 0.6])
-    for n in range(4):
+    for n in range(10):
         for folder, value in (
             ("xyz", joints.tolist()),
             ("calib", {"K": [np.eye(3).tolist()], "M": [np.eye(4).tolist()]}),
@@ -68,38 +68,65 @@ def test_usage_errors_exit_with_2(capsys):
 def test_landmarks_refuses(tmp_path, capsys, labels):
     pytest.importorskip("torch")
     out = ["--out", str(tmp_path / "run")]
-    assert main(["landmarks", "--hanco", str(tmp_path / "none"), *out]) == 2
-    refused(capsys, "none", "HanCo layout")
     root = str(hanco(tmp_path / "hanco"))
-    assert main(["landmarks", "--hanco", root, "--variant", "rgb_homo", *out]) == 2
-    refused(capsys, "rgb_homo")
-    assert main(["landmarks", "--hanco", root, "--photos", str(tmp_path / "l.json"), root, *out]) == 2
-    refused(capsys, "l.json is missing")
-    assert main(["landmarks", "--hanco", root, "--frames", root, *out]) == 2
-    refused(capsys, "full frames")
-    assert (
-        main(["landmarks", "--hanco", root, "--photos", str(labels), root, "--boxes", str(labels), *out]) == 2
-    )
-    refused(capsys, "labels.json", "CSV")
-    assert main(["landmarks", "--hanco", root, *out]) == 2
-    error = capsys.readouterr().err
-    assert "Too little data" in error and "Traceback" not in error
+    for arguments, words in (
+        ([], ["No training data"]),
+        ([str(tmp_path / "none")], ["none", "not a folder"]),
+        ([root, "--variant", "rgb_homo"], ["rgb_homo"]),
+        ([root, "--photos", str(tmp_path / "l.json"), root], ["l.json is missing"]),
+        ([root, "--frames", root], ["full frames"]),
+        ([root, "--photos", str(labels), root, "--boxes", str(labels)], ["labels.json", "CSV"]),
+        ([root, "--steps", "2", "--check-every", "4"], ["multiple"]),
+        ([root, "--sizes", "big"], ["--sizes big"]),
+        ([root, "--sizes", "64:1", "--size", "96"], ["--size 96"]),
+        ([root, "--set", "bonse=0"], ["bonse", "bones"]),
+        ([root, "--devices", "0"], ["--devices"]),
+        ([root, "--epochs", "3"], ["--epochs", "--preset paper"]),
+        ([root, "--preset", "paper", "--steps", "3"], ["--steps", "--preset edge"]),
+        ([root, "--preset", "paper", "--split", "subject"], ["whose hands"]),
+    ):
+        assert main(["landmarks", *arguments, *out]) == 2, arguments
+        refused(capsys, *words)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "option, word", [("--backbone", "not a file of weights"), ("--start", "does not exist")]
-)
-def test_weights_that_are_missing(tmp_path, capsys, option, word):
+@pytest.mark.parametrize("preset", ["edge", "paper"])
+def test_networks_and_weights_that_do_not_exist(tmp_path, capsys, preset):
     pytest.importorskip("torch")
-    root = str(hanco(tmp_path / "hanco"))
-    missing = str(tmp_path / "none.pth")
-    assert (
-        main(["landmarks", "--hanco", root, "--batch", "1", "--out", str(tmp_path / "run"), option, missing])
-        == 2
-    )
+    command = [
+        "landmarks",
+        str(hanco(tmp_path / "hanco")),
+        "--preset",
+        preset,
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    for arguments, words in (
+        (["--batch", "1", "--network", "resnet51"], ["'resnet51' does not exist", "resnet50"]),
+        (["--batch", "1", "--weights", str(tmp_path / "none.pth")], ["not a file of weights"]),
+        (["--batch", "99"], ["Too little data"]),
+    ):
+        assert main([*command, *arguments]) == 2, arguments
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "Traceback" not in error
+        assert all(word in error for word in words), error
+    if preset == "edge":
+        assert main([*command, "--batch", "1", "--start", str(tmp_path / "none.safetensors")]) == 2
+        refused(capsys, "does not exist")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_weights_without_a_network(tmp_path, capsys, monkeypatch):
+    torchvision = pytest.importorskip("torchvision")
+
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torchvision.models.ResNet50_Weights, "get_state_dict", offline)
+    command = ["landmarks", str(hanco(tmp_path / "hanco")), "--preset", "paper", "--batch", "1"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
-    assert word in error and error.count("\n") == 1
+    assert "could not be downloaded" in error and "--weights" in error and error.count("\n") == 1
 
 
 def test_only_weights_from_rendered_hands_say_apache(tmp_path):
@@ -108,6 +135,7 @@ def test_only_weights_from_rendered_hands_say_apache(tmp_path):
     (mine / "render.json").write_text("{}")
     ours = provenance("hands", [mine])
     assert ours["licence"] == "Apache-2.0" and ours["trained_on"].startswith("hands rendered from anny")
+    assert provenance("hands", [mine], [])["licence"] == "Apache-2.0"
     both = provenance("hands", [mine, theirs])
     assert "Apache" not in both["licence"] and both["trained_on"].startswith("HanCo (not rendered here)")
 

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from handcoach_train.training.recipe import FinderRecipe
     from handcoach_train.training.run import say
 
+    machine = machine_of(args)
     recipe = recipe_of(FinderRecipe(), args, "steps", "check_every")
     photos, held = photographs(args)
     frames = [f for folder in args.frames for f in data.load_frames(folder)]
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"{len(training)} training frames, {len(photos)} of them photographs, {len(checking)} for validation")
     figures = train(
         config, recipe, training, np.arange(len(training)) >= len(rendered), checking, args.out,
-        machine_of(args), weights=args.weights, start=args.start,
+        machine, weights=args.weights, start=args.start,
         data={"from": [folder.name for folder in [*args.frames, *(labels for labels, _ in args.photos)]]},
     )  # fmt: skip
     say(figures)

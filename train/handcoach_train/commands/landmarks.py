@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handcoach_train.commands.options import (
     edge_options,
@@ -15,6 +15,9 @@ from handcoach_train.commands.options import (
     run_options,
 )
 from handcoach_train.errors import TrainError
+
+if TYPE_CHECKING:
+    from handcoach_train.training.run import Machine
 
 # Options that only one of the presets knows.
 EDGE = ("steps", "check_every", "start", "photos", "boxes", "frames", "sizes")
@@ -36,9 +39,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
     p.add_argument("--preset", choices=("edge", "paper"), default="edge",
                    help="our training on cut-outs, or the paper's on whole pictures")  # fmt: skip
-    p.add_argument(
-        "--network", help="mobilenetv2 or resnet50 (default: edge the first, paper the second)"
-    )
+    p.add_argument("--network", help="mobilenetv2 or resnet50 (default: edge the first, paper the second)")
     p.add_argument("--size", type=int, help="side of the network's picture (default: edge 160, paper 224)")
     run_options(p)
     edge = p.add_argument_group("--preset edge")
@@ -63,10 +64,11 @@ def run(args: argparse.Namespace) -> int:
             raise TrainError(f"--{name.replace('_', '-')} belongs to --preset {other}: leave it out.")
     if not args.data and not args.hanco:
         raise TrainError("No training data was given: name the folders of data sets.")
-    return _paper(args) if args.preset == "paper" else _edge(args)
+    machine = machine_of(args)
+    return _paper(args, machine) if args.preset == "paper" else _edge(args, machine)
 
 
-def _edge(args: argparse.Namespace) -> int:
+def _edge(args: argparse.Namespace, machine: Machine) -> int:
     import numpy as np
 
     from handcoach.crop import MARGIN
@@ -104,14 +106,14 @@ def _edge(args: argparse.Namespace) -> int:
     say(f"{len(everything)} training hands, {len(real)} of them in photographs, {len(checking)} for "
         f"validation, {len(empty)} pictures for emptiness")  # fmt: skip
     figures = train(
-        config, recipe, everything, is_photo, checking, args.out, machine_of(args),
+        config, recipe, everything, is_photo, checking, args.out, machine,
         weights=args.weights, start=args.start, data=_described(folders, args),
     )  # fmt: skip
     say(figures)
     return 0
 
 
-def _paper(args: argparse.Namespace) -> int:
+def _paper(args: argparse.Namespace, machine: Machine) -> int:
     from handcoach_train import data
     from handcoach_train.training.paper import train
     from handcoach_train.training.recipe import PaperRecipe
@@ -129,7 +131,7 @@ def _paper(args: argparse.Namespace) -> int:
     training, validation, test = data.split_by(samples, recipe.split, seed=recipe.seed)  # type: ignore[arg-type]
     say(f"{len(training)} training pictures, {len(validation)} for validation, {len(test)} for the test")
     figures = train(
-        config, recipe, training, validation, args.out, machine_of(args),
+        config, recipe, training, validation, args.out, machine,
         weights=args.weights, data=_described(folders, args),
     )  # fmt: skip
     say(figures)
