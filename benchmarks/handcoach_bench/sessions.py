@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from handcoach import camera, model, recording
 from handcoach import pipeline as runtime
 from handcoach.coach import UNSURE
 from handcoach.exercise import Exercise
-from handcoach.hand import Array, Hand, hand_frame
-from handcoach.measure import jitter, lag
+from handcoach.hand import Array, Hand
+from handcoach.measure import Watched, jitter, watch
 from handcoach_bench import runner
 from handcoach_bench.common import NOT_FOUND, Models, demo_clip, progress, share
 from handcoach_bench.pipeline import FPS
@@ -72,7 +71,7 @@ def teacher(folder: Path, models: Models) -> dict[str, Any]:
             "mirrored": confusion(looks[True], labels),
             "mirror": same_mirrored(looks[False], looks[True]),
         }
-    hands = {session: watch(folder / session, models) for session in result["sessions"]}
+    hands = {session: follow(folder / session, models) for session in result["sessions"]}
     result["still_hand"] = still_hand(hands) | moving_hand(models)
     result["own_fit"] = {
         what: own_fit({session: getattr(seen, what) for session, seen in hands.items()})
@@ -84,38 +83,12 @@ def teacher(folder: Path, models: Models) -> dict[str, Any]:
 # --- a still hand looks still ---
 
 
-@dataclass(frozen=True, eq=False)
-class Watched:
-    """The hand of a session or clip as a tracked movement, those frames in which it was found.
-
-    Attributes:
-        number: (T,) of each frame. raw, smooth: canonical landmarks (T, 21, 3) before and after the filter.
-        fps: frames per second.
-    """
-
-    number: NDArray[np.int64]
-    raw: Array
-    smooth: Array
-    fps: float
-
-
-def watch(clip: Path, models: Models, fps: float | None = FPS) -> Watched:
-    """Follow the hand of a clip, or of a folder of pictures played at so many frames per second; None: at
-    the clip's own times."""
+def follow(clip: Path, models: Models, fps: float | None = FPS) -> Watched:
+    """The hand of a clip, or of a folder of pictures played at so many frames per second; None: at the
+    clip's own times."""
     line = models.load(judged=False, still=False)
-    number, times, raw, smooth = [], [], [], []
     with camera.open_source(clip) as source:
-        for i, frame in enumerate(progress(source, source.total or 0, f"still hand, {clip.name}")):
-            t = frame.t if fps is None else i / fps
-            times.append(t)
-            track, _ = line.step(replace(frame, t=t))
-            if track.hand is not None and track.raw is not None:
-                number.append(i)
-                raw.append(track.raw.canonical)
-                smooth.append(track.hand.canonical)
-    own = fps or (len(times) - 1) / max(times[-1] - times[0], 1e-9) if len(times) > 1 else FPS
-    shape = (len(number), 21, 3)
-    return Watched(np.array(number, np.int64), np.reshape(raw, shape), np.reshape(smooth, shape), own)
+        return watch(line, progress(source, source.total or 0, f"still hand, {clip.name}"), fps)
 
 
 def still_hand(hands: Mapping[str, Watched]) -> dict[str, Any]:
@@ -137,15 +110,14 @@ def still_hand(hands: Mapping[str, Watched]) -> dict[str, Any]:
 def moving_hand(models: Models) -> dict[str, Any]:
     """Lag of the tracker's filter in ms, in the hand frame, on the demo's clip of a finger stretch."""
     clip = demo_clip()
-    seen = watch(clip, models, fps=None)
-    result: dict[str, Any] = {"clip": clip.name, "fps": round(seen.fps, 2), "frames": len(seen.number)}
-    if len(seen.number) < 2 or (np.diff(seen.number) != 1).any():
-        return result | {"lag_ms": None}
-    try:
-        late = lag(hand_frame(seen.smooth), hand_frame(seen.raw), seen.fps)
-    except ValueError:  # too short, or nothing moves
-        return result | {"lag_ms": None}
-    return result | {"lag_ms": round(late, 1)}
+    seen = follow(clip, models, fps=None)
+    late = seen.lag_ms()
+    return {
+        "clip": clip.name,
+        "fps": round(seen.fps, 2),
+        "frames": len(seen.number),
+        "lag_ms": None if late is None else round(late, 1),
+    }
 
 
 # --- postures fitted on these very frames ---

@@ -6,13 +6,15 @@ Landmarks are arrays (..., 21, 3) in any unit and axes unless said otherwise.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handcoach.crop import Crop
-from handcoach.hand import hand_frame
+from handcoach.hand import Array, Frame, hand_frame
+from handcoach.pipeline import Pipeline
 
 Floats = NDArray[np.float64]
 
@@ -108,3 +110,53 @@ def lag(filtered: NDArray[np.floating], raw: NDArray[np.floating], fps: float, m
         bend = left - 2 * here + right
         part = 0.5 * (left - right) / bend if bend < 0 else 0.0
     return float(1000 * (shifts[best] + part) / fps)
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """The hand of a clip as a tracked movement, those frames in which it was found.
+
+    Attributes:
+        number: int (T,) of each frame. raw, smooth: canonical landmarks float32 (T, 21, 3) before and after
+        the filter. fps: frames per second.
+    """
+
+    number: NDArray[np.int64]
+    raw: Array
+    smooth: Array
+    fps: float
+
+    def lag_ms(self) -> float | None:
+        """Lag of the filter in the hand frame; None where nothing moves, or the hand was lost in between."""
+        if len(self.number) < 2 or (np.diff(self.number) != 1).any():
+            return None
+        try:
+            return lag(hand_frame(self.smooth), hand_frame(self.raw), self.fps)
+        except ValueError:  # too short, or nothing moves
+            return None
+
+
+def watch(line: Pipeline, frames: Iterable[Frame], fps: float | None = None) -> Watched:
+    """Follow the hand of a clip.
+
+    Args:
+        line: made for moving pictures; it starts anew.
+        fps: play the frames at so many a second; None: at their own times.
+    """
+    line.reset()
+    number, times, raw, smooth = [], [], [], []
+    for i, frame in enumerate(frames):
+        times.append(frame.t if fps is None else i / fps)
+        track, _ = line.step(replace(frame, t=times[-1]))
+        if track.hand is not None and track.raw is not None:
+            number.append(i)
+            raw.append(track.raw.canonical)
+            smooth.append(track.hand.canonical)
+    own = fps or (len(times) - 1) / max(times[-1] - times[0], 1e-9) if len(times) > 1 else 1.0
+    shape = (len(number), 21, 3)
+    return Watched(
+        np.array(number, np.int64),
+        np.reshape(raw, shape).astype(np.float32),
+        np.reshape(smooth, shape).astype(np.float32),
+        float(own),
+    )

@@ -15,6 +15,7 @@ from tiny import hands
 
 from handcoach import model
 from handcoach.exercise import Exercise
+from handcoach.measure import Watched
 from handcoach_bench import accuracy, common, finding, photographs, runner, sessions, tables
 from handcoach_bench.cli import main
 from handcoach_bench.common import NOT_FOUND, Models
@@ -242,9 +243,9 @@ def test_jitter_counts_pairs_of_neighbours_and_weighs_sessions_by_them():
     moving[1::2, 8, 2] += 0.21
     number = np.array([0, 1, 2, 7, 8])  # three pairs: frames 3 to 6 showed no hand
     seen = {
-        "still": sessions.Watched(np.arange(5), hand, hand, 30.0),
-        "moving": sessions.Watched(number, moving, hand, 30.0),
-        "alone": sessions.Watched(np.array([4]), hand[:1], hand[:1], 30.0),
+        "still": Watched(np.arange(5), hand, hand, 30.0),
+        "moving": Watched(number, moving, hand, 30.0),
+        "alone": Watched(np.array([4]), hand[:1], hand[:1], 30.0),
     }
     r = sessions.still_hand(seen)
     assert r["pairs"] == {"still": 4, "moving": 3, "alone": 0}

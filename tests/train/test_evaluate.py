@@ -206,6 +206,20 @@ def test_what_cannot_be_judged_is_refused(drawn, tmp_path, tiny_finder, capsys):
         predict(predictor_of_nothing(), unknown, False)
 
 
+def test_a_clip_is_played_through_the_program(drawn, tmp_path, tiny_landmarks, tiny_finder, monkeypatch):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for i in range(40):
+        picture = hands.draw_hand(hands.blank(), 300, 230, 80, bend=0.5 - 0.5 * np.cos(i / 6))
+        cv2.imwrite(str(folder / f"{i:03d}.png"), picture[..., ::-1])
+    load = rooms.pipeline.load
+    monkeypatch.setattr(rooms.pipeline, "load", lambda exercise, path: load(exercise, path, tiny_finder))
+    r = rooms.clip_figures(predictor(tiny_landmarks), folder)
+    assert r["frames"] == 40 and 0 < r["jitter_filtered"] <= r["jitter"] + 1e-5
+    with pytest.raises(rooms.TrainError, match="export none to ONNX"):
+        rooms.clip_figures(predictor_of_nothing(), folder)
+
+
 def predictor_of_nothing() -> Predictor:
     return Predictor("none", Path("none"), 32, None, lambda x: (np.zeros((len(x), 21, 3)), None))
 

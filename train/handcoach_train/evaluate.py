@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handcoach import model
+from handcoach import camera, model, pipeline
 from handcoach.crop import MARGIN, Crop, crop_around, view_rotation
 from handcoach.hand import INDEX_MCP, LITTLE_MCP, WRIST, mirror, normalise
-from handcoach.measure import off
+from handcoach.measure import off, watch
 from handcoach_train import metrics
 from handcoach_train.data import Samples, read_image
 from handcoach_train.data.samples import read_json
@@ -38,6 +38,7 @@ FACING = 0.5
 # Numbers that describe a picture are grouped in so many parts.
 PARTS = 4
 UNTOLD = {"person"}  # facts that are no groups
+FOLDER_FPS = 30.0  # of a clip that is a folder of pictures
 FEW = 20  # hands below which a group has no figures
 
 
@@ -399,6 +400,33 @@ def evaluate(
     return _plain(content), done
 
 
+def clip_figures(model: Predictor, clip: Path) -> dict[str, Any]:
+    """How a clip looks through the shipped finder and tracker: jitter (`handcoach.measure.jitter`; of a hand
+    that is held still it is the network's and the filter's), unfiltered and filtered, and the filter's lag.
+    The pictures of a folder are played at 30 a second.
+
+    Raises:
+        HandCoachError: the model is no ONNX file, or the clip cannot be read.
+    """
+    if model.path.suffix != ".onnx":
+        raise TrainError(f"A clip is played through the program: export {model.path} to ONNX first.")
+    line = pipeline.load(None, model.path)
+    with camera.open_source(clip) as source:
+        seen = watch(line, source, FOLDER_FPS if clip.is_dir() else None)
+    late = seen.lag_ms()
+    return {
+        "frames": len(seen.number),
+        "fps": round(seen.fps, 2),
+        "jitter": _number(metrics.jitter(seen.raw, seen.number)),
+        "jitter_filtered": _number(metrics.jitter(seen.smooth, seen.number)),
+        "lag_ms": None if late is None else round(late, 1),
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 5) if np.isfinite(value) else None
+
+
 def lines(content: Mapping[str, Any]) -> list[str]:
     """Table 2 and what else fits on a terminal."""
     names = f"{'hands':>7}{'MSE':>10}{'R2':>8}{'no wrist':>10}{'PA':>8}{'PA mm':>8}{'AUC':>7}"
@@ -412,4 +440,9 @@ def lines(content: Mapping[str, Any]) -> list[str]:
                 f"{r['r2_without_wrist']:>10.4f}{r['pa_mpjpe']['mean']:>8.4f}{mm:>8}"
                 f"{r.get('auc_mm', r['auc']):>7.3f}"
             )
+    for clip, r in content.get("clips", {}).items():
+        rows.append(
+            f"{clip}: {r['frames']} frames, jitter {r['jitter']}, filtered {r['jitter_filtered']}, "
+            f"lag {r['lag_ms']} ms"
+        )
     return rows

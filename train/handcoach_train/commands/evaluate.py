@@ -38,6 +38,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="hands of each split of each data set, drawn at random (default %(default)s; 0: all)",
     )  # fmt: skip
     p.add_argument(
+        "--clip", nargs="+", type=Path, default=[], metavar="VIDEO",
+        help="measure jitter and lag on these clips as well (an ONNX file, with the shipped finder)",
+    )  # fmt: skip
+    p.add_argument(
         "--run",
         type=Path,
         dest="training",
@@ -53,14 +57,17 @@ def run(args: argparse.Namespace) -> int:
 
     from handcoach_train import figures
     from handcoach_train.errors import TrainError
-    from handcoach_train.evaluate import evaluate, lines, predictor
+    from handcoach_train.evaluate import clip_figures, evaluate, lines, predictor
 
     wanted = [name.strip() for name in args.split.split(",")]
     if not set(wanted) <= {*SPLITS, "all"}:
         raise TrainError(f"--split knows {', '.join(SPLITS)} and all, not {args.split!r}.")
     losses = figures.read_losses(args.training) if args.training else None
     network = predictor(args.model)
+    clips = {clip.name: clip_figures(network, clip) for clip in args.clip}
     content, parts = evaluate(network, _parts(args, wanted))
+    if clips:
+        content["clips"] = clips
     print("\n".join(lines(content)))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
