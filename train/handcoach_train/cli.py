@@ -9,9 +9,18 @@ import argparse
 import sys
 
 from handcoach.errors import HandCoachError
-from handcoach_train.commands import check_data, evaluate, finder, landmarks, photos, render
+from handcoach_train.commands import (
+    ablate,
+    check_data,
+    evaluate,
+    finder,
+    landmarks,
+    photos,
+    render,
+    throughput,
+)
 
-COMMANDS = (render, check_data, landmarks, finder, evaluate, photos)
+COMMANDS = (render, check_data, landmarks, finder, ablate, throughput, evaluate, photos)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -70,7 +70,9 @@ class Paper(Training):
         self.log("val_loss", loss, batch_size=len(batch["image"]), sync_dist=True)
 
     def _loss(self, batch: Batch) -> Tensor:
-        x = normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
+        image = batch["image"]
+        image = image.float() / 255 if image.dtype == torch.uint8 else image
+        x = normalise(image).contiguous(memory_format=torch.channels_last)
         said, truth = self.network.raw(x), batch["landmarks"][:, 63 - 3 * self.recipe.joints :]
         if self.recipe.huber:
             return F.huber_loss(said, truth, delta=self.recipe.huber)
