@@ -26,6 +26,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins import TorchCheckpointIO
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -171,6 +172,19 @@ class Keep(pl.Callback):
             save_checkpoint(module.average, note, path)
 
 
+class _Beside(TorchCheckpointIO):
+    """Writes where it is told to, where Lightning's own goes through /tmp, which may be small."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        try:
+            with Path(path).open("wb") as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # torch hides why a write failed
+                raise error.__context__ from error
+            raise
+
+
 class _Bar(TQDMProgressBar):
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         return {"lr": trainer.optimizers[0].param_groups[0]["lr"]}  # not the version of a log
@@ -313,6 +327,7 @@ def _trainer(run: Path, machine: Machine, epochs: int, clip: float | None, keep:
             callbacks=[keep, _Bar(refresh_rate=10)],
             logger=TensorBoardLogger(run, "", "tensorboard"), enable_checkpointing=False,
             enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
+            plugins=[_Beside()],
         )  # fmt: skip
     except (MisconfigurationException, ValueError) as error:
         sentence = str(error).split(". ")[0].strip().rstrip(".")
