@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -42,6 +43,7 @@ class Source:
     group: regular expression whose groups, joined, name the person or recording; without one all are one.
     block: so many consecutive pictures are a group, where nobody knows who is on them.
     once: regular expression; of pictures whose groups agree only the first is taken (augmented copies).
+    every: of so many pictures one is looked at; for long bursts.
     thin: of 256 bits, how much a picture must differ from the one kept before it in its folder.
     most: at most so many, evenly spread.
     """
@@ -57,6 +59,7 @@ class Source:
     group: str = ""
     block: int = 0
     once: str = ""
+    every: int = 1
     thin: int = 24
     most: int = 300
     # For people; they change nothing.
@@ -65,12 +68,19 @@ class Source:
     photographs: int = 0
     notes: str = ""
 
-    def recipe(self, refused: str) -> str:
-        """A name for what is done to this source: another one means gathering again."""
+    def recipe(self, *others: NDArray[np.bool_]) -> str:
+        """A name for what is done to this source: another one means gathering again.
+
+        Args:
+            others: fingerprints of the pictures that it must not repeat.
+        """
         settings = asdict(self)
         for key in ("checked", "people", "photographs", "notes"):
             del settings[key]
-        return hashlib.sha256(json.dumps([VERSION, settings, refused]).encode()).hexdigest()[:16]
+        name = hashlib.sha256(json.dumps([VERSION, settings]).encode())
+        for bits in others:
+            name.update(np.packbits(bits).tobytes() + b"|")
+        return name.hexdigest()[:16]
 
 
 def read_sources(file: Path) -> list[Source]:
@@ -142,7 +152,8 @@ def fingerprints(folders: list[Path]) -> NDArray[np.bool_]:
         for file in files:
             grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
             if grey is not None:
-                bits += [fingerprint(grey), fingerprint(np.ascontiguousarray(grey[:, ::-1]))]
+                mirrored = np.ascontiguousarray(grey[:, ::-1], np.uint8)
+                bits += [fingerprint(np.asarray(grey, np.uint8)), fingerprint(mirrored)]
     return np.array(bits, bool).reshape(-1, 64)
 
 
@@ -179,7 +190,6 @@ def gather(
     from tqdm import tqdm
 
     evaluation = fingerprints(refuse)
-    refused = hashlib.sha256(np.packbits(evaluation).tobytes()).hexdigest()
     index_file = Path(out) / "index.json"
     index = _read_index(index_file)
     # First every right, then the work: a licence that changed is told at once.
@@ -189,7 +199,7 @@ def gather(
     counts: dict[str, Counter] = {}
     seen = np.zeros((0, 64), bool)
     for source in sources:
-        recipe = source.recipe(refused)
+        recipe = source.recipe(evaluation, seen)
         was = index["sources"].get(source.name, {})
         mine = {n: p for n, p in index["photos"].items() if p["source"] == source.name}
         if was.get("recipe") == recipe and all((Path(out) / n).is_file() for n in mine):
@@ -268,6 +278,7 @@ def _candidates(source: Source, clone: Path) -> list[_Picture]:
                 continue
             once.add(key)
         result.append(picture)
+    result = result[:: source.every]
     for n, picture in enumerate(result):
         group = _matched(source.group, picture.path) if source.group else ""
         if source.block:
@@ -365,6 +376,7 @@ def _jpeg(content: bytes) -> bytes:
         if image.format == "JPEG" and upright and max(image.size) <= LARGEST:
             return content
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None  # it was looked at before
     shrink = LARGEST / max(pixels.shape[:2])
     if shrink < 1:
         pixels = cv2.resize(pixels, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
@@ -418,8 +430,6 @@ def _blobs(clone: Path, names: list[str]) -> Iterator[bytes | None]:
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
