@@ -87,12 +87,12 @@ def _parts(args: argparse.Namespace, wanted: list[str]) -> Iterator[tuple[str, s
 
     for root in args.data:
         samples = data.load(root, args.variant)
-        samples = samples.take(np.flatnonzero(np.isfinite(samples.joints).all((1, 2))))
         splits = {"all": samples}
         if wanted != ["all"]:
             splits |= zip(SPLITS, data.split_by(samples, args.how), strict=True)
         for name in wanted:
             some = splits[name]
+            some = some.take(np.flatnonzero(np.isfinite(some.joints).all((1, 2))))
             if args.most and len(some) > args.most:
                 some = some.take(np.sort(np.random.default_rng(1).permutation(len(some))[: args.most]))
             yield root.name, name, root, some
