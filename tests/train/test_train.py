@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,9 +53,15 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, samples, one_thread, tiny_backbone) -> Path:
-    """A training that nobody stopped."""
+    """A training that nobody stopped, and that asks nobody on the network."""
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a training has no business on the network")
+
     run = tmp_path_factory.mktemp("whole")
-    go(samples, run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", forbidden)
+        go(samples, run)
     return run
 
 
@@ -203,7 +209,6 @@ def test_an_interrupted_run_keeps_its_last_checkpoint(tmp_path, samples, whole):
         assert [line["step"] for line in log_of(run)] == [2]
         go(samples, run)
         assert same(weights(run), weights(whole))
-    assert threading.active_count() < 20
 
 
 def test_a_full_disk_harms_no_checkpoint(tmp_path, samples, whole):
@@ -221,6 +226,15 @@ def test_a_full_disk_harms_no_checkpoint(tmp_path, samples, whole):
     assert not [*tmp_path.glob("*.partial")]
     go(samples, tmp_path)
     assert same(weights(tmp_path), weights(whole))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_picture_is_named_in_one_sentence(tmp_path, samples, workers):
+    broken = samples.take(np.arange(8))
+    broken.files[2] = tmp_path / "gone.png"
+    with pytest.raises(TrainError) as caught:
+        go(broken, tmp_path / "run", machine=Machine(device="cpu", workers=workers, threads=1))
+    assert str(caught.value) == f"{tmp_path / 'gone.png'} is missing or not a picture."
 
 
 def test_a_training_that_has_failed_says_so(tmp_path, samples, monkeypatch):

@@ -274,7 +274,7 @@ def fit(
     else:
         trainer = _trainer(run, machine, epochs, clip, keep)
         _prepare(run, step)
-        with _interruptible(trainer), warnings.catch_warnings():
+        with _plainly(trainer), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer.fit(module, batches, checking, ckpt_path=last if step else None, weights_only=True)
     best = run / f"{module.settings['config']['name']}.safetensors"
@@ -335,8 +335,9 @@ def _trainer(run: Path, machine: Machine, epochs: int, clip: float | None, keep:
 
 
 @contextmanager
-def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM alike: KeyboardInterrupt. Lightning would leave the process, and Ctrl-C ignored."""
+def _plainly(trainer: pl.Trainer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM are KeyboardInterrupt, where Lightning would leave the process with Ctrl-C ignored;
+    what a loading process met is one sentence again, and so is too little memory on a GPU."""
     main = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -344,6 +345,15 @@ def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
         if trainer.interrupted:
             raise KeyboardInterrupt from error
         raise
+    except TrainError as error:
+        lines = str(error).strip().splitlines()
+        if len(lines) > 1:  # torch put the worker's traceback before it
+            raise TrainError(lines[-1].split("TrainError: ", 1)[-1]) from error
+        raise
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainError(
+            "The GPU has too little memory: take a smaller --batch or --accumulate 2."
+        ) from error
     finally:
         with suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGINT, main)
