@@ -72,7 +72,7 @@ def test_a_run_leaves_checkpoints_log_and_statistics(whole):
     assert {k: its[k] for k in SMALL} == SMALL
     # The whole configuration is in it.
     assert its["recipe"]["steps"] == 4 and its["recipe"]["bones"] == 1 and its["recipe"]["seed"] == 0
-    assert its["data"] == {"training": 8, "validation": 8, "photographs": 3}
+    assert its["data"] == {"training": 8, "validation": 8, "photographs": 3, "start": "random"}
     log = log_of(whole)
     assert [line["step"] for line in log] == [2, 4] and [line["epoch"] for line in log] == [1, 2]
     assert {"loss", "landmarks", "bones", "points", "project", "val_loss", "val_score", "rate"} <= set(log[0])
@@ -120,6 +120,8 @@ def test_other_settings_are_refused(whole, samples):
         go(samples, whole, config={**SMALL, "size": 96})
     with pytest.raises(TrainError, match="training 8 there, 7 here"):
         go(samples.take(np.arange(7)), whole)
+    with pytest.raises(TrainError, match=r"start random there, small\.safetensors here"):
+        go(samples, whole, start=whole / "small.safetensors")
     assert (whole / "last.ckpt").read_bytes() == before
 
 

@@ -20,7 +20,7 @@ from handcoach_train.training import checks, losses
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.losses import Batch
 from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe, read_sizes
-from handcoach_train.training.run import NONE, Machine, Training, fit, follow, loaders
+from handcoach_train.training.run import NONE, Machine, Training, began_with, fit, follow, loaders
 
 
 class Edge(Training):
@@ -139,7 +139,7 @@ def train(
             "give more or a smaller --batch."
         )
     described = {**(data or {}), "training": len(training), "validation": len(validation),
-                 "photographs": int(photographs.sum())}  # fmt: skip
+                 "photographs": int(photographs.sum()), "start": began_with(weights, start)}  # fmt: skip
     settings = {"config": config, "recipe": asdict(recipe), "data": described}
     module = Edge(settings, recipe)
     if not (run / "last.ckpt").is_file():

@@ -39,6 +39,13 @@ NONE = Path("none")  # as a file of weights: random ones
 PRECISIONS = {"auto": "", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
+def began_with(weights: Path | None, start: Path | None = None) -> str:
+    """For the record: which weights a training began with."""
+    if start:
+        return start.name
+    return "random" if weights == NONE else "ImageNet" if weights is None else weights.name
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a run may be given without changing what is trained.
@@ -290,10 +297,11 @@ def _compare(run: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
         )
 
 
-def differences(a: dict[str, Any], b: dict[str, Any]) -> Iterator[str]:
-    """Names of the settings in which two records differ, with both values."""
-    for name in sorted({*a, *b}):
-        x, y = a.get(name), b.get(name)
+def differences(there: dict[str, Any], here: dict[str, Any]) -> Iterator[str]:
+    """Names of the settings in which a run differs from these, with both values; settings that its program
+    did not have yet are no difference."""
+    for name, x in sorted(there.items()):
+        y = here.get(name)
         if isinstance(x, dict) and isinstance(y, dict):
             yield from differences(x, y)
         elif x != y:
