@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from handcoach import exercise_commands
 from handcoach.defaults import EXERCISE, FINDER, LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.ui.texts import LANGUAGES
@@ -48,6 +49,7 @@ examples:
   handcoach landmarks clip.mp4 --json              21 joints of every frame, for other programs
   handcoach assess photos/ --exercise finger-stretch
   handcoach record mine --label open --source 0    show a posture for 10 seconds
+  handcoach exercise list                          exercises by name; show, check and sign exercise files
   handcoach doctor                                 what works here, and how to mend what does not
 
 Ask any command for its own help: handcoach assess --help.
@@ -178,6 +180,9 @@ def parser() -> argparse.ArgumentParser:
     _hand(sub)
     _models(sub)
 
+    sub = command("exercise", None, "list, show, check, sign and verify exercise files")
+    exercise_commands.add(sub, language)
+
     sub = command("doctor", _doctor, "check versions, models, camera and display, with a cure for what fails")
     return top
 
@@ -277,16 +282,18 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from handcoach import model
+    from handcoach import exercise_file, model
     from handcoach.camera import is_camera
     from handcoach.ui.app import run_window
 
     # What was typed wrongly is said here, before a window opens; what goes wrong later is said in it.
-    model.read(model.find(args.exercise, "exercise"), "exercise")
+    file = exercise_file.read(args.exercise)
     model.find(LANDMARKS, "landmarks")
     model.find(FINDER, "finder")
     if not is_camera(args.source):
         _open(args.source).close()
+    print(f"{file.name}: {exercise_file.signature_line(file)}.")
+    _warn_of_another_model(args.exercise, LANDMARKS)
     return run_window(args.source, args.exercise, args.hand, language(args.lang))
 
 
@@ -304,9 +311,18 @@ def _landmarks(args: argparse.Namespace) -> int:
         return _report(source, line, as_json=args.json, lang="en")
 
 
+def _warn_of_another_model(exercise: str, landmarks: str) -> None:
+    from handcoach import exercise_file
+
+    warning = exercise_file.other_model(exercise_file.read(exercise), landmarks)
+    if warning:
+        print(warning, file=sys.stderr)
+
+
 def _assess(args: argparse.Namespace) -> int:
     from handcoach import pipeline
 
+    _warn_of_another_model(args.exercise, args.model)
     with _open(args.source) as source:
         line = pipeline.load(
             args.exercise, args.model, args.finder, hand=args.hand, still=_still(args, source)

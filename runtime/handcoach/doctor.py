@@ -19,7 +19,7 @@ from handcoach.errors import HandCoachError
 from handcoach.ui import probe
 
 CAMERA_SECONDS = 10.0
-LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "customtkinter")
+LIBRARIES = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "customtkinter", "cryptography")
 NEEDED = {"landmarks": "landmark model", "finder": "hand finder", "exercise": "exercise"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,10 @@ class Exercise:
         if texts is None and label != UNSURE:
             raise ValueError(f"{self.name} has no posture {label!r}")
         return _text(texts or UNSURE_MESSAGE, lang)
+
+    def run(self, hands: Array) -> dict[str, NDArray[Any]]:
+        """The graph on canonical landmarks, float32 (N, 21, 3): the outputs of the contract, by name."""
+        return self._session.run(hands)
 
     def assess(self, hand: Hand) -> Posture:
         """Judge a hand. A left hand is judged as its mirror image."""

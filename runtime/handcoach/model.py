@@ -5,7 +5,11 @@ is made: a model may come from a stranger by e-mail. `Session` runs a file that 
 
 The contract is the table in the architecture's page: names, types and shapes of the tensors by kind, and
 one entry `handcoach` in the file's `metadata_props`, a JSON object whose keys are listed in `_COMMON` and
-`_OF_KIND` below.
+`_OF_KIND` below. An entry `handcoach-signature` beside it says who vouches for the file (`signature.py`); a
+file that is signed and was changed since is refused.
+
+Reading a file runs nothing of it, and costs less than a second and 200 MB whatever is in it
+(`tests/runtime/test_hostile_files.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ import functools
 import hashlib
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +29,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach import graph, places, signature
+from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
-from handcoach.hand import JOINTS
+from handcoach.hand import JOINTS, DegenerateHandError, hand_frame
 
 FORMAT = 1
 KINDS = ("landmarks", "finder", "exercise")
 METADATA_KEY = "handcoach"
 
-MAX_BYTES = 256 * 2**20
-MAX_FIELDS = 1_000_000  # protobuf fields that are looked at in one file
-MAX_METADATA = 4 * 2**20
+# A ResNet50 has 100 MB. The bytes of a file are in memory while it is read.
+MAX_BYTES = 128 * 2**20
+MAX_EXERCISE_BYTES = 4 * 2**20  # the shipped one has 14 kB
+MAX_FIELDS = 100_000  # protobuf fields that are looked at in one file; mobilenetv2 has 4,500
+MAX_METADATA = 2**20  # bytes; as lists in lists they take thirty times as much memory
+MAX_NAME = 2000  # bytes of a name in the graph
+MAX_RANK = 8  # axes of a tensor
 MAX_SIDE = 2048  # of an input image, in pixels
 
 # Operators that a network or an exercise needs. Nothing here loops, branches, draws random numbers or
@@ -83,6 +95,7 @@ class ModelFile:
         meta: the JSON object of its metadata; every key of the contract is there.
         sha256: of the bytes that were read. A session refuses a file that has changed since.
         input, outputs: its tensors, in the contract's order.
+        signed_by: fingerprint of the key that it is signed with; "" where it is not signed.
     """
 
     path: Path
@@ -91,6 +104,7 @@ class ModelFile:
     sha256: str = ""
     input: Tensor = Tensor("", "", ())
     outputs: tuple[Tensor, ...] = ()
+    signed_by: str = ""
 
     @property
     def name(self) -> str:
@@ -123,9 +137,15 @@ class _Wire:
         raise _WireError("a number in it is too long")
 
     def fields(self, view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-        """(field number, value): an int for a varint, a memoryview for everything else."""
+        """(field number, value): a memoryview for what has a length, an int for everything else."""
+        for number, value, _, _ in self.spans(view):
+            yield number, value
+
+    def spans(self, view: memoryview) -> Iterator[tuple[int, int | memoryview, int, int]]:
+        """Like `fields`, and where each field begins and ends in the view."""
         at = 0
         while at < len(view):
+            begin = at
             self.left -= 1
             if self.left < 0:
                 raise _WireError("it has too many parts")
@@ -135,7 +155,7 @@ class _Wire:
                 raise _WireError("a field of it has no valid number")
             if wire == 0:
                 value, at = self.varint(view, at)
-                yield number, value
+                yield number, value, begin, at
                 continue
             if wire == 2:
                 length, at = self.varint(view, at)
@@ -145,8 +165,9 @@ class _Wire:
                 raise _WireError("a field of it has an unknown type")
             if length > len(view) - at:
                 raise _WireError("it is cut short")
-            yield number, view[at : at + length]
+            part = view[at : at + length]
             at += length
+            yield number, part if wire == 2 else int.from_bytes(part, "little"), begin, at
 
     def message(self, view: memoryview) -> dict[int, list[int | memoryview]]:
         """All fields of a small message by number."""
@@ -172,16 +193,34 @@ def _one(message: _Message, number: int) -> memoryview | None:
     return values[0]
 
 
-def _text(message: _Message, number: int) -> str:
+def _text(message: _Message, number: int, most: int = MAX_NAME) -> str:
     value = _one(message, number)
-    return "" if value is None else _decode(value)
+    return "" if value is None else _decode(value, most)
 
 
-def _decode(value: memoryview) -> str:
+def _decode(value: memoryview, most: int = MAX_NAME) -> str:
+    if len(value) > most:
+        raise _WireError("a text in it is too long")
     try:
         return str(value, "utf-8")
     except UnicodeDecodeError as error:
         raise _WireError("a text in it is not UTF-8") from error
+
+
+def _integers(wire: _Wire, message: _Message, number: int, most: int) -> list[int]:
+    """The signed integers of a repeated field, packed or not."""
+    found: list[int] = []
+    for value in message.get(number, []):
+        if isinstance(value, int):
+            found.append(value)
+            continue
+        at = 0
+        while at < len(value) and len(found) <= most:
+            integer, at = wire.varint(value, at)
+            found.append(integer)
+    if len(found) > most:
+        raise _WireError("it has too many numbers in one place")
+    return [value - 2**64 if value >= 2**63 else value for value in found]
 
 
 def _number(message: _Message, number: int) -> int:
@@ -203,46 +242,73 @@ def _many(message: _Message, number: int) -> list[memoryview]:
 
 @dataclass(frozen=True)
 class _Onnx:
-    """What the contract needs to know of an ONNX file."""
+    """What the contract needs to know of an ONNX file.
 
-    metadata: dict[str, str]
+    Attributes:
+        metadata, signature: value of HandCoach's entries, None where there is none.
+        unsigned: SHA-256 of all bytes but the signature's entry.
+        constants: the weights, and what Constant nodes give.
+        nodes: the others, in their order.
+        known: names of everything that the graph has at its end.
+    """
+
+    metadata: str | None
+    signature: str | None
+    unsigned: bytes
     inputs: list[Tensor]
     outputs: list[Tensor]
+    constants: dict[str, graph.Constant]
+    nodes: list[graph.Node]
+    known: set[str]
 
 
-def _check_tensor(wire: _Wire, view: memoryview, budget: int) -> str:
-    """Refuse external data and a tensor that claims more than the file can hold; return its name."""
+_FEW = 64  # integers of a weight or an attribute that may be a shape, axes or indices
+
+
+def _read_tensor(wire: _Wire, view: memoryview, budget: int) -> tuple[str, graph.Constant]:
+    """Name and shape of a tensor. Refuses external data and one that claims more than the file can hold."""
     tensor = wire.message(view)
     if tensor.get(13) or _number(tensor, 14) != 0:
         raise ModelError("keeps its weights in another file; export it as one single file")
-    count = 1
-    for value in tensor.get(1, []):
-        sizes = [value] if isinstance(value, int) else []
-        if isinstance(value, memoryview):
-            at = 0
-            while at < len(value):
-                size, at = wire.varint(value, at)
-                sizes.append(size)
-        for size in sizes:
-            count *= size
-    if count > 2 * budget:
+    sizes = _integers(wire, tensor, 1, MAX_RANK)
+    # Two values in a byte (int4) are the fewest bytes there are. One by one, so that no zero hides the rest.
+    if any(not 0 <= size <= 2 * budget for size in sizes) or math.prod(sizes) > 2 * budget:
         raise _WireError("a tensor in it claims to be larger than the file")
-    return _text(tensor, 8)
+    values = None
+    if _number(tensor, 2) == 7 and math.prod(sizes) <= _FEW:  # int64
+        raw = _one(tensor, 9)
+        if raw is None:
+            values = tuple(_integers(wire, tensor, 7, _FEW))
+        else:
+            values = tuple(np.frombuffer(raw[: len(raw) // 8 * 8], "<i8").tolist())
+        if len(values) != math.prod(sizes):
+            raise _WireError("a tensor in it has other values than its shape says")
+    return _text(tensor, 8), graph.Constant(tuple(sizes), values)
 
 
-def _check_node(wire: _Wire, view: memoryview, budget: int) -> None:
+def _read_node(wire: _Wire, view: memoryview, budget: int) -> tuple[graph.Node, list[graph.Constant]]:
+    """A node with its integer attributes, and the tensors that it holds."""
     node = wire.message(view)
     operator, domain = _text(node, 4), _text(node, 7)
     known = {"": _OPERATORS, "ai.onnx": _OPERATORS, "ai.onnx.ml": _ML_OPERATORS}.get(domain, frozenset())
     if operator not in known:
         full = f"{domain}:{operator}" if domain else operator
         raise ModelError(f"uses the operator {full[:60]!r}, which HandCoach does not run")
+    attributes: dict[str, list[int]] = {}
+    tensors = []
     for attribute in _many(node, 5):
         part = wire.message(attribute)
         if part.keys() & {6, 11, 22, 23}:
             raise ModelError(f"holds a graph inside its operator {operator!r}, which HandCoach does not run")
         for tensor in [*_many(part, 5), *_many(part, 10)]:
-            _check_tensor(wire, tensor, budget)
+            tensors.append(_read_tensor(wire, tensor, budget)[1])
+        if part.get(3) or part.get(8):
+            name = _text(part, 1)
+            if name in attributes:
+                raise _WireError("a part that must be single is there twice")
+            attributes[name] = _integers(wire, part, 3, 1) or _integers(wire, part, 8, _FEW)
+    inputs, outputs = (tuple(_decode(name) for name in _many(node, number)) for number in (1, 2))
+    return graph.Node(operator, inputs, outputs, attributes), tensors
 
 
 def _tensor_info(wire: _Wire, view: memoryview) -> Tensor:
@@ -261,6 +327,28 @@ def _tensor_info(wire: _Wire, view: memoryview) -> Tensor:
     return Tensor(name, _TYPES.get(number, f"type {number}"), tuple(shape))
 
 
+def _read_entries(wire: _Wire, data: bytes) -> tuple[dict[str, str], bytes]:
+    """HandCoach's own metadata entries, and SHA-256 of the file without the signature's entry."""
+    entries: dict[str, str] = {}
+    keys: set[str] = set()
+    digest, done, whole = hashlib.sha256(), 0, memoryview(data)
+    for number, value, begin, end in wire.spans(whole):
+        if number != 14 or not isinstance(value, memoryview):
+            continue
+        pair = wire.message(value)
+        key = _text(pair, 1)
+        if key in keys:
+            raise _WireError("an entry of its metadata is there twice")
+        keys.add(key)
+        if key in (METADATA_KEY, signature.METADATA_KEY):
+            entries[key] = _text(pair, 2, MAX_METADATA)
+        if key == signature.METADATA_KEY:
+            digest.update(whole[done:begin])
+            done = end
+    digest.update(whole[done:])
+    return entries, digest.digest()
+
+
 def _read_onnx(data: bytes) -> _Onnx:
     """Check an ONNX file's structure.
 
@@ -268,6 +356,8 @@ def _read_onnx(data: bytes) -> _Onnx:
         ModelError: something is in it that is not run here; the message lacks its subject.
         _WireError: it is not an ONNX file.
     """
+    if data[:4] == b"PK\x03\x04":
+        raise _WireError("it is a ZIP archive under another name")
     wire = _Wire()
     model = wire.message(memoryview(data))
     graph_view = _one(model, 7)
@@ -275,25 +365,42 @@ def _read_onnx(data: bytes) -> _Onnx:
         raise _WireError("it holds no graph")
     if model.get(20) or model.get(25):
         raise ModelError("holds functions or training data of its own, which HandCoach does not run")
-    metadata: dict[str, str] = {}
-    for entry in _many(model, 14):
-        pair = wire.message(entry)
-        key = _text(pair, 1)
-        if key in metadata:
-            raise _WireError("an entry of its metadata is there twice")
-        metadata[key] = _text(pair, 2)
-    graph = wire.message(graph_view)
-    if graph.get(15):
+    entries, unsigned = _read_entries(wire, data)
+    parts = wire.message(graph_view)
+    if parts.get(15):
         raise ModelError("holds sparse tensors, which HandCoach does not run")
-    for node in _many(graph, 1):
-        _check_node(wire, node, len(data))
-    weights = {_check_tensor(wire, tensor, len(data)) for tensor in _many(graph, 5)}
-    inputs = [_tensor_info(wire, view) for view in _many(graph, 11)]
+    weights = [_read_tensor(wire, tensor, len(data)) for tensor in _many(parts, 5)]
+    constants = dict(weights)
+    nodes, names = [], [name for name, _ in weights]
+    for view in _many(parts, 1):
+        node, tensors = _read_node(wire, view, len(data))
+        constant = tensors[0] if tensors else _from_numbers(node)
+        if node.operator == "Constant" and len(node.outputs) == 1 and constant is not None:
+            constants[node.outputs[0]] = constant
+            names.append(node.outputs[0])
+        else:
+            nodes.append(node)
+    inputs = [_tensor_info(wire, view) for view in _many(parts, 11)]
+    inputs = [tensor for tensor in inputs if tensor.name not in constants]  # old files list their weights too
+    outputs = [_tensor_info(wire, view) for view in _many(parts, 12)]
+    try:
+        known = graph.check_order([*names, *(tensor.name for tensor in inputs)], nodes)
+    except graph.GraphError as error:
+        raise ModelError(str(error)) from error
     return _Onnx(
-        metadata,
-        [tensor for tensor in inputs if tensor.name not in weights],  # old files list their weights too
-        [_tensor_info(wire, view) for view in _many(graph, 12)],
-    )
+        entries.get(METADATA_KEY), entries.get(signature.METADATA_KEY), unsigned,
+        inputs, outputs, constants, nodes, known,
+    )  # fmt: skip
+
+
+def _from_numbers(node: graph.Node) -> graph.Constant | None:
+    """What a Constant node gives that has integers in place of a tensor; None for floats."""
+    if "value_ints" in node.attributes:
+        values = tuple(node.attributes["value_ints"])
+        return graph.Constant((len(values),), values)
+    if "value_int" in node.attributes:
+        return graph.Constant((), tuple(node.attributes["value_int"]))
+    return None
 
 
 # --- The contract ---------------------------------------------------------------------------------------
@@ -345,12 +452,24 @@ def _finite(value: Any, low: float, high: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
-def _texts(value: Any) -> bool:
+_LANGUAGE = re.compile("[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+MAX_TEXT = 2000  # characters of instructions; a title or a message has less
+
+
+def _text_is(value: Any, most: int) -> bool:
+    """One line of up to so many characters."""
+    return isinstance(value, str) and len(value) <= most and "\n" not in value
+
+
+def _texts(value: Any, most: int = 300) -> bool:
     """{language: text}, with English, which every other language falls back to."""
     return (
         isinstance(value, dict)
         and isinstance(value.get("en"), str)
-        and all(isinstance(text, str) for text in value.values())
+        and all(
+            _LANGUAGE.fullmatch(lang) and isinstance(text, str) and len(text) <= most
+            for lang, text in value.items()
+        )
     )
 
 
@@ -378,24 +497,34 @@ def _check_meta(meta: dict[str, Any], kind: str) -> None:
 def _check_exercise(meta: dict[str, Any]) -> None:
     labels, clusters = meta["labels"], meta["clusters"]
     _require(
-        len(labels) >= 2 and all(isinstance(label, str) and label for label in labels)
-        and len(set(labels)) == len(labels) and "unsure" not in labels,
+        2 <= len(labels) <= 50 and all(_text_is(label, 40) and label for label in labels)
+        and len(set(labels)) == len(labels) and UNSURE not in labels,
         "labels are not two or more different names",
     )  # fmt: skip
     _require(
-        all(isinstance(label, str) for label in clusters) and set(clusters) == set(labels),
+        len(clusters) <= 1000
+        and all(isinstance(label, str) for label in clusters)
+        and set(clusters) == set(labels),
         "clusters do not name every label",
     )
-    _require(_texts(meta["title"]) and _texts(meta["instructions"]), "title or instructions lack English")
-    messages = meta["messages"]
+    _require(
+        _texts(meta["title"]) and _texts(meta["instructions"], MAX_TEXT),
+        "title or instructions lack English, are too long or have an unknown language",
+    )
+    messages, colours = meta["messages"], meta["colours"]
     for label in [*labels, *(key for key in messages if key not in labels)]:
-        _require(_texts(messages.get(label)), f"the message of {label[:40]!r} lacks English")
+        _require(label in labels or label == UNSURE, f"there is no label {label[:40]!r} for its message")
+        _require(
+            _texts(messages.get(label)),
+            f"the message of {label[:40]!r} lacks English, is too long or has an unknown language",
+        )
     for label in labels:
-        colour = meta["colours"].get(label)
+        colour = colours.get(label)
         _require(
             isinstance(colour, str) and re.fullmatch("#[0-9a-fA-F]{6}", colour) is not None,
             f"the colour of {label!r} is not like #00a060",
         )
+    _require(set(colours) == set(labels), "colours name something that is no label")
     reference = meta["reference"]
     _require(
         len(reference) == 21
@@ -403,6 +532,10 @@ def _check_exercise(meta: dict[str, Any]) -> None:
         and all(_finite(value, -100, 100) for point in reference for value in point),
         "reference is not 21 points",
     )
+    try:
+        hand_frame(np.asarray(reference, dtype=np.float32))
+    except DegenerateHandError:
+        _require(False, "reference is a hand without a palm")
     green, red = meta["tolerance"].get("green"), meta["tolerance"].get("red")
     _require(_finite(green, 0, 100) and _finite(red, 0, 100) and green < red, "tolerance is out of range")
     unsure = meta["unsure"]
@@ -413,6 +546,16 @@ def _check_exercise(meta: dict[str, Any]) -> None:
     _require(_finite(meta["hold_s"], 0, 3600) and _finite(meta["rest_s"], 0, 3600), "times are out of range")
     _require(1 <= meta["repetitions"] <= 1000, "repetitions is out of range")
     _require(meta["hand"] in ("either", "right", "left"), "hand is not either, right or left")
+    axes = meta["kept_axes"]
+    _require(set(axes) <= set("xyz") and len(set(axes)) == len(axes), "kept_axes is not some of x, y and z")
+    for key, most in (("name", 100), ("version", 100), ("author", 200), ("licence", 200),
+                      ("landmark_model", 100), ("created", 40)):  # fmt: skip
+        _require(_text_is(meta[key], most), f"{key} is too long or has several lines")
+    for what in ("accuracy", "quality"):  # where they are stated, they are shares
+        for key in ("held_out", "accuracy_held_out"):
+            share = meta[what].get(key)
+            _require(share is None or _finite(share, 0, 1), f"{what}.{key} is not between 0 and 1")
+    _require(_finite(meta["parity"].get("max_abs"), 0, 1e6), "parity.max_abs is missing or out of range")
 
 
 def _check_tensors(found: list[Tensor], wanted: tuple[Tensor, ...], what: str) -> tuple[Tensor, ...]:
@@ -439,46 +582,89 @@ def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # 1e999
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: of two, another reader might take the other one."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is there twice")
+    return fields
+
+
+# Control characters, such as a terminal's escape sequences; those that turn the reading direction, behind
+# which a text can hide another; halves of characters, which cannot be printed.
+_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _all_texts(value: Any) -> Iterator[str]:
+    """Every text and key in JSON. The parser has refused what is nested too deep for this."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _all_texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _all_texts(inner)
+
+
 def _parse_meta(text: str) -> dict[str, Any]:
-    _require(len(text) <= MAX_METADATA, "they are too long")
     try:
-        meta = json.loads(text, parse_constant=_reject_constant)
+        meta = json.loads(
+            text, parse_constant=_reject_constant, parse_float=_finite_float, object_pairs_hook=_once
+        )
+        bad = any(_NO_TEXT.search(string) for string in _all_texts(meta))
     except (ValueError, RecursionError):
-        meta = None
+        meta, bad = None, False
     _require(isinstance(meta, dict), "they are not a JSON object")
+    _require(not bad, "a text has characters that cannot be shown")
     return dict(meta)
 
 
-def _load(path: Path) -> bytes:
+def _load(path: Path, most: int = MAX_BYTES) -> bytes:
+    """The bytes of a regular file. A device or a pipe might never end, or never begin."""
     if path.is_dir():
         raise ModelError(f"{path} is a folder, not a model file; name the .onnx file in it.")
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ModelError(f"{path} is larger than {MAX_BYTES // 2**20} MB; no HandCoach model is.")
-        return path.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ModelError(f"{path} is a device or a pipe, not a model file; name an .onnx file.")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, most) + 1)
     except FileNotFoundError as error:
         raise ModelError(f"There is no model file {path}; check the name.") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
+    _check_size(path, len(data), most)
+    return data
+
+
+def _check_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise ModelError(f"{path} is larger than {most // 2**20} MB; no HandCoach model of its kind is.")
+
+
+def _limit(kind: str | None) -> int:
+    return MAX_EXERCISE_BYTES if kind == "exercise" else MAX_BYTES
 
 
 def parse(data: bytes, path: Path, kind: str | None = None) -> ModelFile:
     """Like `read`, for the bytes of a file; `path` only names it in messages."""
-    if len(data) > MAX_BYTES:
-        raise ModelError(f"{path} is larger than {MAX_BYTES // 2**20} MB; no HandCoach model is.")
+    _check_size(path, len(data), _limit(kind))
     try:
         onnx = _read_onnx(data)
-        text = onnx.metadata.get(METADATA_KEY)
-        if text is None:
+        if onnx.metadata is None:
             raise ModelError("is ONNX without HandCoach's description; export it with handcoach-export")
-        meta = _parse_meta(text)
-        if meta.get("format") != FORMAT or isinstance(meta.get("format"), bool):
-            given = str(meta.get("format"))[:20]
-            raise ModelError(
-                f"has format version {given}, but this HandCoach reads version {FORMAT}; "
-                "update HandCoach or export the file again"
-            )
+        signed_by = signature.verify(onnx.signature, onnx.unsigned) if onnx.signature is not None else ""
+        meta = _parse_meta(onnx.metadata)
+        _check_format(meta.get("format"))
         found = meta.get("kind")
         if found not in KINDS:
             raise ModelError(f"is of an unknown kind ({str(found)[:20]})")
@@ -488,11 +674,43 @@ def parse(data: bytes, path: Path, kind: str | None = None) -> ModelFile:
         wanted_input, wanted_outputs = contract(found, meta)
         (tensor,) = _check_tensors(onnx.inputs, (wanted_input,), "input")
         outputs = _check_tensors(onnx.outputs, wanted_outputs, "output")
+        loose = [output.name for output in outputs if output.name not in onnx.known]
+        if loose:
+            raise ModelError(f"has an output {loose[0]!r} that nothing in it gives")
+        if found == "exercise":
+            _check_steps(onnx, tensor, outputs)
     except _WireError as error:
         raise ModelError(f"{path} is not a whole ONNX model: {error}.") from error
+    except graph.GraphError as error:
+        raise ModelError(f"{path} {error}.") from error
     except ModelError as error:
         raise ModelError(f"{path} {error}.") from None
-    return ModelFile(path, found, meta, hashlib.sha256(data).hexdigest(), tensor, outputs)
+    except signature.SignatureError as error:  # no key: installing again, as the window would say, mends none
+        raise ModelError(f"{path} {error}.", None) from error
+    _check_size(path, len(data), _limit(found))
+    return ModelFile(path, found, meta, hashlib.sha256(data).hexdigest(), tensor, outputs, signed_by)
+
+
+def _check_format(given: Any) -> None:
+    if given == FORMAT and not isinstance(given, bool):
+        return
+    newer = isinstance(given, int) and given > FORMAT
+    raise ModelError(
+        f"has format version {str(given)[:20]}, but this HandCoach reads version {FORMAT}; "
+        + ("update HandCoach" if newer else "export the file again")
+    )
+
+
+def _check_steps(onnx: _Onnx, given: Tensor, outputs: tuple[Tensor, ...]) -> None:
+    """What an exercise computes is small, and has the shapes that it says."""
+
+    def for_one_hand(shape: tuple[int | None, ...]) -> graph.Shape:
+        return (1, *(size or 1 for size in shape[1:]))
+
+    known = graph.shapes({given.name: for_one_hand(given.shape)}, onnx.constants, onnx.nodes)
+    for tensor in outputs:
+        if known[tensor.name] != for_one_hand(tensor.shape):
+            raise ModelError(f"gives {tensor.name!r} in another shape than it says")
 
 
 def read(path: str | Path, kind: str | None = None) -> ModelFile:
@@ -505,7 +723,32 @@ def read(path: str | Path, kind: str | None = None) -> ModelFile:
         ModelError: the file is missing, no model, or does not fit the contract; one sentence says why.
     """
     path = Path(path)
-    return parse(_load(path), path, kind)
+    return parse(_load(path, _limit(kind)), path, kind)
+
+
+def unsigned(data: bytes) -> tuple[bytes, bytes]:
+    """The bytes of a model file without the entry of its signature, and their SHA-256: what is signed."""
+    whole, kept, wire = memoryview(data), [], _Wire()
+    for number, value, begin, end in wire.spans(whole):
+        is_pair = number == 14 and isinstance(value, memoryview)
+        if not (is_pair and _text(wire.message(value), 1) == signature.METADATA_KEY):  # type: ignore[arg-type]
+            kept.append(whole[begin:end])
+    bare = b"".join(kept)
+    return bare, hashlib.sha256(bare).digest()
+
+
+def with_signature(bare: bytes, entry: str) -> bytes:
+    """A model file from `unsigned` with the entry of a signature."""
+
+    def field_of(number: int, value: bytes) -> bytes:
+        length, out = len(value), bytearray([number << 3 | 2])
+        while length > 0x7F:
+            out.append(length & 0x7F | 0x80)
+            length >>= 7
+        return bytes(out) + bytes([length]) + value
+
+    pair = field_of(1, signature.METADATA_KEY.encode()) + field_of(2, entry.encode())
+    return bare + field_of(14, pair)
 
 
 # --- Running --------------------------------------------------------------------------------------------
@@ -661,7 +904,7 @@ def _kind_of(path: Path) -> str | None:
         for entry in _many(wire.message(memoryview(_load(path))), 14):
             pair = wire.message(entry)
             if _text(pair, 1) == METADATA_KEY:
-                kind = _parse_meta(_text(pair, 2)).get("kind")
+                kind = _parse_meta(_text(pair, 2, MAX_METADATA)).get("kind")
                 return kind if isinstance(kind, str) else None
     except (_WireError, ModelError):
         pass
@@ -677,8 +920,14 @@ def shipped(kind: str) -> list[Path]:
     return [path for path in sorted(_folder(kind).glob("*.onnx")) if _kind_of(path) == kind]
 
 
+def own_exercises() -> list[Path]:
+    """The exercise files in the user's own folder, sorted by name; whether they fit is not looked at."""
+    return sorted(places.exercises_folder().glob("*.onnx"))
+
+
 def find(name_or_path: str, kind: str) -> Path:
-    """The file of a shipped model's name ("finger-stretch", "mobilenetv2"), or the path that was given.
+    """The file of a shipped model's name ("finger-stretch", "mobilenetv2"), or of an exercise's name in the
+    user's own folder, or the path that was given.
 
     Raises:
         ModelError: no model of that name, or no file at that path.
@@ -686,12 +935,14 @@ def find(name_or_path: str, kind: str) -> Path:
     path = Path(name_or_path)
     is_name = path.suffix != ".onnx" and path.name == name_or_path
     if is_name:
-        file = _folder(kind) / f"{name_or_path}.onnx"
-        if file.is_file():
-            return file
+        folders = [_folder(kind), *([places.exercises_folder()] if kind == "exercise" else [])]
+        for file in (folder / f"{name_or_path}.onnx" for folder in folders):
+            if file.is_file():
+                return file
     if path.is_file():
         return path
-    known = ", ".join(file.stem for file in shipped(kind)) or "none"
+    files = [*shipped(kind), *(own_exercises() if kind == "exercise" else [])]
+    known = ", ".join(file.stem for file in files) or "none"
     what = {"exercise": "exercise", "finder": "hand finder", "landmarks": "landmark model"}[kind]
     if is_name:
         raise ModelError(f"There is no {what} {name_or_path!r}; known are: {known} (or give a .onnx file).")

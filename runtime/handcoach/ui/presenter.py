@@ -14,6 +14,7 @@ from handcoach.ui import view3d
 from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
+    from handcoach.exercise import Exercise
     from handcoach.worker import Result
 
 Tone = Literal["praise", "almost", "stretch", "look", "calm", "ready", "rest", "stop", "done", "error"]
@@ -122,7 +123,7 @@ class Presenter:
             repetition=progress.repetition,
             repetitions=progress.repetitions,
             title=exercise.title(texts.lang) if ready else "",
-            instructions=exercise.instructions(texts.lang) if ready else "",
+            instructions=self._instructions(exercise) if ready else "",
             hint=self.texts("mismatch")
             if result.track and result.track.mismatch and running
             else self._hint(state, far, result.t),
@@ -138,6 +139,11 @@ class Presenter:
             far=far,
             side=self._side,
         )
+
+    def _instructions(self, exercise: Exercise) -> str:
+        """What to do, and the fingerprint of whoever signed the exercise, to compare with the therapist's."""
+        text, key = exercise.instructions(self.texts.lang), exercise.file.signed_by
+        return f"{text} {self.texts('signed', by=key)}" if key else text
 
     def _error(self, result: Result) -> ViewState:
         error = result.error or ""

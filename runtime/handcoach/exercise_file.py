@@ -1,0 +1,283 @@
+"""What a therapist does with exercise files: look for them, describe, check, sign and draw them.
+
+Everything here is about the file; `exercise.py` judges hands by one. `exercise_commands.py` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handcoach import model, places, signature
+from handcoach.defaults import LANDMARKS
+from handcoach.errors import HandCoachError
+from handcoach.exercise import Exercise
+from handcoach.hand import Hand, hand_frame
+from handcoach.model import ModelError, ModelFile
+
+# An exercise's file gives what scikit-learn gives to this; numpy is as near to both.
+PARITY = 1e-5
+GOOD_ENOUGH = 0.9  # of the recording's frames that were kept aside
+PICTURE = (720, 720)
+
+
+def read(name_or_path: str) -> ModelFile:
+    """An exercise by name or path. Raises ModelError: none of that name, or it is refused."""
+    return model.read(model.find(name_or_path, "exercise"), "exercise")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One exercise of the list: a file that was read, or the sentence that refuses it."""
+
+    path: Path
+    shipped: bool
+    file: ModelFile | None
+    problem: str = ""
+
+
+def known() -> list[Entry]:
+    """The shipped exercises, then those in the user's own folder."""
+    entries = []
+    for path in [*model.shipped("exercise"), *model.own_exercises()]:
+        shipped = path.parent == model.models_dir() / "exercises"
+        try:
+            entries.append(Entry(path, shipped, model.read(path, "exercise")))
+        except ModelError as error:
+            entries.append(Entry(path, shipped, None, str(error)))
+    return entries
+
+
+# --- Describing -----------------------------------------------------------------------------------------
+
+
+def text_of(texts: dict[str, str], lang: str) -> str:
+    return str(texts.get(lang) or texts["en"])
+
+
+def as_fields(file: ModelFile) -> dict[str, Any]:
+    """The JSON object of `exercise show --json`: the file's metadata, and file, sha256 and signed_by (null
+    where it is not signed)."""
+    return {
+        "file": str(file.path),
+        "sha256": file.sha256,
+        "signed_by": file.signed_by or None,
+        **{key: value for key, value in file.meta.items() if key not in ("inputs", "outputs", "opset")},
+    }
+
+
+def describe(file: ModelFile, lang: str) -> str:
+    """All that a therapist wants to know, as text of several lines."""
+    meta = file.meta
+    languages = sorted(meta["title"])
+    lines = [f"{text_of(meta['title'], lang)}  ({file.name}, version {meta['version']})", ""]
+
+    def row(name: str, value: object) -> None:
+        lines.append(f"{name:<14}{value}")
+
+    row("file", file.path)
+    row("instructions", text_of(meta["instructions"], lang))
+    hands = {"either": "either hand", "left": "the left hand", "right": "the right hand"}
+    row("for", hands[meta["hand"]])
+    row(
+        "repetitions",
+        f"{meta['repetitions']}, each held {meta['hold_s']:g} s, then {meta['rest_s']:g} s of rest",
+    )
+    row(
+        "orientation",
+        f"counts about {', '.join(meta['kept_axes'])}" if meta["kept_axes"] else "does not count",
+    )
+    tolerance, unsure = meta["tolerance"], meta["unsure"]
+    row("tolerance", f"a joint is right up to {tolerance['green']:g}, wrong from {tolerance['red']:g}")
+    row("", f"unsure beyond {unsure['max_distance']:g} or below a margin of {unsure['min_margin']:g}")
+    row("", "(distances in units of wrist to middle knuckle)")
+    row("languages", ", ".join(languages))
+    lines += ["", "Postures, best first:"]
+    for label in meta["labels"]:
+        clusters = meta["clusters"].count(label)
+        lines.append(f"  {label}  {meta['colours'][label]}, {_count(clusters, 'cluster')}")
+        lines += [f"    {code}  {text}" for code, text in sorted(meta["messages"][label].items())]
+    lines.append("")
+    row("author", meta["author"] or "not stated")
+    row("made", meta["created"])
+    row("licence", meta["licence"])
+    row("made from", meta["trained_on"])
+    row("made for", f"the landmark model {meta['landmark_model']}")
+    share = _held_out(meta)
+    row(
+        "quality",
+        "not stated" if share is None else f"{share:.1%} of the frames that were kept aside are right",
+    )
+    row("signature", signature_line(file))
+    return "\n".join(lines)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _held_out(meta: dict[str, Any]) -> float | None:
+    share = meta["quality"].get("accuracy_held_out", meta["accuracy"].get("held_out"))
+    return None if share is None else float(share)
+
+
+def signature_line(file: ModelFile) -> str:
+    if not file.signed_by:
+        return "not signed"
+    return f"unchanged since it was signed with the key {file.signed_by}"
+
+
+def picture(file: ModelFile) -> bytes:
+    """A PNG of the reference hand, drawn as the window draws the teacher's."""
+    from handcoach.ui import view3d
+
+    aligned = hand_frame(np.asarray(file.meta["reference"], dtype=np.float32))
+    side = "left" if file.meta["hand"] == "left" else "right"
+    shown = view3d.mirrored(aligned) if side == "left" else aligned
+    image = view3d.draw_hands(PICTURE, shown, None, side=side)
+    return bytes(cv2.imencode(".png", image[..., ::-1])[1])
+
+
+# --- Checking -------------------------------------------------------------------------------------------
+
+
+def other_model(file: ModelFile, landmarks: str = LANDMARKS) -> str:
+    """A sentence where an exercise was made with another landmark model than the one that will run; else "".
+
+    Args:
+        landmarks: name or path of the landmark model.
+    """
+    running = model.read(model.find(landmarks, "landmarks"), "landmarks").name
+    made_with = file.meta["landmark_model"]
+    if made_with == running:
+        return ""
+    return (
+        f"{file.name} was made with the landmark model {made_with}, not {running}: its advice may be off, so "
+        "record the exercise again."
+    )
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the check.
+
+    Attributes:
+        level: ok, warn or fail.
+        text: what was found.
+    """
+
+    level: str
+    text: str
+
+
+def check(file: ModelFile, landmarks: str = LANDMARKS) -> Iterator[Check]:
+    """Run a file that was read and hold it against what it says of itself.
+
+    Raises:
+        HandCoachError: onnxruntime refuses it, or there is no landmark model.
+    """
+    meta = file.meta
+    counts = f"{_count(len(meta['labels']), 'posture')}, {_count(len(meta['clusters']), 'cluster')}"
+    yield Check("ok", f"{file.path} fits the contract: {counts}, {', '.join(sorted(meta['title']))}")
+    exercise = Exercise(file)
+    yield _graph_check(exercise)
+    yield _reference_check(exercise)
+    stated = float(meta["parity"]["max_abs"])
+    level = "ok" if stated <= PARITY else "fail"
+    source = meta["parity"].get("against", "its source")
+    yield Check(level, f"states a difference of {stated:.1e} from {source} (at most {PARITY:.0e})")
+    share = _held_out(meta)
+    if share is None:
+        yield Check("warn", "says nothing of how many frames that were kept aside are right")
+    else:
+        level = "ok" if share >= GOOD_ENOUGH else "warn"
+        yield Check(level, f"states that {share:.1%} of the frames that were kept aside are right")
+    warning = other_model(file, landmarks)
+    yield (
+        Check("warn", warning)
+        if warning
+        else Check("ok", f"made for the landmark model {meta['landmark_model']}")
+    )
+    yield Check("ok", signature_line(file))
+
+
+def _graph_check(exercise: Exercise) -> Check:
+    """The graph on the reference hand and 200 others (seeded) around it, against numpy."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (200, 21, 3))
+    hands = np.concatenate([exercise.reference[None], exercise.reference + noise]).astype(np.float32)
+    hands -= hands[:, :1]
+    out = exercise.run(hands)
+    frames, distances, cluster = out["hand_frame"], out["distances"], out["cluster"]
+    if not (np.isfinite(frames).all() and np.isfinite(distances).all() and (distances >= 0).all()):
+        return Check("fail", "gives no numbers for some hands: export it again")
+    off = float(np.abs(frames.reshape(-1, 21, 3) - np.stack([hand_frame(hand) for hand in hands])).max())
+    nearest = distances[np.arange(len(hands)), np.clip(cluster, 0, distances.shape[1] - 1)]
+    if off > PARITY or (nearest > distances.min(axis=1) + PARITY).any():
+        return Check("fail", f"computes something else than HandCoach (off by {off:.1e}): export it again")
+    return Check("ok", f"computes the hand frame as HandCoach does, to {off:.1e}, on {len(hands)} hands")
+
+
+def _reference_check(exercise: Exercise) -> Check:
+    """The teacher's own hand must be praised."""
+    best = exercise.labels[0]
+    points = np.zeros((21, 2), dtype=np.float32)
+    posture = exercise.assess(Hand(exercise.reference, points, "right", 1.0))
+    if posture.label != best:
+        return Check("fail", f"judges its own reference hand {posture.label}, not {best}: record it again")
+    return Check("ok", f"judges its reference hand {best}, with a margin of {posture.margin:.2f}")
+
+
+# --- Signing --------------------------------------------------------------------------------------------
+
+
+def sign(path: Path) -> str:
+    """Sign an exercise file in place with this user's key; an older signature is replaced.
+
+    Returns:
+        the fingerprint.
+
+    Raises:
+        HandCoachError: it is no exercise, there is no key, or it cannot be written; then it stays as it was.
+    """
+    before = model.read(path, "exercise")
+    bare, digest = model.unsigned(path.read_bytes())
+    data = model.with_signature(bare, signature.sign(digest))
+    after = model.parse(data, path, "exercise")
+    if after.meta != before.meta:
+        raise ModelError(f"{path} has changed since it was checked; start again.")
+    try:
+        places.save(path, data)
+    except OSError as error:
+        raise HandCoachError(
+            f"{path} cannot be written ({error.strerror or error}): copy it to a folder of yours and sign it "
+            "there."
+        ) from error
+    return after.signed_by
+
+
+def verify(file: ModelFile, by: str | None = None) -> str:
+    """The fingerprint of the key that signed a file; reading it has already found a wrong signature.
+
+    Args:
+        by: the fingerprint that it should be.
+
+    Raises:
+        HandCoachError: it is not signed, or with another key.
+    """
+    if not file.signed_by:
+        raise HandCoachError(f"{file.path} is not signed: ask whoever made it to sign it.")
+    if by is not None and _digits(by) != _digits(file.signed_by):
+        raise HandCoachError(
+            f"{file.path} is signed with another key, {file.signed_by}: ask your therapist before you use it."
+        )
+    return file.signed_by
+
+
+def _digits(fingerprint: str) -> str:
+    """A fingerprint as it may be typed, without what only makes it legible."""
+    return fingerprint.strip().lower().replace("-", "").replace(" ", "")
