@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# From a clean clone to the files in this folder: render, gather, label, train, export, compare, ship.
+#
+#   ASSETS=DIR PHOTOS=DIR bash models/remake.sh            everything; days of a laptop's time, or an hour of a GPU's
+#   ... bash models/remake.sh export compare               only these stages, in this order
+#
+# stages:  render photos train export compare ship
+#
+#   ASSETS   makehuman_skins/, hdri/, godot_hands/ (CC0) and, if they are there, weights/mobilenet_v2_imagenet.pth
+#   PHOTOS   webcam_hands/ and sign_digits/ (Apache-2.0)
+#   CLONES   clones of the repositories in train/data_sources.toml, named owner+name; left out: without them
+#   EVAL     real_3d/, teacher_sessions/, webcam_hands/: what `compare` measures and `gather` refuses (default PHOTOS)
+#   WORK     what is made on the way (default build/remake); every stage goes on with what it finds there
+#   SHARE    how much of the full numbers to render and train (default 1; 0.01 tries the whole way in minutes)
+#
+# `ship` replaces the files of this folder only if the new landmark model is at least as good on renderings that it was not
+# trained on. The evaluation sets decide nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+WORK=${WORK:-build/remake} SHARE=${SHARE:-1} EVAL=${EVAL:-${PHOTOS:-}}
+new=$WORK/models
+
+say() { printf '\n== %s\n' "$*"; }
+need() { [ -n "${!1:-}" ] || { echo "models/remake.sh: set $1 (see the head of the script)." >&2; exit 2; }; }
+some() { # some NUMBER MULTIPLE: SHARE of a number, rounded up to a multiple
+    awk -v n="$1" -v m="$2" -v s="$SHARE" 'BEGIN { k = int(n * s / m + 0.9999); print (k < 1 ? 1 : k) * m }'
+}
+
+render() {
+    need ASSETS
+    local to
+    draw() { # draw FOLDER COUNT ARGUMENTS...
+        to=$WORK/data/$1
+        say "render $to"
+        handcoach-train render "$to" --count "$(some "$2" 80)" --skins "$ASSETS/makehuman_skins" --hdri "$ASSETS/hdri" \
+            --godot "$ASSETS/godot_hands" "${@:3}"
+    }
+    draw any 40000 --seed 43
+    draw table 16000 --seed 44 --view exercise
+    draw frames 8000 --seed 45 --full-frames --size 320
+    draw frames-table 4000 --seed 46 --full-frames --size 320 --view exercise
+    # The finger stretch's own recording, from people of its own.
+    local seed=21 posture
+    for posture in open almost fist; do
+        draw "stretch-$posture" 260 --seed $seed --full-frames --hands 1 --view exercise --posture $posture
+        seed=$((seed + 1))
+    done
+}
+
+photos() {
+    need PHOTOS
+    if [ -n "${CLONES:-}" ]; then
+        handcoach-train gather train/data_sources.toml --from "$CLONES" --to "$WORK/photos" \
+            --refuse "$EVAL/real_3d" "$EVAL/teacher_sessions"
+        handcoach-train pseudo-label "$WORK/photos" "$WORK/photos.json"
+    fi
+    handcoach-train pseudo-label "$PHOTOS/webcam_hands/images" "$WORK/webcam.json"
+    handcoach-train pseudo-label "$PHOTOS/sign_digits" "$WORK/digits.json"
+}
+
+train() {
+    need PHOTOS
+    local real=(--photos "$WORK/webcam.json" "$PHOTOS/webcam_hands/images" --photos "$WORK/digits.json"
+        "$PHOTOS/sign_digits" --boxes "$PHOTOS/webcam_hands/boxes.csv") weights=()
+    [ -f "$WORK/photos.json" ] && real+=(--photos "$WORK/photos.json" "$WORK/photos")
+    [ -f "${ASSETS:-}/weights/mobilenet_v2_imagenet.pth" ] && weights=(--weights "$ASSETS/weights/mobilenet_v2_imagenet.pth")
+    say "train the landmark network"
+    handcoach-train landmarks "$WORK"/data/{any,table} --frames "$WORK/data/frames" "${real[@]}" "${weights[@]}" \
+        --sizes 128:0.62,160:0.38 --rate 1.2e-3 --steps "$(some 12000 500)" --out "$WORK/runs/mobilenetv2"
+    say "train finder"
+    handcoach-train finder --frames "$WORK"/data/{frames,frames-table} "${real[@]}" "${weights[@]}" \
+        --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"
+}
+
+export_() {
+    mkdir -p "$new/checkpoints" "$new/exercises"
+    cp "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors" "$new/checkpoints/"
+    handcoach-export landmarks "$new/checkpoints/mobilenetv2.safetensors" -o "$new/mobilenetv2.onnx"
+    handcoach-export finder "$new/checkpoints/finder.safetensors" -o "$new/finder.onnx"
+    rm -rf "$WORK/stretch"
+    local posture
+    for posture in open almost fist; do
+        handcoach record "$WORK/stretch" --label $posture --source "$WORK/data/stretch-$posture/frames" \
+            --model "$new/mobilenetv2.onnx" --finder "$new/finder.onnx"
+    done
+    handcoach-export exercise "$WORK/stretch" -o "$new/exercises/finger-stretch.onnx" --messages finger-stretch \
+        --author HandCoach
+}
+
+compare() {
+    need EVAL
+    handcoach-bench accuracy "$EVAL" --model "$new/mobilenetv2.onnx" --finder "$new/finder.onnx" \
+        --exercise "$new/exercises/finger-stretch.onnx" --json "$WORK/accuracy.json" | tee "$WORK/accuracy.txt"
+}
+
+ship() {
+    evaluate() { handcoach-train evaluate "$1/mobilenetv2.onnx" --data "$WORK"/data/{any,table} --split test --out "$2"; }
+    evaluate models "$WORK/before"
+    evaluate "$new" "$WORK/now"
+    python - "$WORK"/{before,now}/evaluation.json <<'BETTER' || exit 2
+import json, sys
+from pathlib import Path
+old, new = (json.loads(Path(p).read_text())["table_2"]["test"]["jittered"]["mse"] for p in sys.argv[1:])
+print(f"mean squared error on the test split, jittered cut-outs: {old} before, {new} now")
+if new > old:
+    sys.exit("models/remake.sh: the new landmark model is not better, so nothing is replaced.")
+BETTER
+    cp "$new"/*.onnx models/ && cp "$new"/exercises/*.onnx models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
+    say "Shipped. Bring the cards in models/*.md and the README's table up to date with $WORK/accuracy.txt."
+}
+
+[ $# -gt 0 ] || set -- render photos train export compare ship
+for stage in "$@"; do
+    case $stage in
+    render | photos | train | compare | ship) $stage ;;
+    export) export_ ;;
+    *) echo "models/remake.sh: there is no stage $stage: render, photos, train, export, compare or ship." >&2; exit 2 ;;
+    esac
+done
