@@ -74,7 +74,7 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         for entry in entries:
             fields = exercise_file.as_fields(entry.file) if entry.file else {"file": str(entry.path)}
-            found = {"name": entry.path.stem, "shipped": entry.shipped, "problem": entry.problem or None}
+            found = {"known_as": entry.path.stem, "shipped": entry.shipped, "problem": entry.problem or None}
             print(json.dumps(found | fields))
         return 0
     width = max((len(entry.path.stem) for entry in entries), default=0)

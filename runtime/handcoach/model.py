@@ -567,8 +567,9 @@ def _check_tensors(found: list[Tensor], wanted: tuple[Tensor, ...], what: str) -
         given = by_name[tensor.name]
         if given.dtype != tensor.dtype:
             raise ModelError(f"has an {what} {tensor.name!r} of {given.dtype} instead of {tensor.dtype}")
-        # The batch may be fixed or free; every other size is fixed.
-        if len(given.shape) != len(tensor.shape) or given.shape[1:] != tensor.shape[1:]:
+        # The batch is free, or fixed to one; every other size is fixed.
+        fits = len(given.shape) == len(tensor.shape) and given.shape[0] in (None, 1)
+        if not fits or given.shape[1:] != tensor.shape[1:]:
             shapes = f"{_shape(given.shape)} instead of {_shape(tensor.shape)}"
             raise ModelError(f"has an {what} {tensor.name!r} of shape {shapes}")
     return tuple(by_name[tensor.name] for tensor in wanted)
@@ -585,7 +586,7 @@ def _reject_constant(name: str) -> float:
 def _finite_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):  # 1e999
-        raise ValueError(f"{text} is too large")
+        raise ValueError("a number is too large")
     return value
 
 
@@ -603,28 +604,34 @@ _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 
 
 def _all_texts(value: Any) -> Iterator[str]:
-    """Every text and key in JSON. The parser has refused what is nested too deep for this."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _all_texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _all_texts(inner)
+    """Every text and key in JSON."""
+    waiting = [value]  # a list of its own: generators within generators take a second for what is nested deep
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.keys()
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _parse_meta(text: str) -> dict[str, Any]:
+    meta: Any = None
+    why = "they are no object"
     try:
         meta = json.loads(
             text, parse_constant=_reject_constant, parse_float=_finite_float, object_pairs_hook=_once
         )
-        bad = any(_NO_TEXT.search(string) for string in _all_texts(meta))
-    except (ValueError, RecursionError):
-        meta, bad = None, False
-    _require(isinstance(meta, dict), "they are not a JSON object")
-    _require(not bad, "a text has characters that cannot be shown")
+    except RecursionError:
+        why = "it is nested too deep"
+    except ValueError as error:
+        why = str(error)[:60]
+    _require(isinstance(meta, dict), f"they are not a JSON object ({why})")
+    _require(
+        not any(_NO_TEXT.search(s) for s in _all_texts(meta)), "a text has characters that cannot be shown"
+    )
     return dict(meta)
 
 

@@ -3,79 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import struct
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny.onnx_parts import join, node, part, parts_of, with_graph, with_meta
 
 from handcoach import model
 from handcoach.errors import HandCoachError
 from handcoach.model import ModelError
-
-# A minimal protobuf writer, so that these tests run where onnx is not installed.
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def part(number: int, value: int | str | bytes) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def parts_of(data: bytes) -> list[tuple[int, int | bytes]]:
-    return [
-        (n, bytes(v) if isinstance(v, memoryview) else v) for n, v in model._Wire().fields(memoryview(data))
-    ]
-
-
-def join(parts: list[tuple[int, int | bytes]]) -> bytes:
-    return b"".join(part(number, value) for number, value in parts)
-
-
-def with_meta(data: bytes, change: Callable[[dict], None]) -> bytes:
-    """The model with its metadata changed."""
-    parts = []
-    for number, value in parts_of(data):
-        if number == 14:
-            meta = json.loads(dict(parts_of(value))[2])
-            change(meta)
-            value = part(1, "handcoach") + part(2, json.dumps(meta))
-        parts.append((number, value))
-    return join(parts)
-
-
-def with_graph(data: bytes, change: Callable[[list], None]) -> bytes:
-    """The model with the fields of its graph changed: a list of (number, value)."""
-    parts = []
-    for number, value in parts_of(data):
-        if number == 7:
-            graph = parts_of(value)
-            change(graph)
-            value = join(graph)
-        parts.append((number, value))
-    return join(parts)
-
-
-def node(operator: str, *, domain: str = "", attribute: bytes = b"") -> tuple[int, bytes]:
-    body = part(1, "landmarks") + part(2, "extra") + part(4, operator)
-    if domain:
-        body += part(7, domain)
-    if attribute:
-        body += part(5, attribute)
-    return 1, body
 
 
 @pytest.fixture

@@ -1,0 +1,344 @@
+"""`handcoach exercise`: what therapists are shown, and what a signature is worth."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny.onnx_parts import join, part, parts_of, with_meta
+
+from handcoach import cli, exercise_file, model, places, signature
+from handcoach.errors import HandCoachError
+from handcoach.model import ModelError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder of the test's own."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("HANDCOACH_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_exercise: Path, tiny_landmarks: Path
+) -> Path:
+    """The tiny models under the shipped names."""
+    folder = tmp_path / "models"
+    (folder / "exercises").mkdir(parents=True)
+    shutil.copy(tiny_exercise, folder / "exercises" / "finger-stretch.onnx")
+    shutil.copy(tiny_landmarks, folder / "mobilenetv2.onnx")
+    monkeypatch.setattr(model, "models_dir", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path: Path, tiny_exercise: Path) -> Path:
+    return Path(shutil.copy(tiny_exercise, tmp_path / "mine.onnx"))
+
+
+@pytest.fixture
+def signed(file: Path) -> Path:
+    signature.make_key()
+    exercise_file.sign(file)
+    return file
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
+    code = cli.main(["exercise", *map(str, args)])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    code, out, err = run(capsys, *args)
+    assert code == 2 and out == "" and err.count("\n") == 1, (code, out, err)
+    return err
+
+
+# --- Signing ---
+
+
+def test_a_signature_is_found_and_says_who(signed: Path, tiny_exercise: Path) -> None:
+    found = model.read(signed, "exercise")
+    assert found.signed_by == signature.own_fingerprint() and len(found.signed_by) == 39
+    assert found.meta == model.read(tiny_exercise).meta and model.read(tiny_exercise).signed_by == ""
+
+
+def test_what_is_signed(signed: Path, tiny_exercise: Path) -> None:
+    """As the docstring of signature.py says: every byte but the entry, wherever the entry stands."""
+    bare, digest = model.unsigned(signed.read_bytes())
+    assert bare == tiny_exercise.read_bytes() == model.unsigned(bare)[0]
+    entry = [p for p in parts_of(signed.read_bytes()) if p[0] == 14 and b"handcoach-signature" in p[1]]
+    assert len(entry) == 1
+    moved = join(entry) + bare
+    assert model.parse(moved, signed).signed_by == signature.own_fingerprint()
+    assert model.unsigned(moved) == (bare, digest)
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    fields = json.loads(dict(parts_of(entry[0][1]))[2])
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(fields["key"]))
+    key.verify(bytes.fromhex(fields["signature"]), b"HandCoach model file, signature 1\n" + digest)
+
+
+def test_signing_again_replaces(signed: Path) -> None:
+    first = signed.read_bytes()
+    exercise_file.sign(signed)
+    assert signed.read_bytes() == first  # Ed25519 signs without chance
+
+
+def test_every_changed_byte_is_noticed(signed: Path) -> None:
+    data = bytearray(signed.read_bytes())
+    for at in [*range(0, len(data), 97), *range(len(data) - 250, len(data), 7)]:
+        data[at] ^= 0x20
+        try:
+            found = model.parse(bytes(data), signed, "exercise")
+        except ModelError:
+            pass
+        else:  # only what no longer is the signature's entry, or spells the same hex in capitals
+            assert found.signed_by in ("", signature.own_fingerprint()) and at > len(data) - 270
+        data[at] ^= 0x20
+
+
+def test_changed_words_are_refused_everywhere(signed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def change(meta: dict) -> None:
+        meta["messages"]["open"]["en"] = "Press harder."
+
+    parts = parts_of(signed.read_bytes())
+    index = next(i for i, p in enumerate(parts) if p[0] == 14 and b"handcoach-signature" not in p[1])
+    rest = with_meta(join([parts[index]]), change)
+    signed.write_bytes(join(parts[:index]) + rest + join(parts[index + 1 :]))
+    for command in ("show", "check", "verify", "sign"):
+        assert "changed after it was signed" in refused(capsys, command, signed)
+    assert cli.main(["assess", "nowhere", "--exercise", str(signed)]) == 2
+    assert cli.main(["run", "--exercise", str(signed)]) == 2
+    assert capsys.readouterr().err.count("changed after it was signed") == 2
+
+
+def test_anothers_key(signed: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever changes a file can sign it anew: the fingerprint tells."""
+    mine = signature.own_fingerprint()
+    assert mine in run(capsys, "verify", signed, "--by", mine.upper().replace("-", " "))[1]
+    signature.key_file().unlink()
+    assert "no key yet" in refused(capsys, "sign", signed)
+    signature.make_key()
+    theirs = exercise_file.sign(signed)
+    assert theirs != mine and theirs in refused(capsys, "verify", signed, "--by", mine)
+
+
+def test_not_signed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not signed" in refused(capsys, "verify", file)
+    assert "signature     not signed" in run(capsys, "show", file)[1]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "[]", "{}", '{"algorithm": "rsa", "key": "", "signature": ""}',
+     '{"algorithm": "ed25519", "key": 3, "signature": ""}',
+     '{"algorithm": "ed25519", "key": "zz", "signature": ""}',
+     '{"algorithm": "ed25519", "key": "00", "signature": "00"}', "[" * 100_000],
+)  # fmt: skip
+def test_a_signature_that_is_none(file: Path, entry: str) -> None:
+    data = file.read_bytes() + part(14, part(1, signature.METADATA_KEY) + part(2, entry))
+    with pytest.raises(ModelError, match="cannot read"):
+        model.parse(data, file)
+
+
+def test_two_signatures(signed: Path) -> None:
+    data = signed.read_bytes()
+    entry = next(p for p in parts_of(data) if p[0] == 14 and b"handcoach-signature" in p[1])
+    with pytest.raises(ModelError, match="twice"):
+        model.parse(data + join([entry]), signed)
+
+
+def test_the_key(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "key")
+    assert code == 0 and out.strip() == signature.own_fingerprint() and "keep a copy" in err
+    path = signature.key_file()
+    assert path.parent == home and sorted(home.iterdir()) == [path]
+    assert run(capsys, "key") == (0, out, "")
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        path.chmod(0o644)
+        assert "chmod 600" in refused(capsys, "key")
+        path.chmod(0o600)
+    path.write_text("nonsense")
+    assert "cannot be read" in refused(capsys, "key")
+
+
+def test_without_cryptography(signed: Path, monkeypatch: pytest.MonkeyPatch, tiny_exercise: Path) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(ModelError, match="pip install cryptography") as caught:
+        model.read(signed)
+    assert str(caught.value).startswith(f"{signed} is signed, but")
+    with pytest.raises(HandCoachError, match="pip install cryptography"):
+        signature.own_fingerprint()
+    assert model.read(tiny_exercise).signed_by == ""  # what is not signed runs as before
+
+
+def test_a_failure_leaves_the_file_whole(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signature.make_key()
+    before = file.read_bytes()
+
+    def full(path: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert "No space left" in refused(capsys, "sign", file)
+    assert file.read_bytes() == before and list(file.parent.glob(".*")) == []
+
+
+def test_only_an_exercise_is_signed(
+    tiny_finder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signature.make_key()
+    path = Path(shutil.copy(tiny_finder, tmp_path / "f.onnx"))
+    assert "kind finder" in refused(capsys, "sign", path)
+    assert path.read_bytes() == tiny_finder.read_bytes()
+
+
+# --- list, show, check ---
+
+
+def test_list(shipped: Path, signed: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = places.exercises_folder()
+    own.mkdir(parents=True)
+    shutil.copy(signed, own / "mine.onnx")
+    (own / "broken.onnx").write_bytes(b"no")
+    code, out, err = run(capsys, "list", "--lang", "da")
+    lines = out.splitlines()
+    assert code == 0 and err == "" and lines[0] == "finger-stretch  Lille stræk  (shipped)"
+    assert lines[1].startswith("broken") and "REFUSED" in lines[1]
+    assert lines[2].startswith("mine") and signature.own_fingerprint() in lines[2]
+    rows = [json.loads(line) for line in run(capsys, "list", "--json")[1].splitlines()]
+    assert [(row["known_as"], row["shipped"], row["problem"] is None) for row in rows] == [
+        ("finger-stretch", True, True), ("broken", False, False), ("mine", False, True),
+    ]  # fmt: skip
+    # By name, as the shipped ones are.
+    assert model.find("mine", "exercise") == own / "mine.onnx"
+    assert run(capsys, "show", "mine")[0] == 0
+    with pytest.raises(ModelError, match="finger-stretch, broken, mine"):
+        model.find("unknown", "exercise")
+
+
+def test_nothing_is_made_unasked(shipped: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["list"], ["show", "finger-stretch"], ["check", "finger-stretch"]):
+        run(capsys, *command)
+    assert not home.exists()
+
+
+def test_show(signed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "show", signed, "--lang", "da")
+    meta = model.read(signed).meta
+    assert code == 0 and err == "" and out.startswith("Lille stræk")
+    for text in ("Stræk fingrene og hold.", "either hand", "2, each held 1 s, then 0.5 s", "HandCoach tests",
+                 "tiny-landmarks", signature.own_fingerprint(), "da, en"):  # fmt: skip
+        assert text in out, text
+    for label in meta["labels"]:
+        assert label in out and meta["colours"][label] in out
+        assert all(text in out for text in meta["messages"][label].values())
+    fields = json.loads(run(capsys, "show", signed, "--json")[1])
+    assert fields["signed_by"] == signature.own_fingerprint() and fields["reference"] == meta["reference"]
+
+
+def test_picture(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "hand.png"
+    assert run(capsys, "show", file, "--picture", out)[0] == 0
+    image = cv2.imread(str(out))
+    assert image.shape == (*exercise_file.PICTURE, 3) and len(np.unique(image)) > 50
+    assert "cannot be written" in refused(capsys, "show", file, "--picture", tmp_path / "no" / "x.png")
+
+
+def checks(path: Path) -> dict[str, str]:
+    found = list(exercise_file.check(model.read(path, "exercise"), "mobilenetv2"))
+    return {level: " ".join(c.text for c in found if c.level == level) for level in ("ok", "warn", "fail")}
+
+
+def test_check(shipped: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = checks(file)
+    assert found["fail"] == "" and "kept aside" in found["warn"]  # the tiny one states no quality
+    assert run(capsys, "check", file)[0] == 0
+
+
+def test_check_finds_what_the_file_does_not_keep(
+    shipped: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def changed(**changes: object) -> dict[str, str]:
+        file.write_bytes(with_meta(good, lambda meta: meta.update(changes)))
+        return checks(file)
+
+    good = file.read_bytes()
+    meta = model.read(file).meta
+    assert "landmark model other-model" in changed(landmark_model="other-model")["warn"]
+    assert "70.0%" in changed(quality={"accuracy_held_out": 0.7})["warn"]
+    assert "1.0e-02" in changed(parity={"max_abs": 0.01, "against": "scikit-learn"})["fail"]
+    # The clusters' labels exchanged: the teacher's own hand is no longer praised.
+    other = {"open": "fist", "fist": "open", "almost": "almost"}
+    found = changed(clusters=[other[label] for label in meta["clusters"]])
+    assert "judges its own reference hand fist" in found["fail"]
+    code, _, err = run(capsys, "check", file)
+    assert code == 1 and "fail" in err
+
+
+def test_check_finds_a_graph_that_computes_something_else(shipped: Path, file: Path) -> None:
+    """Sums in place of differences: names and shapes are right, numbers are not."""
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"\x22\x03Sub", b"\x22\x03Add"))  # the nodes' op_type
+    assert file.read_bytes() != data
+    assert "something else" in checks(file)["fail"] or "no numbers" in checks(file)["fail"]
+
+
+def test_another_landmark_model_is_said(
+    shipped: Path, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import handcoach.ui.app
+
+    monkeypatch.setattr(handcoach.ui.app, "run_window", lambda *args: 0)
+    shutil.copy(Path(__file__).parents[1] / "tiny" / "finder.onnx", shipped / "finder.onnx")
+    assert cli.main(["run", "--exercise", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert err == "" and "not signed" in out
+    file.write_bytes(with_meta(file.read_bytes(), lambda meta: meta.update(landmark_model="other")))
+    signature.make_key()
+    exercise_file.sign(file)
+    assert cli.main(["run", "--exercise", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert "made with the landmark model other" in err and signature.own_fingerprint() in out
+
+
+def test_the_window_shows_who_signed(signed: Path) -> None:
+    from handcoach.exercise import Exercise
+    from handcoach.ui.presenter import Presenter
+    from handcoach.ui.texts import Texts
+
+    for lang in ("en", "da"):
+        text = Presenter(Texts(lang))._instructions(Exercise(model.read(signed, "exercise")))
+        assert signature.own_fingerprint() in text
+
+
+# --- Where things lie ---
+
+
+def test_user_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HANDCOACH_HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("APPDATA", str(tmp_path / "roaming"))
+    for platform, folder in (("linux", ".local/share/handcoach"), ("win32", "roaming/HandCoach"),
+                             ("darwin", "Library/Application Support/HandCoach")):  # fmt: skip
+        monkeypatch.setattr(sys, "platform", platform)
+        assert places.user_folder() == tmp_path / folder
