@@ -551,6 +551,7 @@ def _check_exercise(meta: dict[str, Any]) -> None:
     for key, most in (("name", 100), ("version", 100), ("author", 200), ("licence", 200),
                       ("landmark_model", 100), ("created", 40)):  # fmt: skip
         _require(_text_is(meta[key], most), f"{key} is too long or has several lines")
+    _require(re.match(r"\d{4}-\d\d-\d\d", meta["created"]) is not None, "created is no date like 2026-01-31")
     for what in ("accuracy", "quality"):  # where they are stated, they are shares
         for key in ("held_out", "accuracy_held_out"):
             share = meta[what].get(key)
@@ -590,6 +591,12 @@ def _finite_float(text: str) -> float:
     return value
 
 
+def _short_integer(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError("a number has too many digits")
+    return int(text)
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys are all different: of two, another reader might take the other one."""
     fields = dict(pairs)
@@ -622,7 +629,11 @@ def _parse_meta(text: str) -> dict[str, Any]:
     why = "they are no object"
     try:
         meta = json.loads(
-            text, parse_constant=_reject_constant, parse_float=_finite_float, object_pairs_hook=_once
+            text,
+            parse_constant=_reject_constant,
+            parse_float=_finite_float,
+            parse_int=_short_integer,
+            object_pairs_hook=_once,
         )
     except RecursionError:
         why = "it is nested too deep"

@@ -130,7 +130,7 @@ def made(exercise: bytes) -> dict[str, tuple[bytes, str]]:
         "nan": (text(as_json.replace('"hold_s": 1.0', '"hold_s": NaN')), "NaN is no JSON number"),
         "infinity": (text(as_json.replace('"hold_s": 1.0', '"hold_s": 1e999')), "too large"),
         "a-number-of-100000-digits": (
-            text(as_json.replace('"hold_s": 1.0', '"hold_s": ' + "9" * 100_000)), "JSON",
+            text(as_json.replace('"hold_s": 1.0', '"hold_s": ' + "9" * 100_000)), "too many digits",
         ),
         "terminal-codes": (meta(title={"en": "\x1b]0;owned\x07\x1b[2J"}), "cannot be shown"),
         "reversed-text": (meta(author="\u202etxet"), "cannot be shown"),
