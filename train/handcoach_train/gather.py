@@ -223,7 +223,8 @@ def gather(
             }
             counts[source.name] = count
             _write_whole(index_file, json.dumps(index, indent=1, sort_keys=True).encode())
-        hashes = [p["hash"] for p in index["photos"].values() if p["source"] == source.name]
+        # By name: the order in which the index lists them must not make another recipe of it.
+        hashes = [p["hash"] for _, p in sorted(index["photos"].items()) if p["source"] == source.name]
         bits = np.array([list(bytes.fromhex(h)) for h in hashes], np.uint8).reshape(-1, 8)
         seen = np.concatenate([seen, np.unpackbits(bits, axis=1).astype(bool)])
     names = {source.name for source in sources}
