@@ -17,7 +17,7 @@ from handcoach import model, places, signature
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
-from handcoach.hand import Hand, hand_frame
+from handcoach.hand import FINGERS, Hand, hand_frame
 from handcoach.model import ModelError, ModelFile
 
 # An exercise's file gives what scikit-learn gives to this; numpy is as near to both.
@@ -92,6 +92,7 @@ def describe(file: ModelFile, lang: str) -> str:
         "orientation",
         f"counts about {', '.join(meta['kept_axes'])}" if meta["kept_axes"] else "does not count",
     )
+    row("fingers", ", ".join(meta.get("fingers", FINGERS)))
     tolerance, unsure = meta["tolerance"], meta["unsure"]
     row("tolerance", f"a joint is right up to {tolerance['green']:g}, wrong from {tolerance['red']:g}")
     row("", f"unsure beyond {unsure['max_distance']:g} or below a margin of {unsure['min_margin']:g}")

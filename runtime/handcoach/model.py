@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from handcoach import graph, places, signature
 from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
-from handcoach.hand import JOINTS, DegenerateHandError, hand_frame
+from handcoach.hand import FINGERS, JOINTS, DegenerateHandError, hand_frame
 
 FORMAT = 1
 KINDS = ("landmarks", "finder", "exercise")
@@ -548,6 +548,14 @@ def _check_exercise(meta: dict[str, Any]) -> None:
     _require(meta["hand"] in ("either", "right", "left"), "hand is not either, right or left")
     axes = meta["kept_axes"]
     _require(set(axes) <= set("xyz") and len(set(axes)) == len(axes), "kept_axes is not some of x, y and z")
+    fingers = meta.get("fingers", list(FINGERS))  # absent in files of before fingers could be left out
+    _require(
+        isinstance(fingers, list)
+        and 1 <= len(fingers) <= len(FINGERS)
+        and all(isinstance(finger, str) and finger in FINGERS for finger in fingers)
+        and len(set(fingers)) == len(fingers),
+        f"fingers are not some of {', '.join(FINGERS)}",
+    )
     for key, most in (("name", 100), ("version", 100), ("author", 200), ("licence", 200),
                       ("landmark_model", 100), ("created", 40)):  # fmt: skip
         _require(_text_is(meta[key], most), f"{key} is too long or has several lines")

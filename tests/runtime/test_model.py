@@ -129,6 +129,13 @@ def test_every_missing_key_is_named(tiny_exercise: Path, tiny_finder: Path, tiny
         {"reference": [[0, 0, 0]] * 20}, {"reference": [[0, 0, "1"]] * 21}, {"reference": [[0, 0, 1e9]] * 21},
         {"tolerance": {"green": 0.6, "red": 0.2}}, {"tolerance": {}}, {"unsure": {}}, {"hold_s": "long"},
         {"hold_s": -1}, {"repetitions": 0}, {"repetitions": True}, {"hand": "both"}, {"inputs": "landmarks"},
+        {"fingers": []}, {"fingers": ["toe"]}, {"fingers": ["thumb", "thumb"]}, {"fingers": [[]]},
+        {"fingers": "thumb"},
+        {"kept_axes": "xw"}, {"kept_axes": "xx"}, {"created": "yesterday"}, {"author": "a\nb"},
+        {"messages": {"open": {"en": "x", "../da": "x"}, "almost": {"en": "x"}, "fist": {"en": "x"}}},
+        {"messages": {"open": {"en": "x"}, "almost": {"en": "x"}, "fist": {"en": "x"}, "shut": {"en": "x"}}},
+        {"colours": {"open": "#000000", "almost": "#000000", "fist": "#000000", "x": "#000000"}},
+        {"quality": {"accuracy_held_out": 1.5}}, {"parity": {}}, {"reference": [[0.0, 0.0, 0.0]] * 21},
     ],
 )  # fmt: skip
 def test_metadata_out_of_range(exercise: bytes, change: dict) -> None:
