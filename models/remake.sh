@@ -42,7 +42,7 @@ render() {
     # The finger stretch's own recording, from people of its own.
     local seed=21 posture
     for posture in open almost fist; do
-        draw "stretch-$posture" 260 --seed $seed --full-frames --hands 1 --view exercise --posture $posture
+        draw "stretch-$posture" 400 --seed $seed --full-frames --hands 1 --view exercise --posture $posture
         seed=$((seed + 1))
     done
 }
@@ -72,6 +72,24 @@ train() {
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"
 }
 
+# As a therapist would record: of the rendered frames those with a large hand, wholly in the picture.
+clear_hands() { # clear_hands FOLDER TO
+    python - "$1" "$2" <<'CLEAR'
+import json, os, shutil, sys
+from pathlib import Path
+import numpy as np
+folder, to = map(Path, sys.argv[1:])
+shutil.rmtree(to, ignore_errors=True)
+to.mkdir(parents=True)
+for label in sorted((folder / "labels").glob("*.json")):
+    frame = json.loads(label.read_text())
+    points = [np.array(h["points"]) for h in frame["hands"] if h.get("points") is not None]
+    large = [np.linalg.norm(p - p[9], axis=1).max() >= 64 and (p > 8).all() and (p < [632, 472]).all() for p in points]
+    if points and all(large):
+        os.link(folder / "frames" / f"{label.stem}.jpg", to / f"{label.stem}.jpg")
+CLEAR
+}
+
 export_() {
     mkdir -p "$new/checkpoints" "$new/exercises"
     cp "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors" "$new/checkpoints/"
@@ -80,7 +98,8 @@ export_() {
     rm -rf "$WORK/stretch"
     local posture
     for posture in open almost fist; do
-        handcoach record "$WORK/stretch" --label $posture --source "$WORK/data/stretch-$posture/frames" \
+        clear_hands "$WORK/data/stretch-$posture" "$WORK/clear/$posture"
+        handcoach record "$WORK/stretch" --label $posture --source "$WORK/clear/$posture" \
             --model "$new/mobilenetv2.onnx" --finder "$new/finder.onnx"
     done
     handcoach-export exercise "$WORK/stretch" -o "$new/exercises/finger-stretch.onnx" --messages finger-stretch \

@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pygltflib
-from tiny import arms
 
 from handcoach_train.render.arm import BONES, INDEX
 from handcoach_train.render.godot import FILE, FINGERS
+from tiny import arms
 
 # The file's hand points along -z; the made-up arm's along y with the palm to z.
 TURN = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
