@@ -59,7 +59,11 @@ def parser() -> argparse.ArgumentParser:
         epilog=MESSAGES.format(built_in=", ".join(built_in())), formatter_class=raw,
     )  # fmt: skip
     sub.add_argument("recording", type=Path, help="folder that `handcoach record` wrote")
-    sub.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .onnx file")
+    sub.add_argument("-o", "--output", type=Path, metavar="FILE", help="the .onnx file")
+    sub.add_argument(
+        "--check", type=Path, metavar="DIR",
+        help="judge the recording: print what to record again, and write report.json and pictures into DIR",
+    )  # fmt: skip
     sub.add_argument("--messages", metavar="FILE.json", help="words and settings, see below")
     sub.add_argument("--title", help="title of the exercise, in English")
     sub.add_argument("--name", help="name of the exercise (the file's)")
@@ -68,6 +72,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--repetitions", type=int, metavar="N")
     sub.add_argument("--rest", type=float, dest="rest_s", metavar="S", help="seconds of rest between")
     sub.add_argument("--hand", choices=("either", "left", "right"), help="the hand that is exercised")
+    sub.add_argument(
+        "--fingers", nargs="+", metavar="FINGER",
+        help="look at these only: thumb, index, middle, ring, little (default: all)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--kept-axes", metavar="AXES",
+        help="how the hand is turned counts: x keeps where it points, z where the palm looks, xyz all of it",
+    )  # fmt: skip
     sub.add_argument("--author")
     sub.add_argument("--licence")
     return top
@@ -76,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
+        if args.kind == "exercise" and args.check and not _check(args):
+            return 1
+        if args.kind == "exercise" and args.output is None:
+            if args.check:
+                return 0
+            raise HandCoachError("Say what to make: -o FILE for an exercise, --check DIR for a verdict.")
         meta = _exercise(args) if args.kind == "exercise" else _network(args)
     except HandCoachError as error:
         print(error, file=sys.stderr)
@@ -102,14 +120,42 @@ def main(argv: list[str] | None = None) -> int:
 def _exercise(args: argparse.Namespace) -> dict[str, Any]:
     from handcoach_export import exercise
 
+    return exercise.build(args.recording, args.output, _settings(args))
+
+
+def _check(args: argparse.Namespace) -> bool:
+    """Print the verdict on a recording; is it good enough?"""
+    from handcoach_export import exercise
+
+    report = exercise.check(args.recording, args.check, _settings(args))
+    print(", ".join(f"{count} frames of {label}" for label, count in report.frames.items()))
+    for finding in report.findings:
+        print(f"{'REFUSED' if finding.refuses else 'warning'}: {finding.sentence}")
+    if report.measured:
+        shown = report.measured
+        clusters = shown["clusters"]
+        print(
+            f"held-out frames right: {shown['accuracy_held_out']:.1%} by {shown['held_out_by']} "
+            f"(joint-angle rule {shown['angle_rule_held_out']:.1%}); "
+            f"clusters by the elbow {clusters['elbow']}, by silhouette "
+            f"{clusters['silhouette']}, postures {clusters['labels']}"
+        )
+    print(f"{'Good enough' if report.good else 'Not good enough'} for an exercise; report in {args.check}")
+    return report.good
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    from handcoach_export import exercise
+
     settings = exercise.read_settings(args.messages) if args.messages else {}
-    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "hand", "author", "licence"):
+    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "hand", "fingers", "kept_axes", "author",
+                "licence"):  # fmt: skip
         if getattr(args, key) is not None:
             settings[key] = getattr(args, key)
     if args.title is not None:
         # A translation of another title would be wrong beside this one.
         settings["title"] = {"en": args.title}
-    return exercise.build(args.recording, args.output, settings)
+    return settings
 
 
 def _network(args: argparse.Namespace) -> dict[str, Any]:

@@ -21,18 +21,18 @@ from sklearn.pipeline import Pipeline
 
 from handcoach.hand import INDEX_MCP, LITTLE_MCP
 from handcoach_export.contract import OPSET, name_batch
-from handcoach_train.posture import HandFrame
+from handcoach_train.posture.clusters import ROTATION_WEIGHT, HandFrame
 
 FEATURES = "hand_frame"
 
 
 def _hand_frame_shape(operator: Any) -> None:
     n = operator.inputs[0].get_first_dimension()
-    operator.outputs[0].type = FloatTensorType([n, 63])
+    operator.outputs[0].type = FloatTensorType([n, 63 + 3 * len(operator.raw_operator.kept_rows)])
 
 
 def _hand_frame(scope: Any, operator: Any, container: Any) -> None:
-    """`handcoach.hand.hand_frame`, operator by operator."""
+    """`HandFrame.transform`, operator by operator; FEATURES names what comes before weights and rotation."""
 
     def op(kind: str, *inputs: Any, **attributes: Any) -> Any:
         return getattr(ops, f"Onnx{kind}")(*inputs, op_version=container.target_opset, **attributes)
@@ -68,7 +68,16 @@ def _hand_frame(scope: Any, operator: Any, container: Any) -> None:
     y = cross(z, x)
     columns = op("Concat", *(op("Unsqueeze", v, index(2)) for v in (x, y, z)), axis=2)  # (N, 3, 3)
     turned = op("Reshape", op("MatMul", p, columns), index(-1, 63))
-    last = op("Cast", turned, to=TensorProto.FLOAT, output_names=operator.outputs)
+    frame = op("Cast", turned, to=TensorProto.FLOAT, output_names=[FEATURES])
+    transformer = operator.raw_operator
+    rows = [(x, y, z)[i] for i in transformer.kept_rows]
+    if not rows:
+        last = op("Mul", frame, transformer.weights[None], output_names=operator.outputs)
+    else:
+        kept = op("Mul", op("Concat", *rows, axis=1), np.array([ROTATION_WEIGHT]))
+        kept = op("Cast", kept, to=TensorProto.FLOAT)
+        weighted = op("Mul", frame, transformer.weights[None])
+        last = op("Concat", weighted, kept, axis=1, output_names=operator.outputs)
     last.add_to(scope, container)
 
 
@@ -102,13 +111,7 @@ def to_onnx(pipeline: Pipeline) -> onnx.ModelProto:
         target_opset=OPSET,
     )
     cluster, distances = (value.name for value in graph.graph.output)
-    # What goes into k-means is the other output that the contract wants.
-    centres = next(node for node in graph.graph.node if node.output[0] == cluster)
-    made = {node.output[0]: node for node in graph.graph.node}
-    node = centres
-    while node.op_type != "Cast":  # back from ArgMin to the cast of the features
-        node = next(made[name] for name in node.input if name in made)
-    _rename(graph, {cluster: "cluster", distances: "distances", node.input[0]: FEATURES})
+    _rename(graph, {cluster: "cluster", distances: "distances"})
     k = pipeline[-1].n_clusters
     del graph.graph.output[:]
     graph.graph.output.extend(

@@ -6,6 +6,7 @@ this module imports scikit-learn and skl2onnx only when it is used.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from importlib import resources
 from pathlib import Path
@@ -16,17 +17,18 @@ from numpy.typing import NDArray
 
 from handcoach import model, recording
 from handcoach.errors import HandCoachError
-from handcoach.hand import Array, mirror
+from handcoach.hand import FINGERS, Array, mirror
+from handcoach.quality import Report
 
 # What a therapist may set; everything else in the file follows from the recording.
 SETTINGS: dict[str, type | tuple[type, ...]] = {
     "name": str, "version": str, "title": dict, "instructions": dict, "labels": list, "messages": dict,
     "colours": dict, "tolerance": dict, "unsure": dict, "hold_s": (int, float), "repetitions": int,
-    "rest_s": (int, float), "kept_axes": str, "hand": str, "author": str, "licence": str,
+    "rest_s": (int, float), "kept_axes": str, "fingers": list, "hand": str, "author": str, "licence": str,
 }  # fmt: skip
 GENERAL = {
-    "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "hand": "either",
-    "author": "", "licence": "none stated",
+    "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "fingers": list(FINGERS),
+    "hand": "either", "author": "", "licence": "none stated",
 }  # fmt: skip
 BEST, WORST = "#2e9e5b", "#d1495b"
 
@@ -92,6 +94,7 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
     try:
         from handcoach_export import contract, convert
         from handcoach_train import posture
+        from handcoach_train.posture import gate
     except ModuleNotFoundError as error:
         raise HandCoachError(
             f'Building an exercise needs {error.name}: run pip install "handcoach[studio]".'
@@ -102,7 +105,11 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
     words = _words(check_settings(dict(settings or {})), list(recorded.labels), output.stem)
     labels = words["labels"]
     data = {label: recorded.labels[label] for label in labels}
-    fit = posture.fit(data, labels)
+    gate.refuse(gate.frames(recorded, labels))
+    fit = posture.fit(
+        data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes
+    )
+    gate.refuse(gate.overlap(fit))
     index, shown = posture.reference(fit, data)
     frames = sum(len(hands) for hands in data.values())
     meta = {
@@ -127,7 +134,7 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
         features = fit.pipeline[0].transform(hands)
         distances = fit.pipeline[1].transform(features)
         worst = max(
-            float(np.abs(ours["hand_frame"] - features).max()),
+            float(np.abs(ours["hand_frame"] - posture.HandFrame().transform(hands)).max()),
             float(np.abs(ours["distances"] - distances).max()),
         )
         other = ours["cluster"] != fit.pipeline[1].predict(features)
@@ -138,6 +145,62 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
         return contract.Parity(worst, len(hands), "scikit-learn", problem)
 
     return contract.write(convert.to_onnx(fit.pipeline), output, meta, compare)
+
+
+def check(recording_dir: Path, folder: Path, settings: dict[str, Any] | None = None) -> Report:
+    """Judge a recording without making an exercise of it; report.json and the pictures go into a folder.
+
+    Args:
+        recording_dir, settings: as of `build`.
+        folder: of the report; made where new.
+
+    Raises:
+        HandCoachError: not a recording, or settings that do not fit. Frames that are not good enough are
+            findings of the report instead.
+    """
+    try:
+        from handcoach_train import posture
+        from handcoach_train.posture import figures, gate
+        from handcoach_train.posture.study import study
+    except ModuleNotFoundError as error:
+        raise HandCoachError(
+            f'Judging a recording needs {error.name}: run pip install "handcoach[studio]".'
+        ) from error
+    recording_dir, folder = Path(recording_dir), Path(folder)
+    recorded = recording.read(recording_dir)
+    words = _words(check_settings(dict(settings or {})), list(recorded.labels), recording_dir.name)
+    labels = words["labels"]
+    counts = {label: len(recorded.labels[label]) for label in labels}
+    findings = gate.frames(recorded, labels)
+    pictures: dict[str, Path] = {}
+    measured: dict[str, Any] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not any(finding.refuses for finding in findings):
+            data = {label: recorded.labels[label] for label in labels}
+            fit = posture.fit(
+                data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes
+            )
+            findings = sorted([*findings, *gate.overlap(fit)], key=lambda finding: not finding.refuses)
+            seen = study(fit, data, recorded.takes)
+            measured = {"method": fit.quality["method"], "purity": fit.quality["purity"], **seen.as_json()}
+            pictures = figures.draw_all(seen, folder)
+        report = Report(tuple(labels), counts, tuple(findings), pictures, measured)
+        text = json.dumps(
+            {
+                "recording": recording_dir.name, "good": report.good, "labels": labels, "frames": counts,
+                "findings": [dataclasses.asdict(finding) for finding in findings],
+                "figures": {name: path.name for name, path in pictures.items()}, "measured": measured,
+            }, indent=1, ensure_ascii=False,
+        )  # fmt: skip
+        beside = folder / ".report.json"
+        beside.write_text(text + "\n", "utf-8")
+        beside.replace(folder / "report.json")
+    except OSError as error:
+        raise HandCoachError(
+            f"The report {folder} cannot be written ({error.strerror or error}): choose another folder."
+        ) from error
+    return report
 
 
 def _trial_hands(recorded: Array) -> Array:

@@ -333,13 +333,13 @@ def _assess(args: argparse.Namespace) -> int:
 def _record(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from handcoach import model, pipeline, recording
+    from handcoach import model, pipeline, quality, recording
 
     name = model.read(model.find(args.model, "landmarks"), "landmarks").name
     recording.check(Path(args.out), args.label, name)
     with _open(args.source) as source:
         line = pipeline.load(None, args.model, args.finder, hand=args.hand, still=source.still)
-        landmarks, times, sides, count, began = [], [], Counter[str](), 0, None
+        landmarks, times, views, sides, count, began = [], [], [], Counter[str](), 0, None
         if source.live:
             print(f"Show the posture for {args.seconds:g} seconds.", file=sys.stderr)
         for frame in _with_progress(source):
@@ -351,6 +351,7 @@ def _record(args: argparse.Namespace) -> int:
             if track.hand is not None:
                 landmarks.append(track.hand.canonical)
                 times.append(frame.t)
+                views.append(quality.view(frame.image, track.hand.points))
                 sides[track.hand.side] += 1
         _tell_skipped(source)
     if not landmarks:
@@ -360,8 +361,9 @@ def _record(args: argparse.Namespace) -> int:
         )
     hand = sides.most_common(1)[0][0] if max(sides.values()) > 0.9 * len(landmarks) else "either"
     total = recording.add(
-        args.out, args.label, np.stack(landmarks), np.array(times), hand=hand, landmark_model=name
-    )
+        args.out, args.label, np.stack(landmarks), np.array(times), hand=hand, landmark_model=name,
+        view=np.array(views),
+    )  # fmt: skip
     print(f"{args.label}: {len(landmarks)} of {count} frames showed a hand ({hand}).")
     print(f"{args.out} has {total} frames of {args.label} now.")
     return 0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach.coach import UNSURE
-from handcoach.hand import Array, DegenerateHandError, Hand, hand_frame
+from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, hand_frame
 from handcoach.model import ModelFile, Session
 
 # Presence below which a hand is followed, but not judged.
@@ -33,7 +33,7 @@ class Posture:
         margin: 0..1, how much nearer the nearest cluster is than the nearest one of another label.
         aligned: float32 (21, 3), canonical landmarks in the hand frame.
         joint_distances: float32 (21,), from each joint to the reference hand's, both in the hand frame, in
-            units of the hand's scale.
+            units of the hand's scale; 0 of a joint that does not count in this exercise.
     """
 
     label: str
@@ -55,6 +55,8 @@ class Exercise:
         labels: postures from best to worst.
         clusters: the label of each cluster.
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
+        kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
+        fingers: those that count. joints_count: bool (21,), the joints that do.
         green, red: distance of a joint, in units of the hand's scale, up to which it is wholly right, and
             from which it is wholly wrong.
     """
@@ -70,6 +72,13 @@ class Exercise:
         self.hold_s, self.rest_s = float(meta["hold_s"]), float(meta["rest_s"])
         self.repetitions = int(meta["repetitions"])
         self.green, self.red = float(meta["tolerance"]["green"]), float(meta["tolerance"]["red"])
+        self.kept_axes: str = meta["kept_axes"]
+        # Absent in files of before fingers could be left out.
+        listed = meta.get("fingers")
+        self.fingers: tuple[str, ...] = tuple(
+            f for f in FINGERS if not isinstance(listed, list) or f in listed
+        )
+        self.joints_count = np.array([True, *(f in self.fingers for f in FINGERS for _ in range(4))])
         self.max_distance = float(meta["unsure"]["max_distance"])
         self.min_margin = float(meta["unsure"]["min_margin"])
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
@@ -114,7 +123,7 @@ class Exercise:
         return self._posture(self.clusters[cluster] if sure else UNSURE, cluster, distances, margin, aligned)
 
     def _posture(self, label: str, cluster: int, distances: Array, margin: float, aligned: Array) -> Posture:
-        apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1)
+        apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1) * self.joints_count
         return Posture(label, cluster, distances, margin, aligned, apart)
 
 

@@ -130,6 +130,23 @@ def hand_frame(landmarks: NDArray[np.floating]) -> Array:
         DegenerateHandError: the palm triangle has no area.
     """
     p = np.asarray(landmarks, dtype=np.float64)
+    axes = hand_axes(p)
+    return np.asarray(np.einsum("...ij,...kj->...ki", axes, p - p[..., :1, :]), dtype=np.float32)
+
+
+def hand_axes(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The hand frame's axes in the camera's: how a hand is turned.
+
+    Args:
+        landmarks: canonical, (..., 21, 3).
+
+    Returns:
+        float64 (..., 3, 3); its rows are the unit vectors x, y and z of `hand_frame`.
+
+    Raises:
+        DegenerateHandError: the palm triangle has no area.
+    """
+    p = np.asarray(landmarks, dtype=np.float64)
     p = p - p[..., :1, :]
     x = p[..., INDEX_MCP, :]
     z = np.cross(x, p[..., LITTLE_MCP, :])
@@ -138,5 +155,4 @@ def hand_frame(landmarks: NDArray[np.floating]) -> Array:
     if not np.isfinite(p).all() or (length_x < 1e-6).any() or (length_z < 1e-6).any():
         raise DegenerateHandError("Wrist, index and little knuckles lie on a line: this hand has no palm.")
     x, z = x / length_x, z / length_z
-    axes = np.stack([x, np.cross(z, x), z], axis=-2)  # rows are the new axes
-    return np.asarray(np.einsum("...ij,...kj->...ki", axes, p), dtype=np.float32)
+    return np.asarray(np.stack([x, np.cross(z, x), z], axis=-2))

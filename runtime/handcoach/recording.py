@@ -2,7 +2,9 @@
 
     OUT/recording.json   {"format": 1, "hand", "landmark_model", "labels": {label: file}}
     OUT/<label>.npz      landmarks float32 (N, 21, 3) canonical and normalised; t float64 (N,), seconds in
-                         its source; take int32 (N,), which call of `record` a frame came with
+                         its source; take int32 (N,), which call of `record` a frame came with;
+                         view float32 (N, 2), of each frame what `handcoach.quality.view` said; NaN in what
+                         an older program recorded
 
 No picture is stored, and no pickle. Every file is written beside its place and renamed, so that a crash
 leaves the previous recording whole.
@@ -49,12 +51,16 @@ class Recording:
         landmark_model: name of the model that the landmarks came from.
         takes: label to int32 (N,): frames of one call of `record` share a number, and so should stay on one
             side of a split.
+        times: label to float64 (N,), seconds in each frame's source.
+        views: label to float32 (N, 2), share of the hand in the picture and its brightness; NaN if unknown.
     """
 
     labels: dict[str, Array]
     hand: str
     landmark_model: str
     takes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    times: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    views: dict[str, Array] = field(default_factory=dict)
 
 
 def read(folder: str | Path) -> Recording:
@@ -67,9 +73,11 @@ def read(folder: str | Path) -> Recording:
     index = _read_index(folder)
     labels: dict[str, Array] = {}
     takes: dict[str, NDArray[np.int32]] = {}
+    times: dict[str, NDArray[np.float64]] = {}
+    views: dict[str, Array] = {}
     for label, name in index["labels"].items():
-        labels[label], _, takes[label] = _read_label(folder / name)
-    return Recording(labels, index["hand"], index["landmark_model"], takes)
+        labels[label], times[label], takes[label], views[label] = _read_label(folder / name)
+    return Recording(labels, index["hand"], index["landmark_model"], takes, times, views)
 
 
 def add(
@@ -80,6 +88,7 @@ def add(
     *,
     hand: str,
     landmark_model: str,
+    view: NDArray[np.floating] | None = None,
 ) -> int:
     """Add frames to a label of the recording in a folder; folder, recording and label are made where new.
 
@@ -87,6 +96,7 @@ def add(
         landmarks: float32 (N, 21, 3), canonical and normalised.
         t: seconds (N,).
         hand: left, right or either.
+        view: (N, 2), see `handcoach.quality.view`; None where it is not known.
 
     Returns:
         how many frames the label has now.
@@ -98,12 +108,14 @@ def add(
     folder = Path(folder)
     landmarks = np.asarray(landmarks, dtype=np.float32)
     t = np.asarray(t, dtype=np.float64)
-    if landmarks.shape != (len(t), 21, 3) or hand not in HANDS:
+    seen = np.full((len(t), 2), np.nan, np.float32) if view is None else np.asarray(view, np.float32)
+    if landmarks.shape != (len(t), 21, 3) or hand not in HANDS or seen.shape != (len(t), 2):
         raise ValueError(f"landmarks {landmarks.shape}, t {t.shape} and hand {hand!r} do not fit together")
     index = check(folder, label, landmark_model)
     take = np.zeros(len(t), dtype=np.int32)
     if label in index["labels"]:
-        old, old_t, old_take = _read_label(folder / index["labels"][label])
+        old, old_t, old_take, old_seen = _read_label(folder / index["labels"][label])
+        seen = np.concatenate([old_seen, seen])
         landmarks, t = np.concatenate([old, landmarks]), np.concatenate([old_t, t])
         take = np.concatenate([old_take, take + (old_take.max(initial=-1) + 1)]).astype(np.int32)
     if index["labels"] and index["hand"] != hand:
@@ -112,7 +124,9 @@ def add(
     index["hand"] = hand
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / name, lambda f: np.savez_compressed(f, landmarks=landmarks, t=t, take=take))
+        _replace(
+            folder / name, lambda f: np.savez_compressed(f, landmarks=landmarks, t=t, take=take, view=seen)
+        )
         text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
         _replace(folder / INDEX, lambda f: f.write(text.encode()))
     except OSError as error:
@@ -168,7 +182,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecordingError(f"{folder} is no recording (no {INDEX}): make one with `handcoach record`.")
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path} cannot be read: record again into a new folder.") from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
@@ -183,17 +197,34 @@ def _read_index(folder: Path) -> dict[str, Any]:
     )
     if not fits:
         raise RecordingError(f"{path} is damaged: record again into a new folder.")
+    assert isinstance(labels, dict)  # as `fits` has found
+    lower = [label.casefold() for label in labels]
+    for label in labels:
+        if lower.count(label.casefold()) > 1:
+            raise RecordingError(f"{path} has two postures named {label}: record again into a new folder.")
     return index
 
 
-def _read_label(path: Path) -> tuple[Array, NDArray[np.float64], NDArray[np.int32]]:
-    """Checked landmarks (N, 21, 3), t (N,) and take (N,) of one label's file."""
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different: of two labels with one name, one would be lost unsaid."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecordingError(
+                f"The recording has two postures named {name[:40]}: record again into a new folder."
+            )
+    return dict(pairs)
+
+
+def _read_label(path: Path) -> tuple[Array, NDArray[np.float64], NDArray[np.int32], Array]:
+    """Checked landmarks (N, 21, 3), t (N,), take (N,) and view (N, 2) of one label's file."""
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("no npz")
         with np.load(path, allow_pickle=False) as data:
             landmarks, t, take = data["landmarks"], data["t"], data["take"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            view = data["view"] if "view" in data else np.full((len(t), 2), np.nan, np.float32)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordingError(f"{path} is missing or damaged: record this posture again.") from error
     n = len(landmarks) if landmarks.ndim else 0
     kinds = (landmarks.dtype.kind, t.dtype.kind, take.dtype.kind)
@@ -202,11 +233,17 @@ def _read_label(path: Path) -> tuple[Array, NDArray[np.float64], NDArray[np.int3
         or landmarks.shape != (n, 21, 3)
         or t.shape != (n,)
         or take.shape != (n,)
+        or view.shape != (n, 2)
+        or view.dtype.kind != "f"
         or n > MAX_FRAMES
-        or not np.isfinite(landmarks).all()
     ):
         raise RecordingError(f"{path} holds no hand landmarks: record this posture again.")
-    return landmarks.astype(np.float32), t.astype(np.float64), take.astype(np.int32)
+    bad = int((~np.isfinite(landmarks).all(axis=(1, 2))).sum())
+    if bad:
+        raise RecordingError(
+            f"{path} has {bad} of {n} frames with landmarks that are no numbers: record this posture again."
+        )
+    return landmarks.astype(np.float32), t.astype(np.float64), take.astype(np.int32), view.astype(np.float32)
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -15,12 +15,13 @@ from handcoach_train.commands import (
     evaluate,
     finder,
     landmarks,
+    paper_figures,
     photos,
     render,
     throughput,
 )
 
-COMMANDS = (render, check_data, landmarks, finder, ablate, throughput, evaluate, photos)
+COMMANDS = (render, check_data, landmarks, finder, ablate, throughput, evaluate, photos, paper_figures)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
-"""Postures from landmarks: the hand frame and k-means of the paper's section 5.2, in scikit-learn.
+"""The hand frame and k-means of the paper's section 5.2, in scikit-learn.
 
 The ids of k-means clusters are arbitrary, so a fit always carries the map from cluster to label, and
-everything outside this module speaks of labels. No torch in here.
+everything outside this module speaks of labels.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from threadpoolctl import threadpool_limits
 
 from handcoach.errors import HandCoachError
 from handcoach.exercise import margins
-from handcoach.hand import Array, hand_frame
+from handcoach.hand import FINGERS, Array, DegenerateHandError, hand_axes, hand_frame
+from handcoach.quality import MIN_FRAMES
 
 # One start merged two postures in 1 of 8 seeds (inertia 378 against 136 on the paper's data).
 N_INIT = 10
 # A cluster with fewer of its frames from one label than this does not stand for that label.
 MIN_PURITY = 0.9
-MIN_FRAMES = 20
 # A posture is "unsure" beyond HEADROOM times this percentile of the recorded distances, or beyond the
 # distance between the two closest labels if that is larger: another person's hand lies farther from the
 # centroids than the recorded one (on the paper's two people p99 grows by about a tenth).
@@ -34,10 +34,35 @@ DISTANCE_PERCENTILE, HEADROOM = 99.0, 1.5
 MIN_MARGIN = 0.1
 FOLDS = 5
 MOST_CLUSTERS = 5  # of one label
+# Where the orientation counts: a turn by 30 degrees moves a hand by 1, which lies between a hand's shaking
+# (0.3) and what parts a fist from a stretched hand (3).
+ROTATION_WEIGHT = 2.0
 
 
 class HandFrame(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Canonical landmarks (N, 63) or (N, 21, 3) to hand-frame features float32 (N, 63); stateless."""
+    """Canonical landmarks (N, 63) or (N, 21, 3) to features float32 (N, 63 + 3 A); stateless.
+
+    Parameters:
+        kept_axes: A of the letters x, y, z. Of each of these axes of the hand frame its direction in the
+            camera's axes, a unit vector times ROTATION_WEIGHT, is added, so that how the hand is turned
+            counts: x keeps where the hand points, z where the palm looks, all three the whole rotation. A
+            direction has no jump, as an angle has at 180 degrees.
+        fingers: those that count; the landmarks of the others are set to 0.
+    """
+
+    def __init__(self, kept_axes: str = "", fingers: Sequence[str] = FINGERS) -> None:
+        self.kept_axes = kept_axes
+        self.fingers = fingers
+
+    @property
+    def weights(self) -> Array:
+        """Of the 63 coordinates: 1 where the joint counts, else 0."""
+        return np.repeat(counts(self.fingers), 3).astype(np.float32)
+
+    @property
+    def kept_rows(self) -> list[int]:
+        """Rows of `hand_axes` that are kept, in the order x, y, z."""
+        return [i for i, axis in enumerate("xyz") if axis in self.kept_axes]
 
     def fit(self, X: NDArray[np.floating], y: object = None) -> HandFrame:
         self.n_features_in_ = 63
@@ -45,7 +70,27 @@ class HandFrame(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: NDArray[np.floating]) -> Array:
         """Raises DegenerateHandError where a palm has no area or a value is not finite."""
-        return hand_frame(np.asarray(X).reshape(-1, 21, 3)).reshape(-1, 63)
+        landmarks = np.asarray(X).reshape(-1, 21, 3)
+        features = hand_frame(landmarks).reshape(-1, 63) * self.weights
+        if not self.kept_rows:
+            return features
+        turned = hand_axes(landmarks)[:, self.kept_rows].reshape(len(landmarks), -1) * ROTATION_WEIGHT
+        return np.concatenate([features, turned.astype(np.float32)], axis=1)
+
+
+def counts(fingers: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of the 21 joints count, where these fingers do; the wrist always does.
+
+    Raises:
+        HandCoachError: there is no such finger, or none at all.
+    """
+    unknown = [finger for finger in fingers if finger not in FINGERS]
+    if unknown or not fingers:
+        raise HandCoachError(
+            f"An exercise cannot look at the fingers {', '.join(map(str, fingers)) or '(none)'}: "
+            f"choose from {', '.join(FINGERS)}."
+        )
+    return np.array([True, *(finger in fingers for finger in FINGERS for _ in range(4))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +116,16 @@ class Fit:
         return np.asarray(self.clusters)[self.pipeline.predict(landmarks)]
 
 
-def fit(recording: Mapping[str, NDArray[np.floating]], labels: Sequence[str], *, seed: int = 0) -> Fit:
+def fit(
+    recording: Mapping[str, NDArray[np.floating]],
+    labels: Sequence[str],
+    *,
+    seed: int = 0,
+    kept_axes: str = "",
+    fingers: Sequence[str] = FINGERS,
+    groups: Mapping[str, NDArray[np.integer]] | None = None,
+    paper: bool = False,
+) -> Fit:
     """Fit the hand frame and k-means to the recorded postures.
 
     One k-means over all frames, one cluster per label, each mapped to the label of most of its frames.
@@ -81,12 +135,18 @@ def fit(recording: Mapping[str, NDArray[np.floating]], labels: Sequence[str], *,
     Args:
         recording: canonical landmarks (N, 21, 3) of each label.
         labels: the labels in order, best first.
+        kept_axes, fingers: see `HandFrame`.
+        groups: session (N,) of each label's frames; where every label has the same two or more, held-out
+            accuracy is by leave-one-session-out, else on FOLDS contiguous blocks.
+        paper: as the paper did it: scikit-learn's defaults, which are one start, over all frames.
 
     Raises:
-        HandCoachError: one posture only, too few frames, or landmarks that are not finite.
+        HandCoachError: one posture only, too few frames, landmarks that are not finite or have no palm; with
+            `paper`, clusters that do not stand for the labels.
     """
     labels = tuple(labels)
-    features = {label: _features(recording, label) for label in labels}
+    frame = HandFrame(kept_axes, fingers).fit(np.empty((0, 63)))
+    features = {label: _features(recording, label, frame) for label in labels}
     if len(labels) < 2:
         raise HandCoachError(
             f"The recording has only the posture {', '.join(labels) or '(none)'}: record at least two."
@@ -98,17 +158,22 @@ def fit(recording: Mapping[str, NDArray[np.floating]], labels: Sequence[str], *,
                 f"record at least {MIN_FRAMES - len(rows)} more."
             )
 
-    one = _cluster_all(features, seed)
-    method = "one k-means"
+    held = folds(features, groups)
+    one = _cluster_all(features, seed, paper)
+    method = "one k-means, as the paper's" if paper else "one k-means"
+    if one is None and paper:
+        raise HandCoachError(
+            "One start of k-means, as the paper's, merged postures: build the exercise without --paper."
+        )
     if one is None:
         method = "k-means within each label"
-        scores = [_merit(*_held_out(features, seed, k), labels) for k in range(1, MOST_CLUSTERS + 1)]
+        scores = [_merit(*held_out(features, held, seed, k), labels) for k in range(1, MOST_CLUSTERS + 1)]
         k = 1 + next(i for i, score in enumerate(scores) if score >= max(scores) - 0.005)
         kmeans, clusters = _cluster_within(features, seed, k)
-        accuracy, confusion = _held_out(features, seed, k)
+        accuracy, confusion = held_out(features, held, seed, k)
     else:
         kmeans, clusters = one
-        accuracy, confusion = _held_out(features, seed, None)
+        accuracy, confusion = held_out(features, held, seed, None)
 
     rows = np.concatenate(list(features.values()))
     truth = np.repeat(np.asarray(labels), [len(features[label]) for label in labels])
@@ -128,7 +193,7 @@ def fit(recording: Mapping[str, NDArray[np.floating]], labels: Sequence[str], *,
     )
     margin = margins(distances, clusters)
     return Fit(
-        pipeline=Pipeline([("hand_frame", HandFrame().fit(rows)), ("kmeans", kmeans)]),
+        pipeline=Pipeline([("hand_frame", frame), ("kmeans", kmeans)]),
         labels=labels,
         clusters=clusters,
         unsure={"max_distance": round(max(HEADROOM * reach, apart), 4), "min_margin": MIN_MARGIN},
@@ -138,6 +203,7 @@ def fit(recording: Mapping[str, NDArray[np.floating]], labels: Sequence[str], *,
             "purity": purity,
             "accuracy_held_out": round(accuracy, 4),
             "confusion_held_out": confusion,
+            "held_out_by": "session" if groups and shared_sessions(features, groups) else "block",
             "accuracy_recorded": round(float(np.mean(predicted == truth)), 4),
             "below_min_margin": round(float(np.mean(margin < MIN_MARGIN)), 4),
             "distance_p99": round(reach, 4),
@@ -148,7 +214,7 @@ def fit(recording: Mapping[str, NDArray[np.floating]], labels: Sequence[str], *,
     )
 
 
-def _features(recording: Mapping[str, NDArray[np.floating]], label: str) -> Array:
+def _features(recording: Mapping[str, NDArray[np.floating]], label: str, frame: HandFrame) -> Array:
     if label not in recording:
         raise HandCoachError(f"The recording has no posture {label}: record it, or leave it out.")
     landmarks = np.asarray(recording[label], dtype=np.float32)
@@ -159,18 +225,26 @@ def _features(recording: Mapping[str, NDArray[np.floating]], label: str) -> Arra
     bad = int((~np.isfinite(landmarks).all(axis=(1, 2))).sum())
     if bad:
         raise HandCoachError(f"The posture {label} has {bad} frames with missing landmarks: record it again.")
-    return HandFrame().transform(landmarks)
+    try:
+        return frame.transform(landmarks)
+    except DegenerateHandError as error:
+        raise HandCoachError(
+            f"In the posture {label} are hands whose joints coincide and that have no palm: record it again."
+        ) from error
 
 
-def _kmeans(rows: Array, k: int, seed: int) -> KMeans:
+def kmeans_of(rows: Array, k: int, seed: int, starts: int | str = N_INIT) -> KMeans:
     # One thread: the data are small, and OpenMP's threads wait for each other by spinning.
     with threadpool_limits(1):
-        return KMeans(n_clusters=k, n_init=N_INIT, random_state=seed).fit(np.asarray(rows, np.float32))
+        return KMeans(n_clusters=k, n_init=starts, random_state=seed).fit(np.asarray(rows, np.float32))
 
 
-def _cluster_all(features: Mapping[str, Array], seed: int) -> tuple[KMeans, tuple[str, ...]] | None:
+def _cluster_all(
+    features: Mapping[str, Array], seed: int, paper: bool = False
+) -> tuple[KMeans, tuple[str, ...]] | None:
     """One cluster per label over all frames, or None where they do not stand for the labels."""
-    kmeans = _kmeans(np.concatenate(list(features.values())), len(features), seed)
+    starts = "auto" if paper else N_INIT
+    kmeans = kmeans_of(np.concatenate(list(features.values())), len(features), seed, starts)
     # Shares, not counts: a label that was recorded for longer must not outvote the others.
     share = np.stack([np.bincount(kmeans.predict(rows), minlength=len(features)) / len(rows)
                       for rows in features.values()])  # fmt: skip
@@ -184,7 +258,7 @@ def _cluster_all(features: Mapping[str, Array], seed: int) -> tuple[KMeans, tupl
 
 def _cluster_within(features: Mapping[str, Array], seed: int, k: int) -> tuple[KMeans, tuple[str, ...]]:
     """k clusters in each label, stacked into one KMeans."""
-    parts = {label: _kmeans(rows, k, seed) for label, rows in features.items()}
+    parts = {label: kmeans_of(rows, k, seed) for label, rows in features.items()}
     # A fit on one row per centre gives a complete estimator, whose centres and figures are then set.
     centres = np.concatenate([part.cluster_centers_ for part in parts.values()]).astype(np.float32)
     stacked = KMeans(n_clusters=len(centres), init=centres, n_init=1, random_state=seed).fit(centres)
@@ -193,23 +267,43 @@ def _cluster_within(features: Mapping[str, Array], seed: int, k: int) -> tuple[K
     return stacked, tuple(label for label in features for _ in range(k))
 
 
-def _held_out(
-    features: Mapping[str, Array], seed: int, k: int | None
-) -> tuple[float, dict[str, dict[str, int]]]:
-    """Accuracy (mean over labels) and confusion on blocks that the centroids did not see.
+def shared_sessions(features: Mapping[str, Array], groups: Mapping[str, NDArray[np.integer]]) -> list[int]:
+    """The sessions of the labels, if all have the same two or more, each of MIN_FRAMES or more; else none."""
+    found = [np.unique(groups[label], return_counts=True) for label in features]
+    names = [sessions.tolist() for sessions, _ in found]
+    alike = len(names[0]) > 1 and all(sessions == names[0] for sessions in names)
+    return names[0] if alike and min(count.min() for _, count in found) >= MIN_FRAMES else []
 
-    Blocks are contiguous, because neighbouring frames of a recording are nearly the same picture.
+
+def folds(
+    features: Mapping[str, Array], groups: Mapping[str, NDArray[np.integer]] | None
+) -> dict[str, NDArray[np.integer]]:
+    """Which fold (N,) each frame of a label is judged in: its session, else its block of successive frames.
+
+    Blocks, because neighbouring frames of a recording are nearly the same picture.
+    """
+    if groups is not None and (sessions := shared_sessions(features, groups)):
+        return {label: np.searchsorted(sessions, groups[label]) for label in features}
+    return {label: np.arange(len(rows)) * FOLDS // len(rows) for label, rows in features.items()}
+
+
+def held_out(
+    features: Mapping[str, Array], fold_of: Mapping[str, NDArray[np.integer]], seed: int, k: int | None
+) -> tuple[float, dict[str, dict[str, int]]]:
+    """Accuracy (mean over labels) and confusion on folds that the centroids did not see.
+
+    Args:
+        features: of each label (N, D). fold_of: fold (N,) of each label's frames, see `folds`.
+        k: clusters of each label; None: one k-means over all where that is pure.
     """
     confusion = {label: dict.fromkeys(features, 0) for label in features}
-    for fold in range(FOLDS):
-        train, test = {}, {}
-        for label, rows in features.items():
-            block = np.arange(len(rows)) * FOLDS // len(rows) == fold
-            train[label], test[label] = rows[~block], rows[block]
+    for fold in range(1 + max(int(numbers.max()) for numbers in fold_of.values())):
+        train = {label: rows[fold_of[label] != fold] for label, rows in features.items()}
         found = _cluster_all(train, seed) if k is None else None
         kmeans, clusters = found or _cluster_within(train, seed, k or 1)
-        for label, rows in test.items():
-            for cluster in kmeans.predict(rows):
+        for label, rows in features.items():
+            test = rows[fold_of[label] == fold]
+            for cluster in kmeans.predict(test) if len(test) else ():
                 confusion[label][clusters[cluster]] += 1
     rates = [confusion[label][label] / len(features[label]) for label in features]
     return float(np.mean(rates)), confusion
@@ -244,9 +338,10 @@ def tolerance(fit: Fit, recording: Mapping[str, NDArray[np.floating]], shown: Ar
     of the joints of the next posture lies.
     """
     target = hand_frame(shown)
+    used = counts(fit.pipeline[0].fingers)
 
     def p90(label: str) -> float:
-        away = np.linalg.norm(hand_frame(recording[label]) - target, axis=-1)
+        away = np.linalg.norm(hand_frame(recording[label]) - target, axis=-1)[:, used]
         return float(np.percentile(away, 90))
 
     green = min(max(p90(fit.labels[0]), 0.05), 0.3)

@@ -1,0 +1,204 @@
+"""Is a recording any good? What is said of each posture while it is recorded, and the verdict at the end.
+
+`of_posture` needs numpy only, so that a window can ask it of the frames so far. The whole verdict, a `Report`
+with its pictures, comes from the exercise builder: entry point `check` of the group
+`handcoach.exercise_builders`, which needs `handcoach[studio]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handcoach.hand import Array, hand_frame
+
+MIN_FRAMES, GOOD_FRAMES = 20, 60
+# Of the webcam sessions at hand every frame has the whole hand in the picture.
+MOST_CUT_FRAMES = 0.2
+# Brightness of the hand, 0..1, between its darkest and lightest twentieth of the frames.
+LIGHT_SPREAD, DARK = 0.06, 0.12
+# Mean motion of a joint between frames in the hand frame, in units of wrist to middle MCP. Held hands have
+# 0.01 to 0.03 before the filter.
+SHAKY, VERY_SHAKY = 0.06, 0.12
+SUCCESSIVE_S = 0.2  # frames further apart do not show how a hand shakes
+# A frame that its mirror image brings this much nearer to the posture was taken for the other hand.
+OTHER_SIDE, FEW_OTHER_SIDE = 0.5, 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to say about a recording.
+
+    Attributes:
+        kind: few_frames, no_palm, other_side, out_of_view, shaky, dark, one_lighting, both_hands, overlap,
+            missing, cut, or damaged.
+        refuses: no exercise is made of the recording until this is mended; otherwise it is a warning.
+        label: the posture, "" if it is about all of them.
+        sentence: what is wrong, and what to record again.
+    """
+
+    kind: str
+    refuses: bool
+    label: str
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The verdict on a recording.
+
+    Attributes:
+        labels: best first. frames: of each label.
+        findings: those that refuse come first.
+        figures: name (elbow, distances, ...) to picture.
+        measured: what the pictures show, as JSON; empty where nothing could be fitted.
+    """
+
+    labels: tuple[str, ...]
+    frames: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    figures: Mapping[str, Path] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def good(self) -> bool:
+        """An exercise may be made of it."""
+        return not any(finding.refuses for finding in self.findings)
+
+
+def view(image: NDArray[np.uint8], points: NDArray[np.floating]) -> tuple[float, float]:
+    """Of a hand in a picture: the share of its joints inside it, and the mean brightness around them, 0..1.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        points: (21, 2), pixels.
+    """
+    height, width = image.shape[:2]
+    inside = ((points >= 0) & (points < (width, height))).all(axis=1)
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    x0, x1 = (int(np.clip(v, 0, width - 1)) for v in (left, right))
+    y0, y1 = (int(np.clip(v, 0, height - 1)) for v in (top, bottom))
+    # Every fourth pixel: a mean needs no more.
+    patch = image[y0 : y1 + 1 : 4, x0 : x1 + 1 : 4]
+    return float(inside.mean()), float(patch.mean() / 255)
+
+
+def of_posture(
+    label: str,
+    landmarks: Array,
+    times: NDArray[np.float64] | None = None,
+    takes: NDArray[np.integer] | None = None,
+    views: NDArray[np.floating] | None = None,
+) -> list[Finding]:
+    """What is wrong with the frames of one posture, so far.
+
+    Args:
+        landmarks: canonical, (N, 21, 3), finite.
+        times: seconds (N,). takes: (N,), frames of one take share a number. views: (N, 2), see `view`.
+    """
+    found: list[Finding] = []
+
+    def say(kind: str, refuses: bool, sentence: str) -> None:
+        found.append(Finding(kind, refuses, label, sentence))
+
+    n = len(landmarks)
+    if n < MIN_FRAMES:
+        say(
+            "few_frames",
+            True,
+            f"The posture {label} has only {n} frames with a hand: record at least {MIN_FRAMES - n} more.",
+        )
+    elif n < GOOD_FRAMES:
+        say("few_frames", False, f"The posture {label} has {n} frames: {GOOD_FRAMES} or more are safer.")
+    palm = has_palm(landmarks)
+    if not palm.all():
+        say(
+            "no_palm",
+            True,
+            f"{_frames(~palm)} of {label} show no palm, because joints coincide: record this posture again.",
+        )
+    if palm.sum() >= 2:
+        other = other_side(landmarks[palm])
+        if other.sum() >= FEW_OTHER_SIDE:
+            say("other_side", True, f"{_frames(other)} of {label} show the other hand, or were taken for it: "
+                "record this posture again with one hand.")  # fmt: skip
+        moved = _shaking(landmarks, palm, times, takes)
+        if moved > SHAKY:
+            say("shaky", moved > VERY_SHAKY,
+                f"The fingers of {label} move {moved:.0%} of a palm's length between two frames: "
+                "rest the arm, hold the posture still, and record it again.")  # fmt: skip
+    if views is not None and np.isfinite(views).all() and n:
+        cut = views[:, 0] < 1
+        if cut.any():
+            say("out_of_view", bool(cut.mean() > MOST_CUT_FRAMES),
+                f"In {cut.mean():.0%} of the frames of {label} the hand is partly out of view: move it to "
+                "the middle or further away, and record this posture again.")  # fmt: skip
+        if np.median(views[:, 1]) < DARK:
+            say("dark", False, f"The pictures of {label} are dark: switch on a lamp and record it again.")
+    return found
+
+
+def has_palm(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which hands (N, 21, 3) have a hand frame: (N,)."""
+    p = np.asarray(landmarks, np.float64)
+    p = p - p[:, :1]
+    area = np.linalg.norm(np.cross(p[:, 5] / np.maximum(np.linalg.norm(p[:, 5], axis=-1), 1e-12)[:, None],
+                                   p[:, 17]), axis=-1)  # fmt: skip
+    return np.asarray((area > 1e-5) & (np.linalg.norm(p[:, 5], axis=-1) > 1e-5))
+
+
+def other_side(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which frames (N, 21, 3) of one posture look like the mirror image of the others: (N,).
+
+    Mirroring a hand turns z of the hand frame around and leaves x and y. A frame is one of the other side if
+    its mirror image lies at less than half its distance from the posture's median hand.
+    """
+    features = hand_frame(landmarks).astype(np.float64)
+    middle = np.median(features, axis=0)
+    away = np.linalg.norm(features - middle, axis=(1, 2))
+    mirrored = np.linalg.norm(features * (1, 1, -1) - middle, axis=(1, 2))
+    return np.asarray(mirrored < OTHER_SIDE * away)
+
+
+def light_spread(views: Mapping[str, NDArray[np.floating]]) -> float | None:
+    """How much the brightness of the hand varies over a recording, 0..1; None if it is not known."""
+    light = np.concatenate([v[:, 1] for v in views.values()]) if views else np.empty(0)
+    if not len(light) or not np.isfinite(light).all():
+        return None
+    low, high = np.percentile(light, (5, 95))
+    return float(high - low)
+
+
+def _shaking(
+    landmarks: Array,
+    palm: NDArray[np.bool_],
+    times: NDArray[np.float64] | None,
+    takes: NDArray[np.integer] | None,
+) -> float:
+    """Mean motion between successive frames of a take; 0 where there are no successive frames, as of stills.
+
+    Like `handcoach.measure.jitter`, with pairs told by their times.
+    """
+    if times is None or len(times) < 2:
+        return 0.0
+    step = np.diff(times)
+    pair = (step > 0) & (step < SUCCESSIVE_S) & palm[1:] & palm[:-1]
+    if takes is not None:
+        pair &= np.diff(takes) == 0
+    if not pair.any():
+        return 0.0
+    features = np.zeros(landmarks.shape)
+    features[palm] = hand_frame(landmarks[palm])
+    return float(np.linalg.norm(np.diff(features, axis=0), axis=-1).mean(-1)[pair].mean())
+
+
+def _frames(which: NDArray[np.bool_]) -> str:
+    """ "12 frames (40 to 51)", counted from 1."""
+    numbers = np.flatnonzero(which) + 1
+    where = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return f"{len(numbers)} frame{'s' * (len(numbers) > 1)} ({where})"

@@ -1,0 +1,75 @@
+"""Is a recording good enough to make an exercise of? In plain words, and what to record again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from handcoach import quality
+from handcoach.errors import HandCoachError
+from handcoach.quality import Finding
+from handcoach.recording import Recording
+from handcoach_train.posture.clusters import Fit
+
+# Share of the frames of two postures, held out, that are taken for one another.
+MOST_OVERLAP, SOME_OVERLAP = 0.2, 0.05
+
+
+def frames(recorded: Recording, labels: Sequence[str]) -> list[Finding]:
+    """What is wrong with the frames themselves; those that refuse come first."""
+    found: list[Finding] = []
+    if len(labels) < 2:
+        sentence = f"The recording has only the posture {', '.join(labels) or '(none)'}: record at least two."
+        found.append(Finding("missing", True, "", sentence))
+    for label in labels:
+        found += quality.of_posture(
+            label,
+            recorded.labels[label],
+            recorded.times.get(label),
+            recorded.takes.get(label),
+            recorded.views.get(label),
+        )
+    spread = quality.light_spread(
+        {label: recorded.views[label] for label in labels if label in recorded.views}
+    )
+    if spread is not None and spread < quality.LIGHT_SPREAD:
+        found.append(
+            Finding("one_lighting", False, "", "All was recorded in one light: add a take of each posture by "
+                    "another lamp or window, so that the exercise does not depend on it.")
+        )  # fmt: skip
+    if recorded.hand == "either":
+        found.append(
+            Finding("both_hands", False, "", "Left and right hands were recorded: if only one is exercised, "
+                    "record that one.")
+        )  # fmt: skip
+    return _sorted(found)
+
+
+def overlap(fit: Fit) -> list[Finding]:
+    """Postures that the fit takes for one another on frames that it has not seen."""
+    confusion = fit.quality["confusion_held_out"]
+    found = []
+    for i, one in enumerate(fit.labels):
+        for other in fit.labels[i + 1 :]:
+            mixed = float(np.mean([
+                confusion[a][b] / max(1, sum(confusion[a].values())) for a, b in ((one, other), (other, one))
+            ]))  # fmt: skip
+            if mixed > SOME_OVERLAP:
+                found.append(
+                    Finding("overlap", mixed > MOST_OVERLAP, one,
+                            f"{one} and {other} look alike ({mixed:.0%} of their frames are taken for the "
+                            "other): record both again, further apart.")
+                )  # fmt: skip
+    return _sorted(found)
+
+
+def refuse(found: Sequence[Finding]) -> None:
+    """Raises HandCoachError with the first sentence that refuses, if there is one."""
+    for finding in found:
+        if finding.refuses:
+            raise HandCoachError(finding.sentence)
+
+
+def _sorted(found: list[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda finding: not finding.refuses)
