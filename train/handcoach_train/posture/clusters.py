@@ -163,7 +163,7 @@ def fit(
     method = "one k-means, as the paper's" if paper else "one k-means"
     if one is None and paper:
         raise HandCoachError(
-            "One start of k-means, as the paper's, merged postures: build the exercise without --paper."
+            "One start of k-means, as the paper's, merged postures: fit with ten starts."
         )
     if one is None:
         method = "k-means within each label"
