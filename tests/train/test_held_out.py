@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from handcoach_bench.accuracy import HELD_OUT, read_held_out, recording
+from handcoach_bench.accuracy import HELD_OUT
+from handcoach_bench.finding import read_held_out, recording
 
 pytest.importorskip("torch")
 
