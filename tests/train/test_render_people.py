@@ -9,7 +9,7 @@ import pytest
 from tiny import arms
 
 from handcoach_train.cli import main
-from handcoach_train.render import posture
+from handcoach_train.render import people, posture
 from handcoach_train.render.anatomy import KNUCKLE, anatomical, hand_axes
 from handcoach_train.render.arm import FIRST, INDEX, Bodies, joints_of, palm_normal
 
@@ -116,12 +116,10 @@ def test_the_real_hand_has_an_adults_proportions(tmp_path):
 
 def test_baked_arms_are_the_arms(tmp_path, monkeypatch):
     # Half floats: the vertices are good to a tenth of a millimetre, the joints to a thousandth.
-    from handcoach_train.render import arm as arm_module
-
     arms.write_bodies(tmp_path / "plain.npz", 3)
     plain = Bodies(tmp_path / "plain.npz")
-    monkeypatch.setattr(arm_module, "bodies", lambda *_: Bodies(tmp_path / "plain.npz"))
-    size = arm_module.bake(tmp_path / "new" / "baked.npz", 3, 0)
+    monkeypatch.setattr(people, "bodies", lambda *_: Bodies(tmp_path / "plain.npz"))
+    size = people.bake(tmp_path / "new" / "baked.npz", 3, 0)
     assert size == (tmp_path / "new" / "baked.npz").stat().st_size
     baked = Bodies(tmp_path / "new" / "baked.npz")
     assert baked.data["vertices"].dtype == np.float16

@@ -13,7 +13,8 @@ from tiny import arms
 
 from handcoach.hand import BONES
 from handcoach_train.render import posture
-from handcoach_train.render.arm import bodies, palm_normal, vertex_normals
+from handcoach_train.render.arm import palm_normal, vertex_normals
+from handcoach_train.render.people import bodies
 from handcoach_train.render.posture import Pose
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from handcoach_train.errors import TrainError
 from handcoach_train.render import draw, posture, scene
-from handcoach_train.render.arm import bodies
+from handcoach_train.render.people import bodies
 from handcoach_train.render.webcam import Picture
 
 WIDTH, HEIGHT, FPS = 640, 480, 20

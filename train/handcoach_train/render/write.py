@@ -19,7 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render import arm, posture, scene
+from handcoach_train.render import people, posture, scene
+from handcoach_train.render.arm import Bodies
 from handcoach_train.render.godot import FILE as GODOT_FILE
 from handcoach_train.render.webcam import Picture
 
@@ -74,10 +75,10 @@ def render(job: Job, workers: int) -> int:
     _check_disk(job)
     job.out.mkdir(parents=True, exist_ok=True)
     _claim(job)
-    people = job.out / "bodies.npz"
-    if job.arms and not people.is_file():
-        shutil.copyfile(job.arms, people)
-    count = len(arm.bodies(people, job.people, job.seed, job.mesh, job.godot))
+    file = job.out / "bodies.npz"
+    if job.arms and not file.is_file():
+        shutil.copyfile(job.arms, file)
+    count = len(people.bodies(file, job.people, job.seed, job.mesh, job.godot))
     todo = [n for n in range(job.frames) if not _done(job, n)]
     context = multiprocessing.get_context("spawn")
     with tqdm(total=job.frames, initial=job.frames - len(todo), unit="frame", desc=job.out.name) as bar:
@@ -96,7 +97,7 @@ def render(job: Job, workers: int) -> int:
 
 
 def bake(out: Path, count: int, seed: int, mesh: str, godot: Path | None) -> int:
-    """Write people's arms for a machine without anny (`arm.bake`); returns its bytes.
+    """Write people's arms for a machine without anny (`people.bake`); returns its bytes.
 
     Raises:
         TrainError: no people, no Godot hands where they are needed, or anny is missing.
@@ -104,7 +105,7 @@ def bake(out: Path, count: int, seed: int, mesh: str, godot: Path | None) -> int
     if count < 1 or out.suffix != ".npz":
         raise TrainError("Nothing to bake: give a file that ends in .npz and a --count of at least 1.")
     _check_mesh(mesh, godot)
-    return arm.bake(out, count, seed, mesh, godot)
+    return people.bake(out, count, seed, mesh, godot)
 
 
 def _check_mesh(mesh: str, godot: Path | None) -> None:
@@ -132,7 +133,7 @@ def _check_assets(job: Job) -> None:
     if job.arms and not job.arms.is_file():
         raise TrainError(f"{job.arms} is not a file: make it with handcoach-train bake.")
     if job.arms:
-        arm.Bodies(job.arms)  # says so if it holds none
+        Bodies(job.arms)  # says so if it holds none
 
 
 def _check_disk(job: Job) -> None:
