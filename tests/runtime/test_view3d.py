@@ -91,7 +91,7 @@ def test_colour_is_never_alone_far_joints_are_larger_and_have_another_shape():
 def test_every_joint_of_the_teacher_has_the_colour_of_its_distance():
     far = np.linspace(0, 1, 21)
     image = view3d.draw_hands(SIZE, OPEN, FIST, far, FRONT)
-    xy, _, _ = view3d.project(OPEN, FRONT, SIZE, reach=float(np.linalg.norm(OPEN, axis=1).max()))
+    xy, _, _ = view3d.project(OPEN, FRONT, SIZE, reach=view3d.reach_of(OPEN))
     tip = np.round(xy[20]).astype(int)
     colour = image[tip[1] + 2, tip[0] + 2].astype(int)
     assert np.abs(colour - view3d.colours(far)[20]).max() < 40

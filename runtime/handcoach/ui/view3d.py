@@ -91,6 +91,15 @@ def colours(far: NDArray[np.floating], palette: str = "traffic") -> NDArray[np.f
     return np.stack([np.interp(far, [0.0, 0.5, 1.0], stops[:, c]) for c in range(3)], axis=-1)
 
 
+def reach_of(teacher: NDArray[np.floating] | None) -> float:
+    """How far from the wrist the picture must reach, in hand units, for a teacher's hand (21, 3).
+
+    The teacher's hand sets the size, so that the picture does not breathe with the live hand, whose fingers
+    come out up to a sixth longer where its palm is seen foreshortened.
+    """
+    return 1.15 * (float(np.linalg.norm(teacher, axis=-1).max()) if teacher is not None else 2.0)
+
+
 def project(
     points: NDArray[np.floating],
     camera: Camera,
@@ -358,8 +367,7 @@ def draw_hands(
     inner = (max(round(width * shrink), 8), max(round(height * shrink), 8))
     canvas = background(inner).copy()
     sigma = 0.014 * inner[1] * 0.5
-    # The teacher's hand sets the size, so that the picture does not breathe with the live hand.
-    reach = float(np.linalg.norm(teacher, axis=-1).max()) if teacher is not None else 2.0
+    reach = reach_of(teacher)
     solid = None
     if live is not None:
         solid = _flesh(live, camera, inner, side, reach)
