@@ -245,6 +245,7 @@ def sign(path: Path) -> str:
     Raises:
         HandCoachError: it is no exercise, there is no key, or it cannot be written; then it stays as it was.
     """
+    path = path.resolve()  # the file that a link names is signed; the link stays one
     before = model.read(path, "exercise")
     bare, digest = model.unsigned(path.read_bytes())
     data = model.with_signature(bare, signature.sign(digest))

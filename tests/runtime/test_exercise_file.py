@@ -97,6 +97,17 @@ def test_signing_again_replaces(signed: Path) -> None:
     assert signed.read_bytes() == first  # Ed25519 signs without chance
 
 
+def test_a_link_is_signed_where_it_points(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.onnx"
+    try:
+        link.symlink_to(file)
+    except OSError:
+        pytest.skip("links need a right that this user does not have")
+    signature.make_key()
+    exercise_file.sign(link)
+    assert link.is_symlink() and model.read(file, "exercise").signed_by
+
+
 def test_every_changed_byte_is_noticed(signed: Path) -> None:
     data = bytearray(signed.read_bytes())
     for at in [*range(0, len(data), 97), *range(len(data) - 250, len(data), 7)]:

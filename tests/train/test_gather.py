@@ -130,6 +130,9 @@ def test_a_copy_in_another_source_is_not_taken_twice(clones, tmp_path):
     before = everything(tmp_path)
     gather.gather(both, clones, tmp_path, [], False)
     assert everything(tmp_path) == before
+    # Gathering one source alone takes nothing from the others of the list.
+    gather.gather(both[1:], clones, tmp_path, [], False, listed={"ann", "copy"})
+    assert len(list(tmp_path.glob("ann/*/*.jpg"))) == 5
     # A source that is struck from the list goes from the folder.
     gather.gather(both[1:], clones, tmp_path, [], False)
     assert not list(tmp_path.glob("ann/*/*.jpg")) and len(list(tmp_path.glob("copy/*/*.jpg"))) == 5

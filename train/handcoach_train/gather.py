@@ -176,9 +176,14 @@ def clone_of(source: Source, folder: Path) -> Path:
 
 
 def gather(
-    sources: list[Source], clones: Path, out: Path, refuse: list[Path], progress: bool = True
-) -> dict[str, Counter]:
-    """Writes the photographs of all sources and OUT/index.json; a source that is there already stays.
+    sources: list[Source], clones: Path, out: Path, refuse: list[Path], progress: bool = True,
+    listed: set[str] | None = None,
+) -> dict[str, Counter]:  # fmt: skip
+    """Writes the photographs of these sources and OUT/index.json; a source that is there already stays.
+
+    Args:
+        listed: names of all sources of the list, where only some are gathered: photographs of a source
+            that was struck from the list leave the folder.
 
     Returns:
         per source: pictures found, and how many were kept or left out, and why.
@@ -227,7 +232,7 @@ def gather(
         hashes = [p["hash"] for _, p in sorted(index["photos"].items()) if p["source"] == source.name]
         bits = np.array([list(bytes.fromhex(h)) for h in hashes], np.uint8).reshape(-1, 8)
         seen = np.concatenate([seen, np.unpackbits(bits, axis=1).astype(bool)])
-    names = {source.name for source in sources}
+    names = listed or {source.name for source in sources}
     for name in [n for n, p in index["photos"].items() if p["source"] not in names]:
         (Path(out) / name).unlink(missing_ok=True)
         del index["photos"][name]

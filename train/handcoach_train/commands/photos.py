@@ -33,12 +33,13 @@ def _gather(commands: argparse._SubParsersAction) -> None:
         from handcoach_train.errors import TrainError
 
         sources = gather.read_sources(args.sources)
+        listed = {s.name for s in sources}
         if args.only:
-            unknown = set(args.only) - {s.name for s in sources}
+            unknown = set(args.only) - listed
             if unknown:
                 raise TrainError(f"{args.sources} has no source {min(unknown)}.")
             sources = [s for s in sources if s.name in args.only]
-        counts = gather.gather(sources, args.clones, args.out, args.refuse)
+        counts = gather.gather(sources, args.clones, args.out, args.refuse, listed=listed)
         for name, count in counts.items():
             rest = ", ".join(
                 f"{n} {why}" for why, n in sorted(count.items()) if why not in ("found", "kept") and n
