@@ -23,7 +23,7 @@ from handcoach_train.errors import TrainError
 from handcoach_train.networks import load_checkpoint
 from handcoach_train.training import run as running
 from handcoach_train.training.edge import Edge, train
-from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe
+from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe, changed
 from handcoach_train.training.run import NONE, Machine, follow
 
 pytestmark = pytest.mark.usefixtures("one_thread", "tiny_backbone")
@@ -287,3 +287,16 @@ def test_the_average_follows():
         b.num_batches_tracked += 5
     follow(a, b, 0.75)
     assert a.weight.tolist() == [1.5, 1.5] and a.num_batches_tracked == 5
+
+
+def test_frozen_layers_stay_as_they_are(samples, tmp_path):
+    """`freeze` keeps weights and batch statistics of the first layers, and the rest still learns."""
+    before = Edge({"config": SMALL, "recipe": {}, "data": {}}, RECIPE).network.features.state_dict()
+    before = {k: v.clone() for k, v in before.items()}
+    go(samples, tmp_path, changed(RECIPE, ["freeze=2"]))
+    after = {k.removeprefix("network.features."): v for k, v in weights(tmp_path).items()}
+    kept = [k for k in before if k.split(".")[0] in ("0", "1")]
+    assert kept and all(torch.equal(before[k], after[k]) for k in kept)
+    last = max(int(k.split(".")[0]) for k in before)
+    learnt = [k for k in before if k.startswith(f"{last}.") and k.endswith(".weight")]
+    assert learnt and not any(torch.equal(before[k], after[k]) for k in learnt)

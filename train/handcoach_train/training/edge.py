@@ -36,6 +36,8 @@ class Edge(Training):
         network = build(settings["config"])
         assert isinstance(network, LandmarkNet | FinderNet)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.frozen = getattr(recipe, "freeze", 0)
+        network.features[: self.frozen].requires_grad_(False)
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.rows: list[checks.Rows] = []
         # In a list, so that it is no part of what is trained and saved.
@@ -46,10 +48,15 @@ class Edge(Training):
         for mine in (self.network, self.average):
             mine.load_state_dict(network.state_dict())
 
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.network.features[: self.frozen].eval()
+
     def configure_optimizers(self) -> Any:
         r = self.recipe
-        plain = [p for p in self.network.parameters() if p.ndim < 2]
-        heavy = [p for p in self.network.parameters() if p.ndim >= 2]
+        learning = [p for p in self.network.parameters() if p.requires_grad]
+        plain = [p for p in learning if p.ndim < 2]
+        heavy = [p for p in learning if p.ndim >= 2]
         groups = [{"params": heavy, "weight_decay": r.decay}, {"params": plain, "weight_decay": 0.0}]
         optimiser = torch.optim.AdamW(groups, lr=r.rate)
 

@@ -57,6 +57,8 @@ class LandmarkRecipe(Recipe):
         roll: cut-outs are turned so that the hand points up.
         teacher: checkpoint of a landmark network whose landmarks and points the photographs also follow,
             weighed by `distil`; empty: none.
+        freeze: first layers of the backbone that stay as they are, batch statistics included. The early
+            ones are half of a step's time; a training that starts from a trained network can do without.
     """
 
     landmarks: float = 1.0
@@ -71,6 +73,7 @@ class LandmarkRecipe(Recipe):
     roll: bool = True
     teacher: str = ""
     distil: float = 1.0
+    freeze: int = 0
 
 
 @dataclass(frozen=True)
