@@ -22,7 +22,6 @@ from handcoach_bench.pipeline import MAX_FRAMES
 from handcoach_bench.results import Case, Summary
 from handcoach_bench.sessions import teacher
 
-SCHEMA = 2
 # The folder of each part within the data folder; "empty" makes its own pictures.
 FOLDERS = {
     "real-3d": "real_3d",

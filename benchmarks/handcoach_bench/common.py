@@ -51,6 +51,30 @@ def describe(paths: Mapping[str, Path]) -> dict[str, Any]:
     }
 
 
+def model_table(files: Iterable[model.ModelFile]) -> dict[str, dict[str, Any]]:
+    """What a file of results says of the measured models, by SHA-256."""
+    return {
+        file.sha256: {
+            "name": file.name,
+            "kind": file.kind,
+            "version": str(file.meta["version"]),
+            "file": file.path.name,
+            "bytes": file.path.stat().st_size,
+            **variant_of(file),
+            "accuracy": file.meta["accuracy"],
+        }
+        for file in files
+    }
+
+
+def variant_of(file: model.ModelFile) -> dict[str, str]:
+    """The model that a file is a variant of, and its precision. Files of before there were variants keep
+    halves, and are their own source."""
+    variant = file.meta.get("variant")
+    given = variant if isinstance(variant, dict) else {}
+    return {"of": str(given.get("of", file.name)), "precision": str(given.get("precision", "fp16"))}
+
+
 def demo_clip() -> Path:
     """The demo's clip, a rendered hand that goes through the finger stretch.
 

@@ -1,4 +1,9 @@
-"""Cases, what came of them, and the versioned file that keeps it."""
+"""Cases, what came of them, and the versioned file that keeps it.
+
+Every benchmark writes one kind of file, which `schema.json` describes: `envelope` begins it, `write_json` writes
+it, `load` reads it, older versions too. A result is what one fresh process measured of one case; `rows` puts the
+processes of a case together, for tables, `compare` and `report`.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +11,39 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from handcoach.errors import HandCoachError
+from handcoach_bench import schema
 
-SCHEMA = 1
+SCHEMA = 3  # of every benchmark's file; 1 was inference's and 2 accuracy's, without the command
 Status = Literal["ok", "failed", "died", "timeout"]
+# Repeated medians of a case that lie further apart than this are called unstable.
+UNSTABLE = 0.05
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure, in one fresh process.
+    """One thing to measure, in a fresh process.
 
     Attributes:
-        what: "network" runs a model on one picture of its input size; "pipeline" is one whole step of the
-            tracker and the exercise on a frame of 640 x 480.
+        what: "network" runs a model on one random picture of its input size; "photographs" is the whole path
+            of a still photograph, and "pipeline" one whole step of the tracker and the exercise on a frame of
+            640 x 480 of a clip; "eager" is "network" in PyTorch, from a checkpoint.
         model: path of the landmark model or finder.
         name: its name, for people.
         threads: threads of each session.
-        provider: the execution provider that must really run.
+        provider: the execution provider that must really run the landmark model (or the finder alone).
         warmup, runs: how often it runs before, and while, it is measured.
-        finder, exercise, clip: paths that only a pipeline needs.
+        finder, exercise, clip: paths that only the path of a frame needs; a clip may be a folder.
+        precision: of the variant: fp32, fp16, int8.
     """
 
-    what: Literal["network", "pipeline"]
+    what: Literal["network", "photographs", "pipeline", "eager"]
     model: str
     name: str
     threads: int
@@ -42,18 +53,26 @@ class Case:
     finder: str | None = None
     exercise: str | None = None
     clip: str | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         if self.threads < 1 or self.runs < 1 or self.warmup < 0:
             raise ValueError(f"threads and runs must be at least 1 and warmup at least 0: {self}")
 
     def __str__(self) -> str:
-        provider = self.provider.removesuffix("ExecutionProvider")
-        return f"{self.label}, {self.threads} thread{'s' * (self.threads > 1)}, {provider}"
+        return f"{self.label}, {self.threads} thread{'s' * (self.threads > 1)}, {short(self.provider)}"
 
     @property
     def label(self) -> str:
-        return self.name if self.what == "network" else f"{self.name} pipeline"
+        return self.name if self.what == "network" else f"{self.name} {self.what}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"key": str(self), **asdict(self)}
+
+
+def short(provider: str) -> str:
+    """A provider's name for people: CPU, CUDA, OpenVINO."""
+    return provider.removesuffix("ExecutionProvider")
 
 
 @dataclass(frozen=True)
@@ -78,32 +97,37 @@ class Summary:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case. Everything below `error` is None or empty unless the status is ok.
+    """What one process made of a case. Everything below `repeat` is None or empty unless the status is ok.
 
     Attributes:
         status: ok; failed, with a sentence; died, without a word; or timeout.
+        repeat: which process of the case: 0, 1, 2, ...
         provider: the execution provider that really ran.
         warmup_ms, wall_ms: every run, in order.
         cpu_ms: processor time of every run, all threads together. Windows counts it in steps of 16 ms, so
             that only its mean says something there.
         load_ms: reading, checking and opening the model.
-        peak_rss_mb: the process's largest resident memory.
+        peak_rss_mb, steady_rss_mb: the process's largest resident memory, and that after the last run.
         sha256: of each model file by its kind.
-        parts_ms: for a pipeline the mean milliseconds per frame in each network, by kind.
-        network_wall_ms, network_cpu_ms: for a pipeline the landmark network's part of every run.
-        found: for a pipeline the share of the measured frames in which a hand was found.
+        versions: of what ran the model there.
+        parts_ms: for the path of a frame the mean milliseconds per frame in each network, by kind.
+        network_wall_ms, network_cpu_ms: for the path of a frame the landmark network's part of every run.
+        found: for the path of a frame the share of the measured pictures in which a hand was found.
     """
 
     case: Case
     status: Status
     error: str | None = None
+    repeat: int = 0
     provider: str | None = None
     warmup_ms: tuple[float, ...] = ()
     wall_ms: tuple[float, ...] = ()
     cpu_ms: tuple[float, ...] = ()
     load_ms: float | None = None
     peak_rss_mb: float | None = None
+    steady_rss_mb: float | None = None
     sha256: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     parts_ms: dict[str, float] = field(default_factory=dict)
     network_wall_ms: tuple[float, ...] = ()
     network_cpu_ms: tuple[float, ...] = ()
@@ -113,34 +137,159 @@ class Outcome:
     def summary(self) -> Summary | None:
         return Summary.of(self.wall_ms) if self.wall_ms else None
 
-    @property
-    def share(self) -> float | None:
-        """The networks' share of a pipeline's time, 0..1."""
-        if not self.parts_ms or not self.wall_ms:
-            return None
-        return sum(self.parts_ms.values()) / statistics.fmean(self.wall_ms)
-
     def as_json(self) -> dict[str, Any]:
-        summary = self.summary
-        cpu = Summary.of(self.cpu_ms) if self.cpu_ms else None
         return {
-            **asdict(self),
-            "summary": asdict(summary) if summary else None,
-            "cpu_summary": asdict(cpu) if cpu else None,
-        }
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        } | {"case": self.case.as_json()}
 
 
-def write(path: Path, machine: dict[str, Any], outcomes: Sequence[Outcome], created: str) -> None:
-    """Write the results of `inference`; see `write_json`."""
-    content = {
+@dataclass(frozen=True)
+class Row:
+    """The processes of one case, as a file holds them. Figures are over all runs of those that went well."""
+
+    key: str
+    case: Mapping[str, Any]
+    results: tuple[Mapping[str, Any], ...]
+
+    @cached_property
+    def good(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(r for r in self.results if r["status"] == "ok")
+
+    def runs(self, what: str = "wall_ms") -> list[list[float]]:
+        """Of each process that went well."""
+        return [r[what] for r in self.good if r.get(what)]
+
+    def mean(self, what: str) -> float | None:
+        """Of a figure that each process has one of."""
+        values = [r[what] for r in self.good if r.get(what) is not None]
+        return statistics.fmean(values) if values else None
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        return _pooled(self.runs())
+
+    @cached_property
+    def cpu(self) -> Summary | None:
+        return _pooled(self.runs("cpu_ms"))
+
+    @property
+    def cpu_percent(self) -> float | None:
+        """Processor time per time; two threads at work have 200 %."""
+        return 100 * self.cpu.mean / self.summary.mean if self.cpu and self.summary else None
+
+    @property
+    def fps(self) -> float | None:
+        return 1000 / self.summary.mean if self.summary else None
+
+    @cached_property
+    def medians(self) -> list[float]:
+        return [statistics.median(runs) for runs in self.runs()]
+
+    @property
+    def spread(self) -> float | None:
+        """How far the medians of the processes lie apart, relative to the smallest; None for a single one."""
+        return max(self.medians) / min(self.medians) - 1 if len(self.medians) > 1 else None
+
+    @property
+    def unstable(self) -> bool:
+        return self.spread is not None and self.spread > UNSTABLE
+
+    @property
+    def note(self) -> str | None:
+        """What went wrong, or None."""
+        bad = [r for r in self.results if r["status"] != "ok"]
+        if not bad:
+            return None
+        said = f"{bad[0]['status']}: {bad[0]['error'] or 'no reason given'}"
+        return f"{len(bad)} of {len(self.results)} processes {said}" if self.good else said
+
+
+def _pooled(runs: list[list[float]]) -> Summary | None:
+    values = [value for process in runs for value in process]
+    return Summary.of(values) if values else None
+
+
+def rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The results of a file by case, in the order in which the cases first appear."""
+    by_key: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        by_key.setdefault(result["case"]["key"], []).append(result)
+    return [Row(key, found[0]["case"], tuple(found)) for key, found in by_key.items()]
+
+
+# --- The file -------------------------------------------------------------------------------------------
+
+
+def envelope(
+    benchmark: str,
+    created: str,
+    command: Sequence[str],
+    machine: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The beginning of a benchmark's file; add `results`, and set `complete` when all are there.
+
+    Args:
+        created: ISO 8601, UTC.
+        command: the words that repeat it.
+        machine: `Machine.as_json`.
+        models: the measured files by SHA-256, see `common.model_table`.
+    """
+    return {
         "schema": SCHEMA,
-        "benchmark": "inference",
+        "benchmark": benchmark,
+        "complete": False,
         "created": created,
+        "command": list(command),
         "unit": "ms",
-        "machine": machine,
-        "results": [outcome.as_json() for outcome in outcomes],
+        "machine": dict(machine),
+        "models": dict(models),
     }
-    write_json(path, content)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a file of any benchmark, brought to the present version.
+
+    Raises:
+        HandCoachError: it is missing, no such file, damaged, or of a newer version.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise HandCoachError(
+            f"{path} cannot be read ({error.strerror or error}): give a file that --json wrote."
+        ) from error
+    except ValueError as error:
+        raise HandCoachError(f"{path} is no JSON file: give one that --json of handcoach-bench wrote.") from error
+    version = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise HandCoachError(f"{path} is no file of handcoach-bench: give one that its --json wrote.")
+    if version > SCHEMA:
+        raise HandCoachError(
+            f"{path} has schema {version}, and this handcoach-bench reads up to {SCHEMA}: update it."
+        )
+    try:
+        content = _upgraded(content) if version < SCHEMA else content
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HandCoachError(f"{path} is damaged ({error} does not fit): measure again.") from error
+    if said := schema.wrong(content):
+        raise HandCoachError(f"{path} is damaged ({said}): measure again.")
+    return dict(content)
+
+
+def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 (inference) and 2 (accuracy) had no command, no table of models, and each case once."""
+    machine = {"gpus": [], "power": None} | old["machine"]
+    new = envelope(old["benchmark"], old["created"], [], machine, {}) | {"complete": True}
+    if "parts" in old:
+        new["parts"] = old["parts"]
+    if "results" in old:
+        new["results"] = [
+            {key: value for key, value in result.items() if key not in ("summary", "cpu_summary")}
+            | {"repeat": 0, "case": Case(**result["case"]).as_json()}
+            for result in old["results"]
+        ]
+    return new
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -179,51 +328,3 @@ def _not_finite(value: Any, where: str = "") -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for i, inner in enumerate(value):
             yield from _not_finite(inner, f"{where}[{i}]")
-
-
-COLUMNS = ("model", "threads", "provider", "n", "mean", "sd", "median", "p95", "min", "CPU", "RSS MB")
-
-
-def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """Lines for a terminal, times in ms; a case that gave no numbers says why in its row."""
-    rows: list[tuple[str, ...]] = []
-    notes: dict[int, str] = {}
-    for outcome in outcomes:
-        case, s = outcome.case, outcome.summary
-        head = (case.label, str(case.threads), case.provider.removesuffix("ExecutionProvider"))
-        if s is None:
-            notes[len(rows)] = f"{outcome.status}: {outcome.error or 'no reason given'}"
-            rows.append((*head, *[""] * (len(COLUMNS) - 3)))
-            continue
-        times = (f"{value:.2f}" for value in (s.mean, s.sd, s.median, s.p95, s.min))
-        cpu = f"{statistics.fmean(outcome.cpu_ms):.2f}" if outcome.cpu_ms else "?"
-        memory = "?" if outcome.peak_rss_mb is None else f"{outcome.peak_rss_mb:.0f}"
-        rows.append((*head, str(s.n), *times, cpu, memory))
-    lines = grid([COLUMNS, *rows], left=(0, 2))
-    for i, note in notes.items():
-        lines[i + 2] += f"  {note}"
-    for outcome in outcomes:
-        if outcome.share is not None:
-            parts = ", ".join(f"{kind} {ms:.2f}" for kind, ms in outcome.parts_ms.items())
-            cpu_ms = Summary.of(outcome.cpu_ms or (math.nan,))
-            lines.append(
-                f"{outcome.case}: CPU p50 {cpu_ms.median:.2f}, p95 {cpu_ms.p95:.2f} ms; networks "
-                f"{outcome.share:.0%} of the step (mean ms per frame: {parts}); "
-                f"hand found in {outcome.found or 0:.0%} of the frames"
-            )
-    return lines
-
-
-def grid(rows: Sequence[Sequence[str]], left: Sequence[int] = (0, 1)) -> list[str]:
-    """Rows in columns, the first one as a heading with a rule below it.
-
-    Args:
-        left: columns whose cells start at the left; the others end at the right.
-    """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [f"{cell:<{w}}" if i in left else f"{cell:>{w}}"
-                 for i, (cell, w) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
-        lines.append("  ".join(cells).rstrip())
-    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]

@@ -1,4 +1,4 @@
-"""What is measured of a process: wall and CPU time of every run, and its largest memory."""
+"""What is measured of a process: wall and CPU time of every run, and its memory."""
 
 from __future__ import annotations
 
@@ -58,3 +58,17 @@ def peak_rss_mb() -> float | None:
     except ImportError:
         return None
     return float(psutil.Process().memory_info().peak_wset) / 2**20
+
+
+def rss_mb() -> float | None:
+    """Resident memory of this process now, in MB, or None where nothing tells it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return float(psutil.Process().memory_info().rss) / 2**20

@@ -1,14 +1,83 @@
-"""What `accuracy` measured, as lines for a terminal. It reads the dicts that the JSON file holds."""
+"""What was measured, as lines for a terminal. Both read the dicts that the JSON file holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from handcoach_bench.common import NOT_FOUND
-from handcoach_bench.results import grid
+from handcoach_bench.results import UNSTABLE, Row, short
 
 MEDIAPIPE_MM = 10.05  # mediapipe 0.10.21 on the same 283 photographs, all found
+
+
+COLUMNS = ("case", "threads", "provider", "n", "mean", "sd", "median", "p95", "min", "spread", "fps", "CPU ms",
+           "CPU %", "load", "peak MB", "steady MB")  # fmt: skip
+
+
+def inference(rows: Sequence[Row]) -> list[str]:
+    """A row of each case, times in ms; a case that gave no numbers says why, and an unstable one that it is."""
+    cells: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for row in rows:
+        case, s = row.case, row.summary
+        marks = [row.note] if row.note else []
+        if row.unstable:
+            marks.append("UNSTABLE")
+        notes.append("; ".join(marks))
+        label = case["key"].split(", ")[0]
+        head = (label, str(case.get("threads") or ""), short(case.get("provider") or ""))
+        if s is None:
+            cells.append((*head, *[""] * (len(COLUMNS) - 3)))
+            continue
+        cells.append((
+            *head, str(s.n), *(_number(v) for v in (s.mean, s.sd, s.median, s.p95, s.min)),
+            "?" if row.spread is None else f"{row.spread:.1%}",
+            _round(row.fps), _number(row.cpu.mean if row.cpu else None), _round(row.cpu_percent),
+            _round(row.mean("load_ms")), _round(row.mean("peak_rss_mb")), _round(row.mean("steady_rss_mb")),
+        ))  # fmt: skip
+    lines = grid([COLUMNS, *cells], left=(0, 2))
+    for i, note in enumerate(notes):
+        lines[i + 2] += f"  {note}" if note else ""
+    for row in rows:
+        parts = [r["parts_ms"] for r in row.good if r.get("parts_ms")]
+        if parts and row.summary:
+            each = {kind: sum(p.get(kind, 0.0) for p in parts) / len(parts) for kind in parts[0]}
+            said = ", ".join(f"{kind} {ms:.2f}" for kind, ms in each.items())
+            cpu = "" if row.cpu is None else f"CPU p50 {row.cpu.median:.2f}, p95 {row.cpu.p95:.2f} ms; "
+            lines.append(
+                f"{row.key}: {cpu}networks {sum(each.values()) / row.summary.mean:.0%} of the step (mean ms: "
+                f"{said}); hand found in {_percent(row.mean('found'))} of the pictures"
+            )
+    return lines + stability(rows)
+
+
+def stability(rows: Sequence[Row]) -> list[str]:
+    """Whether the medians of repeated processes agree, in a line."""
+    shaky = [row for row in rows if row.unstable]
+    repeated = [row for row in rows if row.spread is not None]
+    if shaky:
+        return [
+            f"UNSTABLE: in {len(shaky)} of {len(repeated)} cases the medians of repeated processes lie more than "
+            f"{UNSTABLE:.0%} apart: this machine was not quiet, or changes its pace; do not compare these rows"
+        ]
+    if repeated:
+        worst = max(row.spread or 0.0 for row in repeated)
+        return [f"stable: medians of repeated processes lie at most {worst:.1%} apart"]
+    return ["each case ran once, so that nothing is known of its stability (--repeats)"] if rows else []
+
+
+def accuracy_of(model: Mapping[str, Any]) -> str:
+    """What a model file's own metadata say of its accuracy, with interval, photographs and misses."""
+    a = model.get("accuracy", {})
+    mean = a.get("pa_mpjpe_mm")
+    if not isinstance(mean, int | float):
+        return "not in the file"
+    interval = a.get("ci95_mm")
+    said = f"{mean:.2f} mm" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+    if "photographs" in a:
+        said += f" on {a['photographs']}"
+    return said + (f", {a['misses']} missed" if "misses" in a else "")
 
 
 def lines(part: str, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -174,3 +243,22 @@ def _percent(share: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "?" if value is None else f"{value:.2f}"
+
+
+def _round(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
+
+
+def grid(rows: Sequence[Sequence[str]], left: Sequence[int] = (0, 1)) -> list[str]:
+    """Rows in columns, the first one as a heading with a rule below it.
+
+    Args:
+        left: columns whose cells start at the left; the others end at the right.
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [f"{cell:<{w}}" if i in left else f"{cell:>{w}}"
+                 for i, (cell, w) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        lines.append("  ".join(cells).rstrip())
+    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]
