@@ -1,22 +1,22 @@
 """One case in a fresh process: `python -m handcoach_bench.child TASK.json RESULT.json`.
 
 A process of its own for each case, so that no case inherits another's threads, arena or caches, and so that
-a crash costs one row of the table. The result goes to a file, because libraries print to standard output.
+a crash costs one row of the table. The python may be that of an environment with another build of onnxruntime.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handcoach import model
 from handcoach.errors import HandCoachError
-from handcoach_bench.stopwatch import measure, peak_rss_mb
+from handcoach_bench.children.serve import serve
+from handcoach_bench.stopwatch import measure, peak_rss_mb, rss_mb
 
 
 def probe() -> dict[str, Any]:
@@ -30,29 +30,49 @@ def network(case: dict[str, Any]) -> dict[str, Any]:
     file = model.read(case["model"])
     session = model.Session(file, threads=case["threads"], provider=case["provider"])
     load = time.perf_counter() - start
-    shape = tuple(1 if size is None else size for size in file.input.shape)
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    image = _random(file)
     times = measure(session.run, case["warmup"], case["runs"], lambda _: image)
     return {"provider": session.provider, "load_ms": 1e3 * load, "sha256": {file.kind: file.sha256}, **times}
 
 
-def main(argv: list[str]) -> int:
-    task = json.loads(Path(argv[0]).read_text("utf-8"))
-    try:
-        if task["what"] == "probe":
-            result = probe()
-        elif task["what"] == "network":
-            result = network(task)
-        else:
-            from handcoach_bench.pipeline import pipeline
+def _random(file: model.ModelFile) -> NDArray[np.uint8]:
+    shape = tuple(1 if size is None else size for size in file.input.shape)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
-            result = pipeline(task)
-        result["peak_rss_mb"] = peak_rss_mb()
-    except HandCoachError as error:
-        result = {"error": str(error)}
-    Path(argv[1]).write_text(json.dumps(result), "utf-8")
-    return 0
+
+def check_provider(case: dict[str, Any]) -> None:
+    """A session may list a provider that then computes nothing: it must run at least one step of the network.
+
+    Raises:
+        HandCoachError: everything ran on another provider.
+    """
+    if case["provider"] == "CPUExecutionProvider":  # everything falls back to it, and it to nothing
+        return
+    file = model.read(case["model"])
+    ran = model.steps_by_provider(file, _random(file), case["threads"], case["provider"])
+    if not ran.get(case["provider"]):
+        others = ", ".join(ran) or "nothing"
+        raise HandCoachError(f"it was set up, but every step ran on {others} instead of {case['provider']}")
+
+
+def work(task: dict[str, Any]) -> dict[str, Any]:
+    if task["what"] == "probe":
+        return probe()
+    if task["what"] == "peak":
+        from handcoach_bench.roofline import measure_peak
+
+        return measure_peak(task)
+    if task["what"] == "network":
+        result = network(task)
+    else:
+        from handcoach_bench.pipeline import pipeline
+
+        result = pipeline(task)
+    result |= {"steady_rss_mb": rss_mb(), "peak_rss_mb": peak_rss_mb()}
+    result["versions"] = {"onnxruntime": model.runtime_version()}
+    check_provider(task)  # last: its own session must not count as the case's memory
+    return result
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(serve(sys.argv[1:], work))

@@ -110,3 +110,34 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
             yield item
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+class Bar:
+    """Progress over cases: a bar with the time left on a terminal, and a line for each case everywhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.number, self.began = total, 0, time.monotonic()
+        self.what = ""
+
+    def say(self, what: str) -> None:
+        """The next case begins."""
+        self.what = what
+        if sys.stderr.isatty():
+            bar = f"[{'#' * (20 * self.number // self.total):<20}]"
+            took = time.monotonic() - self.began
+            left = (
+                f", about {took / self.number * (self.total - self.number):.0f} s left" if self.number else ""
+            )
+            print(
+                f"\r{bar} {self.number}/{self.total}{left}: {what} ...\x1b[K",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def done(self, outcome: str) -> None:
+        """It ended so."""
+        self.number += 1
+        begin = "\r" if sys.stderr.isatty() else ""
+        end = "\x1b[K" if begin else ""
+        print(f"{begin}[{self.number}/{self.total}] {self.what}: {outcome}{end}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ FLAGS = (
     "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_int8",
     "asimd", "asimddp", "i8mm", "sve",
 )  # fmt: skip
-PACKAGES = ("handcoach", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml",
+PACKAGES = ("handcoach", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "torch",
             "opencv-python-headless", "opencv-python")  # fmt: skip
 
 
@@ -31,6 +32,8 @@ class Machine:
         cores, threads: physical and logical processors; usable: those this process may run on.
         caches: size by level, for example {"L2": "1024K"}, of one instance.
         memory_mb: total memory.
+        gpus: names, with the driver where it is NVIDIA's.
+        power: what feeds it: "mains", "battery 63 %"; None where the system does not say.
         governor: the frequency governor of cpu0.
         virtual: a hypervisor is underneath.
         load: mean number of busy processes in the last minute, before the measurements.
@@ -44,6 +47,8 @@ class Machine:
     usable: int | None
     caches: dict[str, str]
     memory_mb: int | None
+    gpus: tuple[str, ...]
+    power: str | None
     governor: str | None
     virtual: bool | None
     load: float | None
@@ -53,7 +58,9 @@ class Machine:
     unknown: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
 
     def lines(self) -> list[str]:
         """For the terminal."""
@@ -65,11 +72,14 @@ class Machine:
             parts.append(caches)
         if self.memory_mb:
             parts.append(f"{self.memory_mb / 1024:.1f} GB memory")
+        if self.power:
+            parts.append(f"on {self.power}")
         if self.governor:
             parts.append(f"governor {self.governor}")
         if self.virtual:
             parts.append("virtual")
         lines = [f"{self.cpu}: {', '.join(parts)}"]
+        lines += [f"GPU: {gpu}" for gpu in self.gpus]
         if self.flags:
             lines.append(f"flags: {' '.join(self.flags)}")
         lines.append(
@@ -77,6 +87,8 @@ class Machine:
         )
         if self.load is not None and self.threads and self.load > 0.3 * self.threads:
             lines.append(f"note: the machine was busy (load {self.load:.1f}); the times below suffer from it")
+        if self.power and self.power.startswith("battery"):
+            lines.append("note: on battery a laptop slows down when it likes; plug it in to compare")
         return lines + [f"note: {why}" for why in self.unknown]
 
 
@@ -130,6 +142,8 @@ def describe(root: Path = Path("/")) -> Machine:
         usable=len(affinity(0)) if affinity else None,
         caches=_caches(root / "sys/devices/system/cpu/cpu0/cache"),
         memory_mb=memory_mb,
+        gpus=_gpus(root),
+        power=_power(root / "sys/class/power_supply"),
         governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         virtual=virtual,
         load=round(load()[0], 2) if load else None,
@@ -138,6 +152,74 @@ def describe(root: Path = Path("/")) -> Machine:
         versions=_versions(),
         unknown=tuple(unknown),
     )
+
+
+# What makes two machines the same one; a governor or a version is a condition, and only named.
+SAME = ("cpu", "flags", "cores", "threads", "usable", "caches", "memory_mb", "gpus")
+CONDITIONS = ("power", "governor", "os", "python")
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what two machines of files differ, so that their figures are of two machines; [] for the same one."""
+    return _unlike(one, other, SAME)
+
+
+def conditions(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what the conditions on one machine differ: versions, governor, power."""
+    versions = [one.get("versions", {}), other.get("versions", {})]
+    return _unlike(one, other, CONDITIONS) + _unlike(*versions, tuple({**versions[0], **versions[1]}))
+
+
+def _unlike(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    def said(machine: Mapping[str, Any], key: str) -> str:
+        value = machine.get(key)
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    # Files of before a figure was kept say nothing about it, so that it tells no two machines apart.
+    pairs = [(key, said(one, key), said(other, key)) for key in keys if key in one or key in other]
+    return [
+        f"{key} {a} / {b}" for key, a, b in pairs
+        if a != b and not (key == "memory_mb" and _near(one.get(key), other.get(key)))
+        and not (key == "gpus" and not (one.get(key) and other.get(key)))
+    ]  # fmt: skip
+
+
+def _near(a: int | None, b: int | None) -> bool:
+    """A kernel update changes the memory that is left by a little."""
+    return a is not None and b is not None and abs(a - b) < 0.02 * max(a, b)
+
+
+def _gpus(root: Path) -> tuple[str, ...]:
+    """NVIDIA's by nvidia-smi, others by the name of their kernel driver."""
+    found = _said("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    gpus = [f"NVIDIA {line.strip().removeprefix('NVIDIA ')}" for line in found.splitlines() if line.strip()]
+    for card in sorted((root / "sys/class/drm").glob("card?")):
+        driver = re.search(r"^DRIVER=(\S+)$", _text(card / "device/uevent"), re.M)
+        if driver and not driver[1].startswith(("nvidia", "virtio", "simple", "bochs", "vga")):
+            gpus.append(driver[1])
+    return tuple(gpus)
+
+
+def _power(folder: Path) -> str | None:
+    """Linux says it in /sys; where it does not, psutil is asked."""
+    kinds = {path.name: _text(path / "type") for path in sorted(folder.glob("*"))} if folder.is_dir() else {}
+    batteries = [folder / name for name, kind in kinds.items() if kind == "Battery"]
+    mains = [_text(folder / name / "online") for name, kind in kinds.items() if kind == "Mains"]
+    if "1" in mains:
+        return "mains"
+    if batteries and ("0" in mains or _text(batteries[0] / "status") == "Discharging"):
+        return f"battery {_text(batteries[0] / 'capacity') or '?'} %"
+    if batteries:
+        return "mains"  # a battery that is charged or full
+    try:
+        import psutil
+
+        battery = psutil.sensors_battery()
+    except (ImportError, AttributeError, OSError):
+        return None
+    if battery is None or battery.power_plugged is None:
+        return None
+    return "mains" if battery.power_plugged else f"battery {battery.percent:.0f} %"
 
 
 def _versions() -> dict[str, str]:
@@ -168,8 +250,13 @@ def _text(path: Path) -> str:
 
 
 def _sysctl(name: str) -> str:
+    return _said("sysctl", "-n", name)
+
+
+def _said(*command: str) -> str:
+    """What a program says, or nothing."""
     try:
-        done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=5)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip()
+    return done.stdout.strip() if done.returncode == 0 else ""

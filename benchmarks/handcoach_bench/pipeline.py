@@ -1,4 +1,7 @@
-"""The whole step of a frame, from a picture to smoothed landmarks and posture; runs in a child process."""
+"""The whole step of a frame, from a picture to landmarks and posture; runs in a child process.
+
+Frames of a video are followed and smoothed; photographs are independent, and the hand is looked for in each.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,10 @@ WIDTH, HEIGHT, FPS = 640, 480, 30.0
 MAX_FRAMES = 300
 
 
-def read_clip(clip: str) -> list[NDArray[np.uint8]]:
+def read_clip(clip: str, still: bool = False) -> list[NDArray[np.uint8]]:
     """The first frames of a clip or folder, fitted into 640 x 480 and compressed again as JPEG.
+
+    Photographs (`still`) are made smaller where they are larger, and else left as they are.
 
     Compressed, so that the process's memory is the pipeline's and not the clip's.
 
@@ -32,8 +37,9 @@ def read_clip(clip: str) -> list[NDArray[np.uint8]]:
     with camera.open_source(clip) as source:
         for frame in source:
             scale = min(WIDTH / frame.image.shape[1], HEIGHT / frame.image.shape[0])
+            scale = min(scale, 1.0) if still else scale
             small = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            right, below = WIDTH - small.shape[1], HEIGHT - small.shape[0]
+            right, below = (0, 0) if still else (WIDTH - small.shape[1], HEIGHT - small.shape[0])
             image = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
             frames.append(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
             if len(frames) == MAX_FRAMES:
@@ -44,7 +50,9 @@ def read_clip(clip: str) -> list[NDArray[np.uint8]]:
 
 
 def pipeline(case: dict[str, Any]) -> dict[str, Any]:
-    """Play a clip to and fro at 30 frames per second of its own time, and measure each step."""
+    """Play a clip to and fro at 30 frames per second of its own time, or look at one photograph after the
+    other, and measure each step."""
+    still = case["what"] == "photographs"
     # What each network takes of a step, by kind; and whether a hand was found in it.
     spent: dict[str, float] = {}
     # Wall and CPU seconds of the landmark network in the step under way, and in each step.
@@ -55,7 +63,8 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
 
     def run(session: model.Session, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
         nonlocal provider
-        provider = session.provider
+        if session.file.kind == "landmarks":
+            provider = session.provider
         busy, start = time.process_time(), time.perf_counter()
         outputs = untimed(session, array)
         took = time.perf_counter() - start
@@ -66,12 +75,15 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
         return outputs
 
     model.Session.run = run  # type: ignore[method-assign,assignment]
-    clip = read_clip(case["clip"])
+    clip = read_clip(case["clip"], still)
     start = time.perf_counter()
-    whole = runtime.load(case["exercise"], case["model"], case["finder"], threads=case["threads"])
+    whole = runtime.load(
+        case["exercise"], case["model"], case["finder"], still=still, threads=case["threads"],
+        provider=case["provider"],
+    )  # fmt: skip
     load = time.perf_counter() - start
     found: list[bool] = []
-    to_and_fro = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
+    to_and_fro = [*range(len(clip)), *([] if still else range(len(clip) - 2, 0, -1))]
 
     def picture(i: int) -> Frame:
         if i == case["warmup"]:
@@ -92,7 +104,7 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
              (("landmarks", "model"), ("finder", "finder"), ("exercise", "exercise"))}  # fmt: skip
     return {
         **times,
-        "provider": provider,
+        "provider": provider or case["provider"],  # no hand was found in any picture
         "load_ms": 1e3 * load,
         "sha256": {kind: model.read(path).sha256 for kind, path in paths.items()},
         "parts_ms": {kind: 1e3 * seconds / case["runs"] for kind, seconds in spent.items()},

@@ -64,7 +64,8 @@ class Case:
 
     @property
     def label(self) -> str:
-        return self.name if self.what == "network" else f"{self.name} {self.what}"
+        kind = {"network": "", "photographs": " photographs", "pipeline": " video", "eager": " eager"}
+        return self.name + kind[self.what]
 
     def as_json(self) -> dict[str, Any]:
         return {"key": str(self), **asdict(self)}
@@ -260,7 +261,9 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} cannot be read ({error.strerror or error}): give a file that --json wrote."
         ) from error
     except ValueError as error:
-        raise HandCoachError(f"{path} is no JSON file: give one that --json of handcoach-bench wrote.") from error
+        raise HandCoachError(
+            f"{path} is no JSON file: give one that --json of handcoach-bench wrote."
+        ) from error
     version = content.get("schema") if isinstance(content, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise HandCoachError(f"{path} is no file of handcoach-bench: give one that its --json wrote.")

@@ -14,6 +14,7 @@ from handcoach.errors import HandCoachError
 from handcoach_bench.results import Case, Outcome
 
 CHILD = (sys.executable, "-m", "handcoach_bench.child")
+EAGER = (sys.executable, "-m", "handcoach_bench.children.eager")
 
 
 class ChildError(Exception):
@@ -67,26 +68,29 @@ def providers(timeout_s: float) -> tuple[str, ...]:
     return tuple(found["providers"])
 
 
-def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD) -> Outcome:
+def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD, repeat: int = 0) -> Outcome:
     """Measure one case; whatever happens to the child becomes an outcome."""
     try:
         found = call(asdict(case), timeout_s, command)
     except ChildError as error:
-        return Outcome(case, "timeout" if error.status == "timeout" else "died", str(error))
+        return Outcome(case, "timeout" if error.status == "timeout" else "died", str(error), repeat)
     if "error" in found:
-        return Outcome(case, "failed", found["error"])
+        return Outcome(case, "failed", found["error"], repeat)
     if found["provider"] != case.provider:  # a silent fallback is no measurement
-        return Outcome(case, "failed", f"it ran on {found['provider']} instead of {case.provider}")
+        return Outcome(case, "failed", f"it ran on {found['provider']} instead of {case.provider}", repeat)
     return Outcome(
         case,
         "ok",
+        repeat=repeat,
         provider=found["provider"],
         warmup_ms=tuple(found["warmup_ms"]),
         wall_ms=tuple(found["wall_ms"]),
         cpu_ms=tuple(found["cpu_ms"]),
         load_ms=found["load_ms"],
         peak_rss_mb=found["peak_rss_mb"],
+        steady_rss_mb=found.get("steady_rss_mb"),
         sha256=found["sha256"],
+        versions=found.get("versions", {}),
         parts_ms=found.get("parts_ms", {}),
         network_wall_ms=tuple(found.get("network_wall_ms", ())),
         network_cpu_ms=tuple(found.get("network_cpu_ms", ())),

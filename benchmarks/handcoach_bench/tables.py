@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from handcoach_bench.common import NOT_FOUND
@@ -65,6 +66,33 @@ def stability(rows: Sequence[Row]) -> list[str]:
         worst = max(row.spread or 0.0 for row in repeated)
         return [f"stable: medians of repeated processes lie at most {worst:.1%} apart"]
     return ["each case ran once, so that nothing is known of its stability (--repeats)"] if rows else []
+
+
+def headlines(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of each landmark model and provider the fastest row that is no unstable one, with its accuracy."""
+    best: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row.summary is None or row.unstable or "landmarks" not in row.good[0]["sha256"]:
+            continue
+        which = (row.case["name"], row.case["what"])
+        if which not in best or row.summary.median < best[which].summary.median:  # type: ignore[union-attr]
+            best[which] = row
+    said = []
+    for row in best.values():
+        file = models.get(row.good[0]["sha256"]["landmarks"], {})
+        s, size = row.summary, file.get("bytes", 0) / 1e6
+        assert s is not None
+        found = row.mean("found")
+        seen = "" if found is None else f"; hand found in {_percent(found)} of the pictures of {_clip(row)}"
+        said.append(
+            f"fastest {row.key}: {s.median:.2f} ms; {file.get('precision', '?')}, {size:.1f} MB; PA-MPJPE "
+            f"{accuracy_of(file)}{seen}"
+        )
+    return said
+
+
+def _clip(row: Row) -> str:
+    return Path(str(row.case.get("clip") or "?")).name
 
 
 def accuracy_of(model: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ import math
 import os
 import re
 import stat
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -800,7 +802,22 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _make_session(data: bytes, threads: int, provider: str) -> Any:
+def runtime_version() -> str:
+    """Of the onnxruntime that is imported."""
+    return str(_onnxruntime().__version__)
+
+
+def _provider_options(provider: str, threads: int) -> dict[str, str]:
+    """OpenVINO has threads of its own, and would take all of them."""
+    if provider != "OpenVINOExecutionProvider":
+        return {}
+    return {
+        "device_type": "CPU",
+        "load_config": json.dumps({"CPU": {"INFERENCE_NUM_THREADS": str(threads)}}),
+    }
+
+
+def _make_session(data: bytes, threads: int, provider: str, profile: Path | None = None) -> Any:
     """An InferenceSession that really runs on `provider`.
 
     Spinning is off: threads that wait burn a laptop's battery, and a coach's frames are far apart.
@@ -822,7 +839,11 @@ def _make_session(data: bytes, threads: int, provider: str) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(data, options, providers=[provider])
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
+        session = ort.InferenceSession(
+            data, options, providers=[(provider, _provider_options(provider, threads))]
+        )
     except Exception as error:  # onnxruntime's own exceptions have no common base below Exception
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"cannot be loaded by onnxruntime on {provider} ({reason})") from error
@@ -876,6 +897,29 @@ class Session:
                 raise ModelError(f"{self.file.path} gives {tensor.name!r} in another shape than it says.")
             outputs[tensor.name] = value
         return outputs
+
+
+def steps_by_provider(file: ModelFile, array: NDArray[Any], threads: int, provider: str) -> dict[str, int]:
+    """How many steps of the model each provider runs, from onnxruntime's own record of one run. A session that
+    lists a provider may still leave every step to another one.
+
+    Raises:
+        ModelError: as `Session`, or there is no record.
+    """
+    with tempfile.TemporaryDirectory(prefix="handcoach-") as folder:
+        try:
+            session = _make_session(_load(file.path), threads, provider, Path(folder) / "run")
+            session.run(None, {file.input.name: np.ascontiguousarray(array)})
+            events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+        except ModelError as error:
+            raise ModelError(f"{file.path}: {error}.", error.key) from error.__cause__
+        except Exception as error:  # onnxruntime's own exceptions have no common base below Exception
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{file.path}: no record of a run on {provider} ({reason}).") from error
+        finally:
+            session = None
+    ran = (event.get("args", {}).get("provider") for event in events if event.get("cat") == "Node")
+    return dict(Counter(name for name in ran if name))
 
 
 # y = Identity(x), x float32 (1,): IR version 8, opset 13. Enough to see whether a provider computes.

@@ -41,6 +41,7 @@ def load(
     hand: Choice = "auto",
     still: bool = False,
     threads: int = 1,
+    provider: str = "CPUExecutionProvider",
 ) -> Pipeline:
     """Load models by the names of shipped ones or by file.
 
@@ -49,6 +50,7 @@ def load(
         hand: the patient's hand, where somebody chose it; else the exercise's own, where it has one.
         still: see `Tracker`.
         threads: of each model; they run one after the other.
+        provider: of the landmark model; the others are too small to gain from another than the CPU.
 
     Raises:
         ModelError: one of them is missing or does not fit.
@@ -61,5 +63,5 @@ def load(
         if hand == "auto" and judge.hand in ("left", "right"):
             hand = "left" if judge.hand == "left" else "right"
     find = Finder(model.read(model.find(str(finder), "finder"), "finder"), threads)
-    read = Landmarker(model.read(model.find(str(landmarks), "landmarks"), "landmarks"), threads)
+    read = Landmarker(model.read(model.find(str(landmarks), "landmarks"), "landmarks"), threads, provider)
     return Pipeline(Tracker(find, read, hand, still), judge)

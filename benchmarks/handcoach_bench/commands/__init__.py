@@ -1,0 +1,1 @@
+"""A file for each command: `add` says what it takes, `run` does it."""

@@ -1,0 +1,301 @@
+"""`handcoach-bench inference`: every model, provider, number of threads and kind of input."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handcoach import defaults, model
+from handcoach.errors import HandCoachError
+from handcoach_bench import environments, machine, results, runner, tables
+from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
+from handcoach_bench.common import Bar, demo_clip, model_table, variant_of
+from handcoach_bench.results import Case, Outcome
+
+RUNS, WARMUP, REPEATS = 200, 20, 3
+QUICK_RUNS, QUICK_WARMUP, QUICK_REPEATS = 40, 5, 2
+INPUTS = {"synthetic": "network", "photographs": "photographs", "video": "pipeline"}
+
+EPILOG = """\
+examples:
+  handcoach-bench inference --quick                  a first look, under two minutes
+  handcoach-bench inference --json results.json      200 runs of each case, in three processes each
+  handcoach-bench inference --model mobilenetv2 --model mine.onnx --threads 1 --variant int8
+  handcoach-bench inference --photos DATA/real_3d/images --json results.json
+  handcoach-bench inference --provider cpu --provider openvino     makes an environment for OpenVINO
+  handcoach-bench inference --eager models/checkpoints/mobilenetv2.safetensors
+
+A case is a model, a provider, a number of threads and an input: "synthetic" is one random picture through the
+network alone; "photographs" the whole path of a still photograph; "video" a frame of 640 x 480 of a clip that is
+followed: hand finder when it is needed, crop, network, smoothing and posture.
+
+Every case runs in fresh processes, --repeats of them, one round after the other. Times are milliseconds per
+picture (batch 1) over the runs of all of them; "spread" is how far the medians of the processes lie apart, and
+above 5 % the row is UNSTABLE. CPU is processor time per picture over all threads, CPU % the same by the time
+that passed; peak and steady are the process's memory. A provider that falls back to another one fails.
+
+The same command with the same --json goes on after an interruption. Look at a file with `handcoach-bench
+report`, at two of them with `compare`. The exit code is 1 if a case gave no numbers.
+"""
+
+
+def add(commands: Commands) -> None:
+    p = commands.add_parser(
+        "inference", help="how fast every model runs: by provider, threads and input", epilog=EPILOG,
+        formatter_class=RAW,
+    )  # fmt: skip
+    p.add_argument(
+        "--quick", action="store_true",
+        help=f"{QUICK_RUNS} runs in {QUICK_REPEATS} processes instead of {RUNS} in {REPEATS}",
+    )  # fmt: skip
+    p.add_argument("--json", type=Path, metavar="FILE", help="write every run and the machine to this file")
+    p.add_argument(
+        "--model", action="append", metavar="NAME|FILE",
+        help="a landmark model or hand finder; may be repeated (all shipped ones)",
+    )  # fmt: skip
+    p.add_argument(
+        "--variant", action="append", metavar="PRECISION", help="fp32, fp16 or int8; may be repeated (all)"
+    )
+    p.add_argument("--threads", type=positive, nargs="+", default=[1, 2], metavar="N", help="(1 2)")
+    p.add_argument(
+        "--provider", action="append", metavar="NAME",
+        help="cpu, cuda, tensorrt, directml, openvino, coreml, xnnpack, or all that this machine may have; may "
+        "be repeated (those of the installed onnxruntime)",
+    )  # fmt: skip
+    p.add_argument("--input", action="append", choices=INPUTS, help="may be repeated (all there is)")
+    p.add_argument("--eager", action="append", default=[], type=Path, metavar="CHECKPOINT",
+                   help="a checkpoint of handcoach-train in PyTorch itself; may be repeated")  # fmt: skip
+    p.add_argument("--runs", type=positive, metavar="N", help="of each process")
+    p.add_argument("--warmup", type=count, metavar="N", help="runs before them, kept apart")
+    p.add_argument("--repeats", type=positive, metavar="N", help="processes of each case")
+    p.add_argument("--exercise", default=defaults.EXERCISE, metavar="NAME|FILE", help="(%(default)s)")
+    p.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="(%(default)s)")
+    p.add_argument("--clip", metavar="FILE", help="the video (the demo's clip)")
+    p.add_argument("--photos", metavar="DIR", help="folder of the photographs (none)")
+    p.add_argument("--timeout", type=float, default=120, metavar="S", help="for one process (%(default)s)")
+    p.set_defaults(run=run)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured: cases, the model files that they need, and why a case cannot run."""
+
+    cases: list[Case]
+    files: list[model.ModelFile]
+    refused: dict[Case, str]
+
+
+def plan(args: argparse.Namespace, providers: Sequence[str]) -> Plan:
+    """Networks first, landmark models before the finder, then the path of a frame, then PyTorch.
+
+    Raises:
+        HandCoachError: no such model or variant, or none at all; two have the same name.
+    """
+    files = _files(args)
+    repeated = [file.name for file in files]
+    if len(set(repeated)) < len(repeated):
+        twice = next(name for name in repeated if repeated.count(name) > 1)
+        raise HandCoachError(f"Two models are called {twice}: give each --model once.")
+    runs = args.runs or (QUICK_RUNS if args.quick else RUNS)
+    warmup = args.warmup if args.warmup is not None else (QUICK_WARMUP if args.quick else WARMUP)
+    threads = list(dict.fromkeys(args.threads))
+    grid = [(provider, n) for provider in providers for n in threads]
+    inputs = args.input or [name for name in INPUTS if name != "photographs" or args.photos]
+    refused: dict[Case, str] = {}
+
+    def case(what: Any, file: model.ModelFile, provider: str, n: int, **more: Any) -> Case:
+        return Case(what, str(file.path), file.name, n, provider, warmup, runs,
+                    precision=variant_of(file)["precision"], **more)  # fmt: skip
+
+    todo = []
+    if "synthetic" in inputs:
+        todo += [case("network", file, provider, n) for file in files for provider, n in grid]
+    for name in inputs:
+        if name == "synthetic":
+            continue
+        path, why = _frame_path(args, name)
+        # A first look takes the fewest threads for whole frames: there the network is one step of many.
+        few = grid if not args.quick else [pair for pair in grid if pair[1] == min(threads)]
+        for file in (f for f in files if f.kind == "landmarks"):
+            made = [case(INPUTS[name], file, provider, n, **path) for provider, n in few]
+            todo += made
+            refused |= dict.fromkeys(made, why) if why else {}
+    devices = ["PyTorch CPU"] + ["PyTorch CUDA"] * ("CUDAExecutionProvider" in providers)
+    for checkpoint in args.eager:
+        made = [
+            Case("eager", str(checkpoint), checkpoint.stem, n, device, warmup, runs, precision="fp32")
+            for device in devices for n in threads
+        ]  # fmt: skip
+        todo += made
+        if not checkpoint.is_file():
+            refused |= dict.fromkeys(made, f"{checkpoint} does not exist")
+    return Plan(todo, files, refused)
+
+
+def _files(args: argparse.Namespace) -> list[model.ModelFile]:
+    if args.model:
+        files = [model.read(_find(name)) for name in args.model]
+    else:
+        files = [model.read(path) for kind in ("landmarks", "finder") for path in model.shipped(kind)]
+    files = [file for kind in ("landmarks", "finder") for file in files if file.kind == kind]
+    if not files:
+        raise HandCoachError("There is no landmark model to measure: name a file with --model.")
+    known = {variant_of(file)["precision"] for file in files}
+    for precision in args.variant or ():
+        if precision not in known:
+            raise HandCoachError(
+                f"No model has the variant {precision!r}: take {' or '.join(sorted(known))}, or name another --model."
+            )
+    return [f for f in files if not args.variant or variant_of(f)["precision"] in args.variant]
+
+
+def _find(name: str) -> Path:
+    # The name of a finder is no landmark model's, so the first kind that knows it is the right one.
+    for kind in ("finder", "landmarks"):
+        try:
+            return model.find(name, kind)
+        except model.ModelError as error:
+            if kind == "landmarks":
+                raise error
+    raise AssertionError("unreachable")
+
+
+def _frame_path(args: argparse.Namespace, name: str) -> tuple[dict[str, str], str | None]:
+    """The files that a frame's path needs besides the landmark model, and why there are none."""
+    if name == "photographs" and not args.photos:
+        return {}, "name the folder of photographs with --photos"
+    try:
+        path = {
+            "finder": str(model.find(args.finder, "finder")),
+            "exercise": str(model.find(args.exercise, "exercise")),
+            "clip": str(args.photos if name == "photographs" else args.clip or demo_clip()),
+        }
+    except HandCoachError as error:
+        return {}, str(error)
+    missing = not Path(path["clip"]).exists()
+    return path, f"{path['clip']} does not exist" if missing else None
+
+
+def run(args: argparse.Namespace) -> int:
+    check_json(args.json)
+    here = machine.describe()
+    installed = runner.providers(args.timeout)
+    wanted = _providers(args.provider or [], installed, here.gpus)
+    todo = plan(args, wanted)
+    repeats = args.repeats or (QUICK_REPEATS if args.quick else REPEATS)
+    commands = _commands(wanted, installed, here.gpus)
+    content = results.envelope(
+        "inference", now(), args.command, here.as_json(), _models(todo)
+    ) | {"results": []}  # fmt: skip
+    if args.json is not None:
+        content = _goes_on(args.json, content)
+    print("\n".join(here.lines()), flush=True)
+    done = {(r["case"]["key"], r["repeat"]) for r in content["results"]}
+    # Round by round, so that a change of the machine's pace shows as a spread of each case's medians.
+    hopeless = {
+        case for case in todo.cases if case in todo.refused or isinstance(commands.get(case.provider), str)
+    }
+    left = [
+        (case, r) for r in range(repeats) for case in todo.cases
+        if (str(case), r) not in done and not (r and case in hopeless)
+    ]  # fmt: skip
+    if done and left:
+        print(f"Going on with {args.json}: {len(done)} processes are done, {len(left)} are left.")
+    bar = Bar(len(left))
+    for case, repeat in left:
+        bar.say(str(case))
+        command = commands.get(case.provider, runner.CHILD)
+        if case in todo.refused:
+            outcome = Outcome(case, "failed", todo.refused[case], repeat)
+        elif isinstance(command, str):
+            outcome = Outcome(case, "failed", command, repeat)
+        else:
+            outcome = runner.run(
+                case, args.timeout, runner.EAGER if case.what == "eager" else command, repeat
+            )
+        content["results"].append(outcome.as_json())
+        if args.json is not None:
+            results.write_json(args.json, content)
+        s = outcome.summary
+        bar.done(f"{s.median:.2f} ms" if s else f"{outcome.status}: {outcome.error}")
+    content["complete"] = True
+    rows = results.rows(content["results"])
+    print("\n".join(["", *tables.inference(rows), *tables.headlines(rows, content["models"])]))
+    if args.json is not None:
+        results.write_json(args.json, content)
+        print(f"\nEvery run is in {args.json}; `handcoach-bench report {args.json} -o DIR` draws it.")
+    return 1 if any(row.note for row in rows) else 0
+
+
+def _providers(names: Sequence[str], installed: Sequence[str], gpus: Sequence[str]) -> list[str]:
+    """Full names; those that are asked for, or those of the installed onnxruntime."""
+    if not names:
+        return list(installed)
+    found = []
+    for name in names:
+        if name.lower() == "all":
+            found += [*installed, *(p for p in environments.PROVIDERS if not environments.why_not(p, gpus))]
+        else:
+            found.append(environments.provider_named(name))
+    return list(dict.fromkeys(found))
+
+
+def _commands(
+    wanted: Sequence[str], installed: Sequence[str], gpus: Sequence[str]
+) -> dict[str, tuple[str, ...] | str]:
+    """What runs the cases of each provider that is not installed; a text says why nothing does."""
+    commands: dict[str, tuple[str, ...] | str] = {}
+    for provider in wanted:
+        try:
+            command = environments.child_command(provider, installed, gpus)
+        except HandCoachError as error:
+            commands[provider] = str(error)
+        else:
+            if command is not None:
+                commands[provider] = command
+    return commands
+
+
+def _models(todo: Plan) -> dict[str, dict[str, Any]]:
+    """Every file that is measured: landmark models and finders, what frames need besides, checkpoints."""
+    files = {file.sha256: file for file in todo.files}
+    for case in todo.cases:
+        for path in (case.finder, case.exercise):
+            if path is not None:
+                file = model.read(path)
+                files.setdefault(file.sha256, file)
+    table = model_table(files.values())
+    for path in {Path(case.model) for case in todo.cases if case.what == "eager"}:
+        if path.is_file():
+            data = path.read_bytes()
+            table[hashlib.sha256(data).hexdigest()] = {
+                "name": path.stem, "kind": "checkpoint", "file": path.name, "bytes": len(data),
+            }  # fmt: skip
+    return table
+
+
+def _goes_on(path: Path, new: dict[str, Any]) -> dict[str, Any]:
+    """An interrupted file of the same command, models and machine, without what failed; else the new one.
+
+    Raises:
+        HandCoachError: the file is an interrupted one of something else, which would be lost.
+    """
+    if not path.is_file():
+        return new
+    try:
+        old = results.load(path)
+    except HandCoachError:
+        return new
+    if old["complete"]:
+        return new
+    same = all(old[key] == new[key] for key in ("benchmark", "command", "models"))
+    if not same or machine.differences(old["machine"], new["machine"]):
+        raise HandCoachError(
+            f"{path} is the unfinished file of another command, model or machine: give --json another place, or "
+            "delete it."
+        )
+    return old | {"results": [r for r in old["results"] if r["status"] == "ok"]}
