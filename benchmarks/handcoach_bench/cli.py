@@ -9,10 +9,10 @@ import argparse
 import sys
 
 from handcoach.errors import HandCoachError
-from handcoach_bench.commands import accuracy, inference
+from handcoach_bench.commands import accuracy, compare, inference, report, roofline
 from handcoach_bench.commands.options import repeated
 
-COMMANDS = (inference, accuracy)
+COMMANDS = (inference, accuracy, roofline, compare, report)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,16 @@ class ChildError(Exception):
         self.status = status
 
 
-def call(task: dict[str, Any], timeout_s: float, command: tuple[str, ...] = CHILD) -> dict[str, Any]:
+def call(
+    task: dict[str, Any],
+    timeout_s: float,
+    command: tuple[str, ...] = CHILD,
+    env: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Hand a task to a fresh process and wait for its result.
+
+    Args:
+        env: variables besides this process's.
 
     Raises:
         ChildError: it died, hung, or left no result.
@@ -37,7 +47,7 @@ def call(task: dict[str, Any], timeout_s: float, command: tuple[str, ...] = CHIL
         try:
             done = subprocess.run(
                 [*command, str(given), str(result)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, timeout=timeout_s,
+                stderr=subprocess.PIPE, timeout=timeout_s, env={**os.environ, **(env or {})},
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise ChildError("timeout", f"no result after {timeout_s:.0f} s") from error

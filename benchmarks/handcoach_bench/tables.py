@@ -12,33 +12,32 @@ from handcoach_bench.results import UNSTABLE, Row, short
 MEDIAPIPE_MM = 10.05  # mediapipe 0.10.21 on the same 283 photographs, all found
 
 
-COLUMNS = ("case", "threads", "provider", "n", "mean", "sd", "median", "p95", "min", "spread", "fps", "CPU ms",
-           "CPU %", "load", "peak MB", "steady MB")  # fmt: skip
+COLUMNS = ("case", "threads", "provider", "n", "mean", "sd", "median", "p95", "min", "spread", "fps",
+           "CPU ms", "CPU %", "load", "peak MB", "steady MB")  # fmt: skip
+
+
+def cells(row: Row) -> tuple[tuple[str, ...], str]:
+    """A row under `COLUMNS`, times in ms, and what must be said of it: why it has no numbers, or UNSTABLE."""
+    case, s = row.case, row.summary
+    notes = [row.note] if row.note else []
+    if row.unstable:
+        notes.append("UNSTABLE")
+    head = (row.key.split(", ")[0], str(case.get("threads") or ""), short(case.get("provider") or ""))
+    if s is None:
+        return (*head, *[""] * (len(COLUMNS) - 3)), "; ".join(notes)
+    return (
+        *head, str(s.n), *(number(v) for v in (s.mean, s.sd, s.median, s.p95, s.min)),
+        "?" if row.spread is None else f"{row.spread:.1%}",
+        _round(row.fps), number(row.cpu.mean if row.cpu else None), _round(row.cpu_percent),
+        _round(row.mean("load_ms")), _round(row.mean("peak_rss_mb")), _round(row.mean("steady_rss_mb")),
+    ), "; ".join(notes)  # fmt: skip
 
 
 def inference(rows: Sequence[Row]) -> list[str]:
-    """A row of each case, times in ms; a case that gave no numbers says why, and an unstable one that it is."""
-    cells: list[tuple[str, ...]] = []
-    notes: list[str] = []
-    for row in rows:
-        case, s = row.case, row.summary
-        marks = [row.note] if row.note else []
-        if row.unstable:
-            marks.append("UNSTABLE")
-        notes.append("; ".join(marks))
-        label = case["key"].split(", ")[0]
-        head = (label, str(case.get("threads") or ""), short(case.get("provider") or ""))
-        if s is None:
-            cells.append((*head, *[""] * (len(COLUMNS) - 3)))
-            continue
-        cells.append((
-            *head, str(s.n), *(_number(v) for v in (s.mean, s.sd, s.median, s.p95, s.min)),
-            "?" if row.spread is None else f"{row.spread:.1%}",
-            _round(row.fps), _number(row.cpu.mean if row.cpu else None), _round(row.cpu_percent),
-            _round(row.mean("load_ms")), _round(row.mean("peak_rss_mb")), _round(row.mean("steady_rss_mb")),
-        ))  # fmt: skip
-    lines = grid([COLUMNS, *cells], left=(0, 2))
-    for i, note in enumerate(notes):
+    """A row of each case, and below what else there is to say of it."""
+    found = [cells(row) for row in rows]
+    lines = grid([COLUMNS, *(row for row, _ in found)], left=(0, 2))
+    for i, (_, note) in enumerate(found):
         lines[i + 2] += f"  {note}" if note else ""
     for row in rows:
         parts = [r["parts_ms"] for r in row.good if r.get("parts_ms")]
@@ -48,9 +47,33 @@ def inference(rows: Sequence[Row]) -> list[str]:
             cpu = "" if row.cpu is None else f"CPU p50 {row.cpu.median:.2f}, p95 {row.cpu.p95:.2f} ms; "
             lines.append(
                 f"{row.key}: {cpu}networks {sum(each.values()) / row.summary.mean:.0%} of the step (mean ms: "
-                f"{said}); hand found in {_percent(row.mean('found'))} of the pictures"
+                f"{said}); hand found in {percent(row.mean('found'))} of the pictures"
             )
     return lines + stability(rows)
+
+
+ROOF_COLUMNS = ("case", "threads", "MFLOP", "weights", "FLOP/byte", "median", "GFLOP/s", "of peak", "of roof")
+
+
+def roof_cells(row: Row) -> tuple[str, ...]:
+    """A row under `ROOF_COLUMNS`; see `handcoach_bench.roofline.Point.figures`."""
+    head = (row.key.split(", ")[0], str(row.case["threads"]))
+    if row.summary is None:
+        return (*head, *[""] * (len(ROOF_COLUMNS) - 2))
+    f = row.good[0]["figures"]
+    return (
+        *head, f"{f['mflop']:.0f}", f"{f['weights_m']:.2f} M", f"{f['flop_per_byte']:.1f}",
+        f"{row.summary.median:.2f} ms", f"{f['gflop_s']:.1f}", f"{f['of_peak_percent']:.0f} %",
+        f"{f['of_roof_percent']:.0f} %",
+    )  # fmt: skip
+
+
+def roofline(rows: Sequence[Row]) -> list[str]:
+    """A row of each case beside the machine's peak."""
+    lines = grid([ROOF_COLUMNS, *map(roof_cells, rows)], left=(0,))
+    for i, row in enumerate(rows):
+        lines[i + 2] += f"  {row.note}" if row.note else ""
+    return lines
 
 
 def stability(rows: Sequence[Row]) -> list[str]:
@@ -68,31 +91,36 @@ def stability(rows: Sequence[Row]) -> list[str]:
     return ["each case ran once, so that nothing is known of its stability (--repeats)"] if rows else []
 
 
-def headlines(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Of each landmark model and provider the fastest row that is no unstable one, with its accuracy."""
+def fastest(rows: Sequence[Row]) -> list[Row]:
+    """Of each landmark model and kind of input the fastest row that is not unstable."""
     best: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row.summary is None or row.unstable or "landmarks" not in row.good[0]["sha256"]:
+        if row.summary is None or row.unstable or "landmarks" not in row.good[0].get("sha256", {}):
             continue
         which = (row.case["name"], row.case["what"])
         if which not in best or row.summary.median < best[which].summary.median:  # type: ignore[union-attr]
             best[which] = row
+    return list(best.values())
+
+
+def headlines(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The fastest rows with what makes them comparable: provider, variant, accuracy, pictures and misses."""
     said = []
-    for row in best.values():
+    for row in fastest(rows):
         file = models.get(row.good[0]["sha256"]["landmarks"], {})
-        s, size = row.summary, file.get("bytes", 0) / 1e6
-        assert s is not None
+        assert row.summary is not None
         found = row.mean("found")
-        seen = "" if found is None else f"; hand found in {_percent(found)} of the pictures of {_clip(row)}"
+        seen = "" if found is None else f"; hand found in {percent(found)} of the pictures of {clip(row)}"
         said.append(
-            f"fastest {row.key}: {s.median:.2f} ms; {file.get('precision', '?')}, {size:.1f} MB; PA-MPJPE "
-            f"{accuracy_of(file)}{seen}"
+            f"fastest {row.key}: {row.summary.median:.2f} ms; {file.get('precision', '?')}, "
+            f"{file.get('bytes', 0) / 1e6:.1f} MB; PA-MPJPE {accuracy_of(file)}{seen}"
         )
     return said
 
 
-def _clip(row: Row) -> str:
-    return Path(str(row.case.get("clip") or "?")).name
+def clip(row: Row) -> str:
+    """The photographs or the clip that a row saw."""
+    return "/".join(Path(str(row.case.get("clip") or "?")).parts[-2:])
 
 
 def accuracy_of(model: Mapping[str, Any]) -> str:
@@ -137,10 +165,10 @@ def _real_3d(results: Mapping[str, Mapping[str, Any]]) -> Table:
     notes = [f"mediapipe 0.10.21's full model, measured before: {MEDIAPIPE_MM} mm"]
     for name, result in results.items():
         for hand, r in result["hands"].items():
-            errors = (_number(r[key]) for key in ("mean", "median", "p90"))
-            off = _number(r["jittered"]["mean"]) if "jittered" in r else ""
-            found = (f"{r['found']}/{r['read']}", _percent(r["found_share"]))
-            rows.append((name, hand, *found, *errors, off, _percent(r["side_share"])))
+            errors = (number(r[key]) for key in ("mean", "median", "p90"))
+            off = number(r["jittered"]["mean"]) if "jittered" in r else ""
+            found = (f"{r['found']}/{r['read']}", percent(r["found_share"]))
+            rows.append((name, hand, *found, *errors, off, percent(r["side_share"])))
             notes += _lost(f"{name}, {hand}", r)
     number = max(result["photographs"] for result in results.values())
     return f"PA-MPJPE in mm over the hands found in {number} photographs (all left hands)", rows, notes
@@ -159,17 +187,17 @@ def _teacher(result: Mapping[str, Any]) -> Table:
                 right = r["right_by_posture"][truth]
                 wrong = "" if truth == result["labels"][0] else str(said[result["labels"][0]])
                 found = 1 - said[NOT_FOUND] / max(1, sum(said.values()))
-                rows.append((name, truth, *counts, _percent(found), _percent(right), wrong))
+                rows.append((name, truth, *counts, percent(found), percent(right), wrong))
                 name = ""
-            shares = (_percent(r["found_share"]), _percent(r["right_share"]))
-            praise = f"{r['wrong_praise']} ({_percent(r['wrong_praise_share'])})"
+            shares = (percent(r["found_share"]), percent(r["right_share"]))
+            praise = f"{r['wrong_praise']} ({percent(r['wrong_praise_share'])})"
             rows.append(("", "all", *[""] * len(labels), *shares, praise))
             notes += _lost(f"{mode}, {copy}", r)
         m = looks["mirror"]
         notes.append(
-            f"{mode}: {m['same']} of {m['frames']} mirrored frames ({_percent(m['same_share'])}) have the "
+            f"{mode}: {m['same']} of {m['frames']} mirrored frames ({percent(m['same_share'])}) have the "
             f"original's posture; {m['contradictions']} have another sure one; "
-            f"{_percent(m['other_side_share'])} the other side"
+            f"{percent(m['other_side_share'])} the other side"
         )
     notes += _still_hand(result["still_hand"]) + _own_fit(result["own_fit"])
     return f"{result['frames']} frames; goals: found 99 %, right 90 %, wrong praise 0", rows, notes
@@ -198,9 +226,9 @@ def _own_fit(r: Mapping[str, Any]) -> list[str]:
             continue
         whole, halves = r[what]["all"], r[what]["halves"]
         notes.append(
-            f"{head}, recover {_percent(whole['cluster_share'])} of the labels; fitted on one half of each "
-            f"session, {_percent(halves['cluster_share'])} of the other; goal 99 % (told so, not called "
-            f"unsure: {_percent(whole['said_share'])}, {_percent(halves['said_share'])})"
+            f"{head}, recover {percent(whole['cluster_share'])} of the labels; fitted on one half of each "
+            f"session, {percent(halves['cluster_share'])} of the other; goal 99 % (told so, not called "
+            f"unsure: {percent(whole['said_share'])}, {percent(halves['said_share'])})"
         )
     return notes
 
@@ -208,15 +236,15 @@ def _own_fit(r: Mapping[str, Any]) -> list[str]:
 def _webcam(result: Mapping[str, Any]) -> Table:
     rows: Rows = [("photographs", "recordings", "number", "found", "in a box", "median points in it")]
     for group, r in result["groups"].items():
-        shares = (_percent(r[key]) for key in ("found_share", "inside_share", "median_points"))
+        shares = (percent(r[key]) for key in ("found_share", "inside_share", "median_points"))
         rows.append((group, str(r["recordings"]), str(r["photographs"]), *shares))
     notes = [f"in a box: {result['rule']}; not found counts as outside; goal 90 %"]
     for group, r in result["recall"].items():
         notes.append(
             f"{group}: {r['found']} of {r['hands']} labelled hands recalled at IoU 0.5 "
-            f"({_percent(r['recall'])}; of hands in pairs {_percent(r['recall_of_two'])}; "
-            f"median IoU {_number(r['median_iou'])}); "
-            f"{_percent(r['others_per_frame'])} others a photograph; goal 97 %"
+            f"({percent(r['recall'])}; of hands in pairs {percent(r['recall_of_two'])}; "
+            f"median IoU {number(r['median_iou'])}); "
+            f"{percent(r['others_per_frame'])} others a photograph; goal 97 %"
         )
     notes.append(f"box of a found hand: {result['box']}")
     for what in ("unlabelled", "unreadable"):
@@ -233,11 +261,11 @@ def _empty(result: Mapping[str, Any]) -> Table:
             rows.append((name, mode, *counts, str(r.get("false_finds", ""))))
     notes = [
         f"{result['false_finds']} false finds in {result['frames']} frames without a hand "
-        f"({_percent(result['false_finds_per_frame'])} a frame); goal 1 %"
+        f"({percent(result['false_finds_per_frame'])} a frame); goal 1 %"
     ]
     places = result["modes"]["still"].get("places")
     if places:
-        rate = _percent(places["false_finds"] / places["frames"])
+        rate = percent(places["false_finds"] / places["frames"])
         notes.append(f"of these in real places: {places['false_finds']} in {places['frames']} ({rate})")
     return f"{result['praise']} frames without a hand are praised; goal 0", rows, notes
 
@@ -246,13 +274,13 @@ def _latency(result: Mapping[str, Any]) -> Table:
     rows: Rows = [("ms", "n", "mean", "sd", "p50", "p95", "CPU mean", "CPU p50", "CPU p95")]
     for name, what in (("whole step", "step"), ("landmark network", "network")):
         wall, cpu = result[f"{what}_wall"], result[f"{what}_cpu"]
-        walls = (_number(wall[key]) for key in ("mean", "sd", "median", "p95"))
-        cpus = (_number(cpu[key]) for key in ("mean", "median", "p95"))
+        walls = (number(wall[key]) for key in ("mean", "sd", "median", "p95"))
+        cpus = (number(cpu[key]) for key in ("mean", "median", "p95"))
         rows.append((name, str(wall["n"]), *walls, *cpus))
     return (
         f"a tracked frame of 640 x 480, {result['threads']} thread, whole step from crop to posture; the "
-        f"landmark network has {_percent(result['network_share'])} of it; hand found in "
-        f"{_percent(result['found_share'])}",
+        f"landmark network has {percent(result['network_share'])} of it; hand found in "
+        f"{percent(result['found_share'])}",
         rows, [],
     )  # fmt: skip
 
@@ -264,12 +292,12 @@ def _lost(name: str, r: Mapping[str, Any]) -> list[str]:
     return [note for note in (f"{name}, not found: {why}" if why else "", unread) if note]
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     """Never rounded up to 100 %."""
     return "?" if share is None else f"{min(100 * share, 100 if share == 1 else 99.9):.1f} %"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "?" if value is None else f"{value:.2f}"
 
 

@@ -79,11 +79,11 @@ def shapes(
     known: dict[str, Shape] = {**inputs, **{name: constant.shape for name, constant in constants.items()}}
     total = 0
     for node in nodes:
-        rule = _RULES.get(node.operator)
+        rule = RULES.get(node.operator)
         if rule is None:
             raise GraphError(f"uses the operator {node.operator[:60]!r}, which no exercise needs")
         try:
-            shape = rule(_Step(node, [known[name] for name in node.inputs if name], constants))
+            shape = rule(Step(node, [known[name] for name in node.inputs if name], constants))
         except (ValueError, IndexError) as error:
             raise GraphError(f"has a step {node.operator} whose shapes do not fit") from error
         if len(node.outputs) != 1 or len(shape) > MAX_RANK or any(size < 1 for size in shape):
@@ -96,7 +96,7 @@ def shapes(
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """A node with the shapes of its inputs. The rules below raise ValueError or IndexError where they do not
     fit."""
 
@@ -109,7 +109,7 @@ class _Step:
         return value
 
     def axis(self, default: int, rank: int | None = None) -> int:
-        return _axis(self.one("axis", default), len(self.shapes[0]) if rank is None else rank)
+        return axis_of(self.one("axis", default), len(self.shapes[0]) if rank is None else rank)
 
     def values(self, at: int, attribute: str = "") -> tuple[int, ...]:
         """The integers of a constant input, or of the attribute that older opsets have instead."""
@@ -121,13 +121,13 @@ class _Step:
         return tuple(self.node.attributes[attribute]) if attribute in self.node.attributes else ()
 
 
-def _axis(axis: int, rank: int) -> int:
+def axis_of(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise ValueError
     return axis % rank
 
 
-def _same(step: _Step) -> Shape:
+def _same(step: Step) -> Shape:
     return step.shapes[0]
 
 
@@ -143,26 +143,26 @@ def _broadcast(*shapes: Shape) -> Shape:
     return tuple(out)
 
 
-def _elementwise(step: _Step) -> Shape:
+def _elementwise(step: Step) -> Shape:
     return _broadcast(*step.shapes)
 
 
-def _matmul(step: _Step) -> Shape:
+def _matmul(step: Step) -> Shape:
     a, b = step.shapes
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
         raise ValueError
     return (*_broadcast(a[:-2], b[:-2]), a[-2], b[-1])
 
 
-def _reduce(step: _Step) -> Shape:
+def _reduce(step: Step) -> Shape:
     (shape, *_), rank = step.shapes, len(step.shapes[0])
-    axes = {_axis(axis, rank) for axis in step.values(1, "axes")}
+    axes = {axis_of(axis, rank) for axis in step.values(1, "axes")}
     if not axes:
         raise ValueError
     return _without(shape, axes, bool(step.one("keepdims", 1)))
 
 
-def _arg(step: _Step) -> Shape:
+def _arg(step: Step) -> Shape:
     return _without(step.shapes[0], {step.axis(0)}, bool(step.one("keepdims", 1)))
 
 
@@ -172,13 +172,13 @@ def _without(shape: Shape, axes: set[int], keep: bool) -> Shape:
     return tuple(size for i, size in enumerate(shape) if i not in axes)
 
 
-def _gather(step: _Step) -> Shape:
+def _gather(step: Step) -> Shape:
     data, indices = step.shapes
     axis = step.axis(0)
     return data[:axis] + indices + data[axis + 1 :]
 
 
-def _concat(step: _Step) -> Shape:
+def _concat(step: Step) -> Shape:
     first, axis = step.shapes[0], step.axis(0)
     rest = {(*shape[:axis], 0, *shape[axis + 1 :]) for shape in step.shapes}
     if len(rest) > 1:
@@ -186,25 +186,25 @@ def _concat(step: _Step) -> Shape:
     return (*first[:axis], sum(shape[axis] for shape in step.shapes), *first[axis + 1 :])
 
 
-def _squeeze(step: _Step) -> Shape:
+def _squeeze(step: Step) -> Shape:
     shape = step.shapes[0]
-    axes = {_axis(axis, len(shape)) for axis in step.values(1, "axes")}
+    axes = {axis_of(axis, len(shape)) for axis in step.values(1, "axes")}
     if not axes or any(shape[axis] != 1 for axis in axes):
         raise ValueError
     return _without(shape, axes, False)
 
 
-def _unsqueeze(step: _Step) -> Shape:
+def _unsqueeze(step: Step) -> Shape:
     axes = step.values(1, "axes")
     rank = len(step.shapes[0]) + len(axes)
     if not axes or rank > MAX_RANK:
         raise ValueError
-    places = {_axis(axis, rank) for axis in axes}
+    places = {axis_of(axis, rank) for axis in axes}
     rest = iter(step.shapes[0])
     return tuple(1 if i in places else next(rest) for i in range(rank)) if len(places) == len(axes) else ()
 
 
-def _reshape(step: _Step) -> Shape:
+def _reshape(step: Step) -> Shape:
     shape, wanted = step.shapes[0], list(step.values(1))
     if step.one("allowzero", 0) or len(wanted) > MAX_RANK or any(size < -1 for size in wanted):
         raise ValueError
@@ -218,18 +218,18 @@ def _reshape(step: _Step) -> Shape:
     return out
 
 
-def _slice(step: _Step) -> Shape:
+def _slice(step: Step) -> Shape:
     shape = list(step.shapes[0])
     starts, ends = step.values(1, "starts"), step.values(2, "ends")
     axes = step.values(3, "axes") or tuple(range(len(starts)))
     steps = step.values(4) or (1,) * len(starts)
     for start, end, axis, stride in zip(starts, ends, axes, steps, strict=True):
-        place = _axis(axis, len(shape))
+        place = axis_of(axis, len(shape))
         shape[place] = len(range(*slice(start, end, stride).indices(shape[place])))
     return tuple(shape)
 
 
-def _transpose(step: _Step) -> Shape:
+def _transpose(step: Step) -> Shape:
     shape = step.shapes[0]
     order = tuple(step.node.attributes.get("perm", range(len(shape))[::-1]))
     if sorted(order) != list(range(len(shape))):
@@ -237,11 +237,11 @@ def _transpose(step: _Step) -> Shape:
     return tuple(shape[i] for i in order)
 
 
-def _rules(**rules: Callable[[_Step], Shape]) -> dict[str, Callable[[_Step], Shape]]:
+def rules(**rules: Callable[[Step], Shape]) -> dict[str, Callable[[Step], Shape]]:
     return {operator: rule for names, rule in rules.items() for operator in names.split("_")}
 
 
-_RULES = _rules(
+RULES = rules(
     Abs_Acos_Asin_Atan_Cast_Ceil_Cos_Exp_Floor_Identity_Log_Neg_Reciprocal_Relu_Round_Sign_Sin_Sqrt_Tan=_same,
     Add_And_Div_Equal_Greater_GreaterOrEqual_Less_LessOrEqual_Max_Min_Mul_Or_Pow_Sub_Sum_Where=_elementwise,
     Clip_Not=_same,

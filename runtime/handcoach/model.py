@@ -754,6 +754,19 @@ def read(path: str | Path, kind: str | None = None) -> ModelFile:
     return parse(_load(path, _limit(kind)), path, kind)
 
 
+def steps(file: ModelFile) -> tuple[list[graph.Node], dict[str, graph.Constant]]:
+    """What a model computes, in its order, and the shapes of its weights.
+
+    Raises:
+        ModelError: the file has changed since it was read.
+    """
+    data = _load(file.path)
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise ModelError(f"{file.path} has changed since it was checked; start again.")
+    onnx = _read_onnx(data)
+    return onnx.nodes, onnx.constants
+
+
 def unsigned(data: bytes) -> tuple[bytes, bytes]:
     """The bytes of a model file without the entry of its signature, and their SHA-256: what is signed."""
     whole, kept, wire = memoryview(data), [], _Wire()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from handcoach_bench.results import Case, Outcome
 
 RUNS, WARMUP, REPEATS = 200, 20, 3
 QUICK_RUNS, QUICK_WARMUP, QUICK_REPEATS = 40, 5, 2
-INPUTS = {"synthetic": "network", "photographs": "photographs", "video": "pipeline"}
+INPUTS: dict[str, Any] = {"synthetic": "network", "photographs": "photographs", "video": "pipeline"}
 
 EPILOG = """\
 examples:
@@ -95,11 +95,7 @@ def plan(args: argparse.Namespace, providers: Sequence[str]) -> Plan:
     Raises:
         HandCoachError: no such model or variant, or none at all; two have the same name.
     """
-    files = _files(args)
-    repeated = [file.name for file in files]
-    if len(set(repeated)) < len(repeated):
-        twice = next(name for name in repeated if repeated.count(name) > 1)
-        raise HandCoachError(f"Two models are called {twice}: give each --model once.")
+    measured = files(args.model or [], args.variant or [])
     runs = args.runs or (QUICK_RUNS if args.quick else RUNS)
     warmup = args.warmup if args.warmup is not None else (QUICK_WARMUP if args.quick else WARMUP)
     threads = list(dict.fromkeys(args.threads))
@@ -107,21 +103,20 @@ def plan(args: argparse.Namespace, providers: Sequence[str]) -> Plan:
     inputs = args.input or [name for name in INPUTS if name != "photographs" or args.photos]
     refused: dict[Case, str] = {}
 
-    def case(what: Any, file: model.ModelFile, provider: str, n: int, **more: Any) -> Case:
-        return Case(what, str(file.path), file.name, n, provider, warmup, runs,
-                    precision=variant_of(file)["precision"], **more)  # fmt: skip
-
-    todo = []
+    todo: list[Case] = []
     if "synthetic" in inputs:
-        todo += [case("network", file, provider, n) for file in files for provider, n in grid]
+        todo += [network_case(file, provider, n, warmup, runs) for file in measured for provider, n in grid]
     for name in inputs:
         if name == "synthetic":
             continue
         path, why = _frame_path(args, name)
         # A first look takes the fewest threads for whole frames: there the network is one step of many.
         few = grid if not args.quick else [pair for pair in grid if pair[1] == min(threads)]
-        for file in (f for f in files if f.kind == "landmarks"):
-            made = [case(INPUTS[name], file, provider, n, **path) for provider, n in few]
+        for file in (f for f in measured if f.kind == "landmarks"):
+            made = [
+                replace(network_case(file, provider, n, warmup, runs), what=INPUTS[name], **path)
+                for provider, n in few
+            ]
             todo += made
             refused |= dict.fromkeys(made, why) if why else {}
     devices = ["PyTorch CPU"] + ["PyTorch CUDA"] * ("CUDAExecutionProvider" in providers)
@@ -133,24 +128,40 @@ def plan(args: argparse.Namespace, providers: Sequence[str]) -> Plan:
         todo += made
         if not checkpoint.is_file():
             refused |= dict.fromkeys(made, f"{checkpoint} does not exist")
-    return Plan(todo, files, refused)
+    return Plan(todo, measured, refused)
 
 
-def _files(args: argparse.Namespace) -> list[model.ModelFile]:
-    if args.model:
-        files = [model.read(_find(name)) for name in args.model]
+def files(names: Sequence[str], variants: Sequence[str]) -> list[model.ModelFile]:
+    """The named landmark models and finders, or all shipped ones, of these variants; landmark models first.
+
+    Raises:
+        HandCoachError: no such model or variant, or none at all; two have the same name.
+    """
+    if names:
+        found = [model.read(_find(name)) for name in names]
     else:
-        files = [model.read(path) for kind in ("landmarks", "finder") for path in model.shipped(kind)]
-    files = [file for kind in ("landmarks", "finder") for file in files if file.kind == kind]
-    if not files:
+        found = [model.read(path) for kind in ("landmarks", "finder") for path in model.shipped(kind)]
+    found = [file for kind in ("landmarks", "finder") for file in found if file.kind == kind]
+    if not found:
         raise HandCoachError("There is no landmark model to measure: name a file with --model.")
-    known = {variant_of(file)["precision"] for file in files}
-    for precision in args.variant or ():
+    called = [file.name for file in found]
+    if len(set(called)) < len(called):
+        twice = next(name for name in called if called.count(name) > 1)
+        raise HandCoachError(f"Two models are called {twice}: give each --model once.")
+    known = {variant_of(file)["precision"] for file in found}
+    for precision in variants:
         if precision not in known:
             raise HandCoachError(
-                f"No model has the variant {precision!r}: take {' or '.join(sorted(known))}, or name another --model."
+                f"No model has the variant {precision!r}: take {' or '.join(sorted(known))}, or name another "
+                "--model."
             )
-    return [f for f in files if not args.variant or variant_of(f)["precision"] in args.variant]
+    return [file for file in found if not variants or variant_of(file)["precision"] in variants]
+
+
+def network_case(file: model.ModelFile, provider: str, threads: int, warmup: int, runs: int) -> Case:
+    """A model alone, on one random picture."""
+    return Case("network", str(file.path), file.name, threads, provider, warmup, runs,
+                precision=variant_of(file)["precision"])  # fmt: skip
 
 
 def _find(name: str) -> Path:

@@ -1,0 +1,89 @@
+"""`handcoach-bench compare`: whether the same cases of two files differ, or only scatter."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from handcoach.errors import HandCoachError
+from handcoach_bench import machine, results, tables
+from handcoach_bench.commands.options import RAW, Commands
+from handcoach_bench.comparison import Change, changes
+
+EPILOG = """\
+examples:
+  handcoach-bench compare before.json after.json
+
+Both files must be of one benchmark and one machine: figures of two machines are two figures, never a comparison.
+A difference is named only if it is significant (Mann-Whitney, corrected for the number of cases; interval by
+drawing processes and runs anew) and larger than what repeated processes of one file differ by.
+"""
+
+
+def add(commands: Commands) -> None:
+    p = commands.add_parser(
+        "compare",
+        help="whether two files of results differ, case by case",
+        epilog=EPILOG,
+        formatter_class=RAW,
+    )
+    p.add_argument("a", type=Path, metavar="A", help="file of --json: before")
+    p.add_argument("b", type=Path, metavar="B", help="file of --json: after")
+    p.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    a, b = (results.load(path) for path in (args.a, args.b))
+    if a["benchmark"] != b["benchmark"]:
+        raise HandCoachError(
+            f"{args.a} is of {a['benchmark']} and {args.b} of {b['benchmark']}: give two files of one benchmark."
+        )
+    if apart := machine.differences(a["machine"], b["machine"]):
+        raise HandCoachError(
+            f"{args.a} and {args.b} are from different machines ({'; '.join(apart)[:300]}): measure both on one."
+        )
+    rows = [results.rows(content.get("results", [])) for content in (a, b)]
+    found = changes(*rows)
+    if not found:
+        raise HandCoachError(
+            f"{args.a} and {args.b} have no timed case in common: give two runs of one command."
+        )
+    print("\n".join([*table(found), *notes(a, b), *_unpaired(rows, found)]))
+    return 0
+
+
+def table(found: list[Change]) -> list[str]:
+    cells = [("case", "A ms", "B ms", "change", "95 % interval", "p", "noise", "CPU", "")]
+    for change in found:
+        cells.append((
+            change.key, f"{change.a.median:.2f}", f"{change.b.median:.2f}", _percent(change.ratio),
+            f"{_percent(change.low)} to {_percent(change.high)}",
+            "<0.001" if change.p < 0.001 else f"{change.p:.3f}",
+            "?" if change.noise is None else f"{change.noise:.1%}",
+            "?" if change.cpu is None else _percent(change.cpu), change.verdict,
+        ))  # fmt: skip
+    return tables.grid(cells, left=(0, 8))
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * (ratio - 1):+.1f} %"
+
+
+def notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """What else is not the same in both."""
+    said = [f"note: other conditions: {what}" for what in machine.conditions(a["machine"], b["machine"])]
+    names = [{m["name"]: sha for sha, m in content["models"].items()} for content in (a, b)]
+    said += [
+        f"note: {name} is another file ({names[0][name][:12]} / {names[1][name][:12]})"
+        for name in names[0] if name in names[1] and names[0][name] != names[1][name]
+    ]  # fmt: skip
+    return said + [f"note: {which} was interrupted" for which, c in (("A", a), ("B", b)) if not c["complete"]]
+
+
+def _unpaired(rows: list[list[results.Row]], found: list[Change]) -> list[str]:
+    compared = {change.key for change in found}
+    return [
+        f"note: {row.key} has numbers in {which} only" if row.summary else f"note: {row.key} failed in {which}"
+        for which, each in zip("AB", rows, strict=True) for row in each if row.key not in compared
+    ]  # fmt: skip

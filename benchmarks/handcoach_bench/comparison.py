@@ -1,0 +1,105 @@
+"""Whether the same cases of two files differ, or only their runs scatter.
+
+Runs of one process resemble each other more than those of two processes do, so that thousands of runs make every
+difference "significant". A difference counts only if the Mann-Whitney test says so (corrected for the number of
+cases), the interval of the ratio of medians leaves out 1 when processes and runs are drawn anew, and it is larger
+than what repeated processes of one file differ by.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from handcoach.errors import HandCoachError
+from handcoach_bench.results import Row, Summary
+
+ALPHA = 0.05
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Change:
+    """From A to B, of wall time in ms.
+
+    Attributes:
+        ratio: median of B by median of A; low, high: its 95 % interval.
+        p: of the Mann-Whitney test, times the number of cases.
+        noise: what the medians of repeated processes differ by, the worse of both; None where nothing was repeated.
+        cpu: mean CPU time of B by that of A; None where it is unknown.
+    """
+
+    key: str
+    a: Summary
+    b: Summary
+    ratio: float
+    low: float
+    high: float
+    p: float
+    noise: float | None
+    cpu: float | None
+
+    @property
+    def verdict(self) -> str:
+        small = self.noise is not None and abs(self.ratio - 1) <= self.noise
+        if self.p >= ALPHA or self.low <= 1 <= self.high or small:
+            return "no difference shown"
+        word = "faster" if self.ratio < 1 else "slower"
+        return f"B is {word}" if self.noise is not None else f"B is {word}, if one process is enough"
+
+
+def changes(a: Sequence[Row], b: Sequence[Row]) -> list[Change]:
+    """Of every case that both have numbers of.
+
+    Raises:
+        HandCoachError: scipy is missing.
+    """
+    try:
+        from scipy.stats import mannwhitneyu
+    except ImportError as error:
+        raise HandCoachError('Comparing needs scipy: pip install "handcoach[bench]".') from error
+    others = {row.key: row for row in b}
+    pairs = [(row, others[row.key]) for row in a if row.key in others]
+    pairs = [(one, other) for one, other in pairs if one.summary and other.summary]
+    found = []
+    for one, other in pairs:
+        assert one.summary and other.summary
+        p = float(mannwhitneyu(_all(one), _all(other), alternative="two-sided").pvalue)
+        low, high = ratio_interval(one.runs(), other.runs())
+        spreads = [row.spread for row in (one, other) if row.spread is not None]
+        cpu = other.cpu.mean / one.cpu.mean if one.cpu and other.cpu and one.cpu.mean else None
+        found.append(
+            Change(
+                one.key, one.summary, other.summary, other.summary.median / one.summary.median, low, high,
+                min(1.0, p * len(pairs)), max(spreads) if spreads else None, cpu,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _all(row: Row) -> list[float]:
+    return [value for runs in row.runs() for value in runs]
+
+
+def ratio_interval(
+    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the ratio of medians, b by a: processes are drawn anew, and runs within each (bootstrap of
+    two stages, Davison and Hinkley 1997, section 3.8).
+
+    Args:
+        a, b: the runs of each process.
+    """
+    random = np.random.default_rng(seed)
+
+    def median(processes: Sequence[Sequence[float]]) -> float:
+        chosen = random.integers(len(processes), size=len(processes))
+        drawn = [random.choice(np.asarray(processes[i]), len(processes[i])) for i in chosen]
+        return float(np.median(np.concatenate(drawn)))
+
+    ratios = [median(b) / median(a) for _ in range(draws)]
+    low, *_, high = statistics.quantiles(ratios, n=40)
+    return low, high

@@ -1,0 +1,238 @@
+"""The drawings of a report, in the manner of the paper's figure 15: time over devices and threads.
+
+Drawn from the rows of a file, without a display; a figure is None where the file has nothing for it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from handcoach.errors import HandCoachError
+from handcoach_bench.results import Row, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito: told apart by everybody.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#000000")
+MARKERS = "os^DvPX*"
+TITLES = {
+    "network": "Network alone, one picture",
+    "photographs": "A still photograph, the whole path",
+    "pipeline": "A frame of the video, the whole path",
+    "eager": "Network in PyTorch",
+}
+
+
+def draw_all(content: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, bytes]:
+    """PNG files by name, in the order of the report.
+
+    Raises:
+        HandCoachError: matplotlib is missing.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise HandCoachError('Plots need matplotlib: pip install "handcoach[bench]".') from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    good = [row for row in rows if row.summary]
+    # PyTorch beside the networks that it is compared with.
+    groups = dict.fromkeys("network" if row.case["what"] == "eager" else row.case["what"] for row in good)
+    figures: dict[str, Figure | None] = {}
+    for what in groups:
+        part = [
+            row for row in good if row.case["what"] in ((what, "eager") if what == "network" else (what,))
+        ]
+        title = TITLES.get(what, str(what))
+        figures[f"time-{what}"] = bars(part, title)
+        figures[f"threads-{what}"] = over_threads(part, title)
+        figures[f"memory-{what}"] = memory(part, title)
+    figures["accuracy"] = accuracy(good, content["models"])
+    if content.get("roofs"):
+        figures = {"roofline": roofline(good, content["roofs"])}
+    drawn = {}
+    for name, figure in figures.items():
+        if figure is not None:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, dpi=110, format="png", bbox_inches="tight")
+            plt.close(figure)
+            drawn[f"{name}.png"] = buffer.getvalue()
+    return drawn
+
+
+def _series(row: Row) -> str:
+    return str(row.case["name"]) + (" in PyTorch" if row.case["what"] == "eager" else "")
+
+
+def _place(row: Row) -> tuple[str, int]:
+    provider = short(row.case.get("provider") or "").removeprefix("PyTorch ")
+    return provider, row.case.get("threads") or 0
+
+
+def _label(place: tuple[str, int]) -> str:
+    provider, threads = place
+    return f"{provider}\n{threads} thread{'s' * (threads > 1)}" if threads else provider
+
+
+def _unit(rows: Sequence[Row]) -> tuple[float, str]:
+    """Milliseconds, or seconds where they are many."""
+    most = max(row.summary.median for row in rows if row.summary)
+    return (1e-3, "s") if most > 10_000 else (1.0, "ms")
+
+
+def bars(rows: Sequence[Row], title: str) -> Figure:
+    """Medians over devices and threads; lines reach to the 95th percentile, dots are the medians of processes."""
+    from matplotlib import pyplot as plt
+
+    places = sorted(dict.fromkeys(map(_place, rows)))
+    names = list(dict.fromkeys(map(_series, rows)))
+    factor, unit = _unit(rows)
+    width = 0.84 / len(names)
+    figure, axis = plt.subplots(figsize=(max(6.0, 1.5 + 0.55 * len(places) * len(names)), 4))
+    for i, name in enumerate(names):
+        for row in (row for row in rows if _series(row) == name):
+            s = row.summary
+            assert s is not None
+            x = places.index(_place(row)) + width * (i - (len(names) - 1) / 2)
+            axis.bar(x, factor * s.median, 0.92 * width, color=COLOURS[i % 8], hatch="//" if row.unstable else None,
+                     edgecolor="white", yerr=[[0], [factor * max(0.0, s.p95 - s.median)]], ecolor="#444444",
+                     capsize=3, label=name)  # fmt: skip
+            dots = factor * np.array(row.medians)
+            axis.plot(
+                x + np.linspace(-0.2, 0.2, len(dots)) * width, dots, "o", color="white", mec="black", ms=4
+            )
+            axis.annotate(f"{factor * s.median:.3g}", (x, factor * s.median), (0, 3), textcoords="offset points",
+                          ha="center", fontsize=8, bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5})  # fmt: skip
+    axis.set_xticks(range(len(places)), [_label(place) for place in places])
+    axis.set(title=title, ylabel=f"time per run ({unit}), median")
+    _finish(axis)
+    if any(row.unstable for row in rows):
+        axis.text(0.99, 0.98, "hatched: UNSTABLE", transform=axis.transAxes, ha="right", va="top", fontsize=8)
+    return figure
+
+
+def over_threads(rows: Sequence[Row], title: str) -> Figure | None:
+    """Wall and CPU time against the number of threads, a line for each model and device."""
+    from matplotlib import pyplot as plt
+
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        provider = short(row.case.get("provider") or "").removeprefix("PyTorch ")
+        lines.setdefault(f"{_series(row)}, {provider}", []).append(row)
+    lines = {name: sorted(found, key=lambda row: row.case["threads"]) for name, found in lines.items()
+             if len({row.case.get("threads") for row in found}) > 1}  # fmt: skip
+    if not lines:
+        return None
+    factor, unit = _unit(rows)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4))
+    for i, (name, found) in enumerate(lines.items()):
+        threads = [row.case["threads"] for row in found]
+        look = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "label": name}
+        axes[0].plot(threads, [factor * row.summary.median for row in found if row.summary], **look)
+        axes[1].plot(threads, [factor * row.cpu.mean if row.cpu else np.nan for row in found], **look)
+        axes[0].set_xticks(threads)
+        axes[1].set_xticks(threads)
+    for axis, what in zip(axes, ("time per run, median", "CPU time per run, mean"), strict=True):
+        axis.set(xlabel="threads", ylabel=f"{what} ({unit})", ylim=(0, None))
+        _finish(axis)
+    figure.suptitle(title)
+    return figure
+
+
+def memory(rows: Sequence[Row], title: str) -> Figure | None:
+    """Resident memory of each case: steady, and on top of it the peak."""
+    from matplotlib import pyplot as plt
+
+    rows = [row for row in rows if row.mean("peak_rss_mb") is not None]
+    if not rows:
+        return None
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.34 * len(rows)))
+    for i, row in enumerate(reversed(rows)):
+        peak, steady = row.mean("peak_rss_mb") or 0.0, row.mean("steady_rss_mb")
+        axis.barh(i, peak, color="#cccccc", label="peak")
+        if steady is not None:
+            axis.barh(i, steady, 0.5, color=COLOURS[0], label="steady")
+        axis.text(peak, i, f" {peak:.0f}", va="center", fontsize=8)
+    axis.set_yticks(range(len(rows)), [row.key for row in reversed(rows)], fontsize=8)
+    axis.set(title=f"{title}: resident memory", xlabel="MB")
+    _finish(axis)
+    return figure
+
+
+def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Figure | None:
+    """Accuracy as the files say it, over time on one thread; up and left is worse and faster."""
+    from matplotlib import pyplot as plt
+
+    points = []
+    for row in rows:
+        file = models.get(next(iter(row.good[0].get("sha256", {}).values()), ""), {})
+        said = file.get("accuracy", {})
+        if (
+            row.case["what"] == "network"
+            and row.case["threads"] == 1
+            and "pa_mpjpe_mm" in said
+            and row.summary
+        ):
+            points.append((row, said["pa_mpjpe_mm"], said.get("ci95_mm")))
+    if len(points) < 2:
+        return None
+    figure, axis = plt.subplots(figsize=(7, 4.5))
+    for i, (row, mm, interval) in enumerate(points):
+        assert row.summary is not None
+        error = None if interval is None else [[max(0.0, mm - interval[0])], [max(0.0, interval[1] - mm)]]
+        axis.errorbar(row.summary.median, mm, yerr=error, fmt=MARKERS[i % 8], color=COLOURS[i % 8], capsize=3,
+                      label=f"{row.case['name']}, {short(row.case['provider'])}")  # fmt: skip
+    axis.set(title="Accuracy and time, one thread", xlabel="time per picture (ms), median",
+             ylabel="PA-MPJPE (mm), lower is better")  # fmt: skip
+    _finish(axis)
+    return figure
+
+
+def roofline(rows: Sequence[Row], roofs: Sequence[Mapping[str, float]]) -> Figure | None:
+    """Williams et al. 2009: what is reached, under what the machine allows."""
+    from matplotlib import pyplot as plt
+
+    rows = [row for row in rows if row.good[0].get("figures")]
+    if not rows:
+        return None
+    figure, axis = plt.subplots(figsize=(8, 5))
+    intensities = [row.good[0]["figures"]["flop_per_byte"] for row in rows]
+    x = np.geomspace(min(*intensities, 1) / 2, max(*intensities, 50) * 4, 200)
+    for i, roof in enumerate(roofs):
+        limit = np.minimum(roof["gflops"], x * roof["gb_s"])
+        name = (
+            f"peak, {roof['threads']:.0f} thread{'s' * (roof['threads'] > 1)}: {roof['gflops']:.0f} GFLOP/s, "
+        )
+        axis.plot(
+            x,
+            limit,
+            color="#444444",
+            ls=("-", "--", ":", "-.")[i % 4],
+            label=f"{name}{roof['gb_s']:.0f} GB/s",
+        )
+    for i, row in enumerate(rows):
+        f = row.good[0]["figures"]
+        axis.plot(f["flop_per_byte"], f["gflop_s"], MARKERS[i % 8], color=COLOURS[i % 8], ms=8,
+                  label=f"{row.key}: {f['of_peak_percent']:.0f} % of the peak")  # fmt: skip
+    axis.set(
+        xscale="log", yscale="log", xlabel="FLOP per byte", ylabel="GFLOP/s", title="Under the machine's roof"
+    )
+    _finish(axis)
+    return figure
+
+
+def _finish(axis: Any) -> None:
+    """A light grid, no box, and a legend of different names."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.3, which="major")
+    axis.set_axisbelow(True)
+    handles, labels = axis.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if len(unique) > 1:
+        axis.legend(unique.values(), unique.keys(), fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,0 +1,179 @@
+"""A report of files of results, in Markdown and in HTML. Machines stay apart: each file has a part of its own."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from handcoach_bench import tables
+from handcoach_bench.commands.options import said
+from handcoach_bench.results import Row, rows, short
+
+HONEST = "Times are of this machine on this day; figures of two machines are two figures, never a comparison."
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a;
+  background: #fff }
+h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 3rem; border-bottom: 2px solid #0072b2 }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left } td.note { text-align: left; white-space: normal;
+  color: #8a3c00; font-weight: 600 } img { max-width: 100%; height: auto; display: block; margin: 1rem 0 }
+pre { background: #f3f3f3; padding: .6rem; overflow-x: auto } p.loud { background: #fff0e0; padding: .6rem;
+  border-left: 4px solid #d55e00 }
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Of one file: its name, a title, lines about it, tables with their titles, and pictures by name."""
+
+    title: str
+    command: str
+    facts: list[str]
+    warnings: list[str]
+    tables: list[tuple[str, list[tuple[str, ...]]]]
+    texts: list[str]
+    pictures: dict[str, bytes]
+
+
+def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -> Part:
+    """What a report says of one file."""
+    found = rows(content.get("results", []))
+    m = content["machine"]
+    facts = [
+        f"{m['cpu']}, {m.get('cores') or '?'} cores, {m.get('threads') or '?'} threads, "
+        f"{(m.get('memory_mb') or 0) / 1024:.1f} GB memory"
+        + "".join(f", {level} {size}" for level, size in m.get("caches", {}).items()),
+        "flags: " + (" ".join(m.get("flags") or []) or "unknown"),
+        "GPU: " + (", ".join(m.get("gpus") or []) or "none found"),
+        f"power: {m.get('power') or 'unknown'}; governor: {m.get('governor') or 'unknown'}; "
+        f"load before: {m.get('load')}" + ("; virtual machine" if m.get("virtual") else ""),
+        f"{m['os']}; Python {m['python']}; " + ", ".join(f"{k} {v}" for k, v in m["versions"].items()),
+        f"measured {content['created']}",
+    ]
+    lines = tables.stability(found)
+    warnings = [line for line in lines if line.startswith("UNSTABLE")]
+    if not content["complete"]:
+        warnings.append("The benchmark was interrupted: the same command goes on.")
+    facts += [line for line in lines if line not in warnings]
+    shown: list[tuple[str, list[tuple[str, ...]]]] = []
+    if content.get("roofs"):
+        shown.append(("Beside the machine's peak", _of_roof(found)))
+    elif found:
+        shown.append(("All cases, milliseconds", _of_rows(found)))
+        shown += [("Of each model the fastest stable case", _headline(found, content["models"]))]
+    if content["models"]:
+        shown.append(("Model files", _of_models(content["models"])))
+    texts = ["\n".join(tables.lines(which, figures)) for which, figures in content.get("parts", {}).items()]
+    title = f"{content['benchmark']}: {name}"
+    command = said(content["command"]) or "unknown: the file is of before commands were kept"
+    return Part(title, command, facts, warnings, [t for t in shown if len(t[1]) > 1], texts, dict(pictures))
+
+
+def _of_rows(found: Sequence[Row]) -> list[tuple[str, ...]]:
+    figures = list(dict.fromkeys(name for row in found for r in row.good for name in r.get("figures") or {}))
+    return [
+        (*tables.COLUMNS, *(name.replace("_", " ") for name in figures), "note"),
+        *(
+            (*cells, *(tables.number(_mean(row, name)) for name in figures), note)
+            for row, (cells, note) in zip(found, map(tables.cells, found), strict=True)
+        ),
+    ]
+
+
+def _mean(row: Row, figure: str) -> float | None:
+    values = [r["figures"][figure] for r in row.good if (r.get("figures") or {}).get(figure) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _of_roof(found: Sequence[Row]) -> list[tuple[str, ...]]:
+    return [(*tables.ROOF_COLUMNS, "note"), *((*tables.roof_cells(row), row.note or "") for row in found)]
+
+
+def _headline(found: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = [
+        ("case", "provider that ran", "median ms", "photographs or clip", "hand found (misses are failures)",
+         "PA-MPJPE by the file")
+    ]  # fmt: skip
+    for row in tables.fastest(found):
+        assert row.summary is not None
+        file = models.get(row.good[0]["sha256"].get("landmarks", ""), {})
+        share = row.mean("found")
+        lines.append((
+            row.key, short(row.good[0]["provider"] or "?"), f"{row.summary.median:.2f}",
+            "" if share is None else tables.clip(row), "" if share is None else tables.percent(share),
+            tables.accuracy_of(file),
+        ))  # fmt: skip
+    return lines
+
+
+def _of_models(models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    return [
+        ("name", "kind", "of", "precision", "MB", "accuracy", "SHA-256"),
+        *(
+            (m["name"], m["kind"], m.get("of", ""), m.get("precision", ""), f"{m['bytes'] / 1e6:.1f}",
+             tables.accuracy_of(m) if m["kind"] == "landmarks" else "", sha)
+            for sha, m in models.items()
+        ),
+    ]  # fmt: skip
+
+
+# --- Markdown and HTML ----------------------------------------------------------------------------------
+
+
+def markdown(parts: Sequence[Part]) -> str:
+    """Pictures lie beside it, by the names that `pictures` gives."""
+    out = ["# HandCoach benchmark report", "", HONEST, ""]
+    for number, p in enumerate(parts, 1):
+        out += [f"## {p.title}", "", "```", p.command, "```", ""]
+        out += [f"> **{warning}**\n" for warning in p.warnings]
+        out += [*(f"- {fact}" for fact in p.facts), ""]
+        out += [line for name in p.pictures for line in (f"![{_alt(name)}]({number}-{name})", "")]
+        for title, table in p.tables:
+            out += [f"### {title}", "", _row(table[0]), _row(("---",) * len(table[0]))]
+            out += [*map(_row, table[1:]), ""]
+        out += [line for text in p.texts for line in ("```", text, "```", "")]
+    return "\n".join(out)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _alt(name: str) -> str:
+    return name.removesuffix(".png").replace("-", ", ")
+
+
+def pictures(parts: Sequence[Part]) -> dict[str, bytes]:
+    """Files for the Markdown, by name."""
+    return {f"{n}-{name}": data for n, p in enumerate(parts, 1) for name, data in p.pictures.items()}
+
+
+def page(parts: Sequence[Part]) -> str:
+    """One HTML file with its pictures inside, to pass on."""
+    e = html.escape
+    out = [f"<h1>HandCoach benchmark report</h1><p>{e(HONEST)}</p>"]
+    for p in parts:
+        out.append(f"<h2>{e(p.title)}</h2><pre>{e(p.command)}</pre>")
+        out += [f'<p class="loud">{e(warning)}</p>' for warning in p.warnings]
+        out.append("<ul>" + "".join(f"<li>{e(fact)}</li>" for fact in p.facts) + "</ul>")
+        for name, data in p.pictures.items():
+            encoded = base64.b64encode(data).decode()
+            out.append(f'<img alt="{e(_alt(name))}" src="data:image/png;base64,{encoded}">')
+        for title, table in p.tables:
+            last = table[0][-1] == "note"
+            head = "".join(f"<th>{e(cell)}</th>" for cell in table[0])
+            body = "".join(
+                "<tr>" + "".join(
+                    f'<td class="note">{e(cell)}</td>' if last and i == len(cells) - 1 else f"<td>{e(cell)}</td>"
+                    for i, cell in enumerate(cells)
+                ) + "</tr>"
+                for cells in table[1:]
+            )  # fmt: skip
+            out.append(f'<h3>{e(title)}</h3><div class="wide"><table><tr>{head}</tr>{body}</table></div>')
+        out += [f"<pre>{e(text)}</pre>" for text in p.texts]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>HandCoach benchmark</title>'
+    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(out)}</body></html>'
