@@ -1,7 +1,8 @@
 """One case in a fresh process: `python -m handcoach_bench.child TASK.json RESULT.json`.
 
 A process of its own for each case, so that no case inherits another's threads, arena or caches, and so that
-a crash costs one row of the table. The python may be that of an environment with another build of onnxruntime.
+a crash costs one row of the table. The python may be that of an environment with another build of
+onnxruntime.
 """
 
 from __future__ import annotations

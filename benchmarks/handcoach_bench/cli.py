@@ -36,6 +36,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         kept = getattr(args, "json", None)
         goes_on = kept is not None and kept.is_file()
-        print("\nStopped" + ("; the same command goes on from here." if goes_on else "; nothing was written."),
-              file=sys.stderr)  # fmt: skip
+        said = "the same command goes on from here" if goes_on else "nothing was written"
+        print(f"\nStopped; {said}.", file=sys.stderr)
         return 130

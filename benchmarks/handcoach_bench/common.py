@@ -61,7 +61,7 @@ def model_table(files: Iterable[model.ModelFile]) -> dict[str, dict[str, Any]]:
             "file": file.path.name,
             "bytes": file.path.stat().st_size,
             **variant_of(file),
-            "accuracy": file.meta["accuracy"],
+            "accuracy": file.meta["accuracy"] | _accuracy(file),
         }
         for file in files
     }
@@ -70,9 +70,20 @@ def model_table(files: Iterable[model.ModelFile]) -> dict[str, dict[str, Any]]:
 def variant_of(file: model.ModelFile) -> dict[str, str]:
     """The model that a file is a variant of, and its precision. Files of before there were variants keep
     halves, and are their own source."""
-    variant = file.meta.get("variant")
-    given = variant if isinstance(variant, dict) else {}
+    given = _variant(file)
     return {"of": str(given.get("of", file.name)), "precision": str(given.get("precision", "fp16"))}
+
+
+def _variant(file: model.ModelFile) -> dict[str, Any]:
+    variant = file.meta.get("variant")
+    return variant if isinstance(variant, dict) else {}
+
+
+def _accuracy(file: model.ModelFile) -> dict[str, Any]:
+    """PA-MPJPE where the file has it, which variants have: {"mean": , "unit": , "hands": } and what else it
+    says."""
+    said = _variant(file).get("pa_mpjpe")
+    return {"pa_mpjpe": said} if isinstance(said, dict) and isinstance(said.get("mean"), int | float) else {}
 
 
 def demo_clip() -> Path:

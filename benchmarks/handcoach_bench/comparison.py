@@ -1,9 +1,9 @@
 """Whether the same cases of two files differ, or only their runs scatter.
 
-Runs of one process resemble each other more than those of two processes do, so that thousands of runs make every
-difference "significant". A difference counts only if the Mann-Whitney test says so (corrected for the number of
-cases), the interval of the ratio of medians leaves out 1 when processes and runs are drawn anew, and it is larger
-than what repeated processes of one file differ by.
+Runs of one process resemble each other more than those of two processes do, so that thousands of runs make
+every difference "significant". A difference counts only if the Mann-Whitney test says so (corrected for the
+number of cases), the interval of the ratio of medians leaves out 1 when processes and runs are drawn anew,
+and it is larger than what repeated processes of one file differ by.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Change:
     Attributes:
         ratio: median of B by median of A; low, high: its 95 % interval.
         p: of the Mann-Whitney test, times the number of cases.
-        noise: what the medians of repeated processes differ by, the worse of both; None where nothing was repeated.
-        cpu: mean CPU time of B by that of A; None where it is unknown.
+        noise: what the medians of repeated processes differ by, the worse of both; None where nothing was
+        repeated. cpu: mean CPU time of B by that of A; None where it is unknown.
     """
 
     key: str
@@ -87,8 +87,8 @@ def _all(row: Row) -> list[float]:
 def ratio_interval(
     a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of the ratio of medians, b by a: processes are drawn anew, and runs within each (bootstrap of
-    two stages, Davison and Hinkley 1997, section 3.8).
+    """95 % interval of the ratio of medians, b by a: processes are drawn anew, and runs within each
+    (bootstrap of two stages, Davison and Hinkley 1997, section 3.8).
 
     Args:
         a, b: the runs of each process.

@@ -1,7 +1,8 @@
-"""Environments of their own, for what cannot lie beside the rest: other builds of onnxruntime share its module.
+"""Environments of their own, for what cannot lie beside the rest: other builds of onnxruntime share its
+module.
 
-They are made on first use in the user's cache, with the numpy and OpenCV of this environment, and get a copy of
-HandCoach each time, so that what is measured there is the code that is here.
+They are made on first use in the user's cache, with the numpy and OpenCV of this environment, and get a
+copy of HandCoach each time, so that what is measured there is the code that is here.
 """
 
 from __future__ import annotations

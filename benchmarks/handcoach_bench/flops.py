@@ -1,7 +1,8 @@
 """How much a model computes, counted from its graph: the arithmetic of its convolutions and matrix products.
 
-A multiplication and an addition are two operations. Everything else (activations, scaling, heat maps) is left out,
-as is usual: it is some per cent, and batch norms are folded into the convolutions when a model is loaded.
+A multiplication and an addition are two operations. Everything else (activations, scaling, heat maps) is
+left out, as is usual: it is some per cent, and batch norms are folded into the convolutions when a model is
+loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class Cost:
     Attributes:
         flops: floating-point (or integer) operations of convolutions and matrix products.
         weights: how many numbers these layers hold.
-        bytes: what they read and write if each reads its input and weights once and writes its output once, with
+        bytes: what they read and write if each reads its input and weights once and writes its output once,
+        with
             4 bytes for a number, or 1 in a quantised layer.
         uncounted: layers whose shapes the file does not tell.
     """
@@ -126,8 +128,10 @@ def _by_values(at: int) -> Callable[[Step], Shape]:
 
 RULES = graph.RULES | {
     **dict.fromkeys(
-        ("BatchNormalization", "Sigmoid", "Softmax", "QuantizeLinear", "DequantizeLinear", "HardSwish", "Dropout",
-         "HardSigmoid", "LeakyRelu", "Tanh", "Erf", "Gelu", "Softplus", "CumSum", "ScatterND", "ScatterElements"),
+        ("BatchNormalization", "Sigmoid", "Softmax", "QuantizeLinear", "DequantizeLinear", "HardSwish",
+        "Dropout",
+         "HardSigmoid", "LeakyRelu", "Tanh", "Erf", "Gelu", "Softplus", "CumSum", "ScatterND",
+         "ScatterElements"),
         lambda step: step.shapes[0],
     ),
     "AveragePool": _pool,
@@ -144,7 +148,8 @@ RULES = graph.RULES | {
 
 
 def _follow(node: Node, shapes: dict[str, Shape], known: dict[str, Constant]) -> None:
-    """Note the shape of a step's result, and its values where these are sizes; nothing where it cannot be told."""
+    """Note the shape of a step's result, and its values where these are sizes; nothing where it cannot be
+    told."""
     rule = RULES.get(node.operator)
     try:
         step = Step(node, [shapes[name] for name in node.inputs if name], known)
@@ -176,8 +181,7 @@ def _values(node: Node, shapes: Mapping[str, Shape], known: Mapping[str, Constan
     if node.operator == "Gather":
         return tuple(first[i] for i in given[1] or ())
     if node.operator == "Slice":
-        starts, ends, axes, strides = (*given[1:], *((0,), (1,))[len(given) - 3 :])
-        if len(starts or ()) != 1 or tuple(axes or ()) != (0,):
-            return None
-        return first[slice((starts or (0,))[0], (ends or (0,))[0], (strides or (1,))[0])]
+        whole = [*given[1:], *[(0,), (1,)][len(given) - 3 :]]
+        start, end, axis, stride = (values[0] if values else 0 for values in whole)
+        return first[start:end:stride] if axis == 0 else None
     return None

@@ -160,14 +160,15 @@ CONDITIONS = ("power", "governor", "os", "python")
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """In what two machines of files differ, so that their figures are of two machines; [] for the same one."""
+    """In what two machines of files differ, so that their figures are of two machines; [] for the same
+    one."""
     return _unlike(one, other, SAME)
 
 
 def conditions(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """In what the conditions on one machine differ: versions, governor, power."""
-    versions = [one.get("versions", {}), other.get("versions", {})]
-    return _unlike(one, other, CONDITIONS) + _unlike(*versions, tuple({**versions[0], **versions[1]}))
+    mine, theirs = one.get("versions", {}), other.get("versions", {})
+    return _unlike(one, other, CONDITIONS) + _unlike(mine, theirs, list({**mine, **theirs}))
 
 
 def _unlike(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> list[str]:

@@ -52,7 +52,7 @@ def draw_all(content: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, bytes
         title = TITLES.get(what, str(what))
         figures[f"time-{what}"] = bars(part, title)
         figures[f"threads-{what}"] = over_threads(part, title)
-        figures[f"memory-{what}"] = memory(part, title)
+    figures["memory"] = memory(good)
     figures["accuracy"] = accuracy(good, content["models"])
     if content.get("roofs"):
         figures = {"roofline": roofline(good, content["roofs"])}
@@ -87,7 +87,8 @@ def _unit(rows: Sequence[Row]) -> tuple[float, str]:
 
 
 def bars(rows: Sequence[Row], title: str) -> Figure:
-    """Medians over devices and threads; lines reach to the 95th percentile, dots are the medians of processes."""
+    """Medians over devices and threads; lines reach to the 95th percentile, dots are the medians of
+    processes."""
     from matplotlib import pyplot as plt
 
     places = sorted(dict.fromkeys(map(_place, rows)))
@@ -100,20 +101,32 @@ def bars(rows: Sequence[Row], title: str) -> Figure:
             s = row.summary
             assert s is not None
             x = places.index(_place(row)) + width * (i - (len(names) - 1) / 2)
-            axis.bar(x, factor * s.median, 0.92 * width, color=COLOURS[i % 8], hatch="//" if row.unstable else None,
-                     edgecolor="white", yerr=[[0], [factor * max(0.0, s.p95 - s.median)]], ecolor="#444444",
-                     capsize=3, label=name)  # fmt: skip
+            up = factor * max(0.0, s.p95 - s.median)
+            hatch = "//" if row.unstable else None
+            axis.bar(x, factor * s.median, 0.92 * width, color=COLOURS[i % 8], hatch=hatch, edgecolor="white",
+                     yerr=[[0], [up]], ecolor="#444444", capsize=3, label=name)  # fmt: skip
             dots = factor * np.array(row.medians)
             axis.plot(
                 x + np.linspace(-0.2, 0.2, len(dots)) * width, dots, "o", color="white", mec="black", ms=4
             )
-            axis.annotate(f"{factor * s.median:.3g}", (x, factor * s.median), (0, 3), textcoords="offset points",
-                          ha="center", fontsize=8, bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5})  # fmt: skip
+            box = {"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5}
+            axis.annotate(f"{factor * s.median:.3g}", (x, factor * s.median), (0, 3), ha="center", fontsize=8,
+                          textcoords="offset points", bbox=box)  # fmt: skip
     axis.set_xticks(range(len(places)), [_label(place) for place in places])
+    axis.set_xlim(-0.6, max(len(places) - 0.4, 3 / len(names)))  # a single bar is no wall
     axis.set(title=title, ylabel=f"time per run ({unit}), median")
-    _finish(axis)
     if any(row.unstable for row in rows):
-        axis.text(0.99, 0.98, "hatched: UNSTABLE", transform=axis.transAxes, ha="right", va="top", fontsize=8)
+        axis.bar(0, 0, color="white", edgecolor="#666666", hatch="//", label="UNSTABLE")
+    axis.plot([], [], "o", color="white", mec="black", ms=4, label="median of each process")
+    _finish(axis)
+    legend = axis.get_legend()
+    for patch in legend.get_patches() if legend else []:
+        if patch.get_facecolor()[:3] != (
+            1.0,
+            1.0,
+            1.0,
+        ):  # a model's colour, also where its first bar is hatched
+            patch.set_hatch("")
     return figure
 
 
@@ -145,7 +158,7 @@ def over_threads(rows: Sequence[Row], title: str) -> Figure | None:
     return figure
 
 
-def memory(rows: Sequence[Row], title: str) -> Figure | None:
+def memory(rows: Sequence[Row]) -> Figure | None:
     """Resident memory of each case: steady, and on top of it the peak."""
     from matplotlib import pyplot as plt
 
@@ -160,7 +173,7 @@ def memory(rows: Sequence[Row], title: str) -> Figure | None:
             axis.barh(i, steady, 0.5, color=COLOURS[0], label="steady")
         axis.text(peak, i, f" {peak:.0f}", va="center", fontsize=8)
     axis.set_yticks(range(len(rows)), [row.key for row in reversed(rows)], fontsize=8)
-    axis.set(title=f"{title}: resident memory", xlabel="MB")
+    axis.set(title="Resident memory of the process", xlabel="MB")
     _finish(axis)
     return figure
 
@@ -169,7 +182,7 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
     """Accuracy as the files say it, over time on one thread; up and left is worse and faster."""
     from matplotlib import pyplot as plt
 
-    points = []
+    points, unit = [], ""
     for row in rows:
         file = models.get(next(iter(row.good[0].get("sha256", {}).values()), ""), {})
         said = file.get("accuracy", {})
@@ -189,7 +202,7 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
         axis.errorbar(row.summary.median, mm, yerr=error, fmt=MARKERS[i % 8], color=COLOURS[i % 8], capsize=3,
                       label=f"{row.case['name']}, {short(row.case['provider'])}")  # fmt: skip
     axis.set(title="Accuracy and time, one thread", xlabel="time per picture (ms), median",
-             ylabel="PA-MPJPE (mm), lower is better")  # fmt: skip
+             ylabel=f"PA-MPJPE ({unit}), lower is better")  # fmt: skip
     _finish(axis)
     return figure
 

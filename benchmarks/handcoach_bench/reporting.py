@@ -1,4 +1,5 @@
-"""A report of files of results, in Markdown and in HTML. Machines stay apart: each file has a part of its own."""
+"""A report of files of results, in Markdown and in HTML. Machines stay apart: each file has a part of its
+own."""
 
 from __future__ import annotations
 
@@ -14,15 +15,21 @@ from handcoach_bench.results import Row, rows, short
 
 HONEST = "Times are of this machine on this day; figures of two machines are two figures, never a comparison."
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a;
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color:
+#1a1a1a;
   background: #fff }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 3rem; border-bottom: 2px solid #0072b2 }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left } td.note { text-align: left; white-space: normal;
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; font-variant-numeric:
+tabular-nums } th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
+white-space: nowrap } th:first-child, td:first-child { text-align: left } td.note { text-align: left;
+white-space: normal;
   color: #8a3c00; font-weight: 600 } img { max-width: 100%; height: auto; display: block; margin: 1rem 0 }
 pre { background: #f3f3f3; padding: .6rem; overflow-x: auto } p.loud { background: #fff0e0; padding: .6rem;
   border-left: 4px solid #d55e00 }
+"""
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>HandCoach benchmark</title><style>STYLE</style></head><body>BODY</body></html>
 """
 
 
@@ -168,12 +175,11 @@ def page(parts: Sequence[Part]) -> str:
             head = "".join(f"<th>{e(cell)}</th>" for cell in table[0])
             body = "".join(
                 "<tr>" + "".join(
-                    f'<td class="note">{e(cell)}</td>' if last and i == len(cells) - 1 else f"<td>{e(cell)}</td>"
+                    f"<td{' class=note' * (last and i == len(cells) - 1)}>{e(cell)}</td>"
                     for i, cell in enumerate(cells)
                 ) + "</tr>"
                 for cells in table[1:]
             )  # fmt: skip
             out.append(f'<h3>{e(title)}</h3><div class="wide"><table><tr>{head}</tr>{body}</table></div>')
         out += [f"<pre>{e(text)}</pre>" for text in p.texts]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>HandCoach benchmark</title>'
-    return f'<!doctype html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(out)}</body></html>'
+    return PAGE.replace("STYLE", STYLE).replace("BODY", "".join(out))

@@ -1,8 +1,8 @@
 """Cases, what came of them, and the versioned file that keeps it.
 
-Every benchmark writes one kind of file, which `schema.json` describes: `envelope` begins it, `write_json` writes
-it, `load` reads it, older versions too. A result is what one fresh process measured of one case; `rows` puts the
-processes of a case together, for tables, `compare` and `report`.
+Every benchmark writes one kind of file, which `schema.json` describes: `envelope` begins it, `write_json`
+writes it, `load` reads it, older versions too. A result is what one fresh process measured of one case;
+`rows` puts the processes of a case together, for tables, `compare` and `report`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The machine's measured peak: a matrix product for arithmetic, a copy for memory. Runs in a child process."""
+"""The machine's measured peak: a matrix product for arithmetic, a copy for memory. Runs in a child
+process."""
 
 from __future__ import annotations
 

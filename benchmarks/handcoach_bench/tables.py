@@ -82,8 +82,9 @@ def stability(rows: Sequence[Row]) -> list[str]:
     repeated = [row for row in rows if row.spread is not None]
     if shaky:
         return [
-            f"UNSTABLE: in {len(shaky)} of {len(repeated)} cases the medians of repeated processes lie more than "
-            f"{UNSTABLE:.0%} apart: this machine was not quiet, or changes its pace; do not compare these rows"
+            f"UNSTABLE: in {len(shaky)} of {len(repeated)} cases the medians of repeated processes lie "
+            f"more than {UNSTABLE:.0%} apart: this machine was not quiet, or changes its pace; do not "
+            "compare these rows"
         ]
     if repeated:
         worst = max(row.spread or 0.0 for row in repeated)
@@ -124,16 +125,15 @@ def clip(row: Row) -> str:
 
 
 def accuracy_of(model: Mapping[str, Any]) -> str:
-    """What a model file's own metadata say of its accuracy, with interval, photographs and misses."""
-    a = model.get("accuracy", {})
-    mean = a.get("pa_mpjpe_mm")
-    if not isinstance(mean, int | float):
+    """What a model file's own metadata say of its accuracy, with interval, hands and misses where they do."""
+    a = model.get("accuracy", {}).get("pa_mpjpe")
+    if not a:
         return "not in the file"
-    interval = a.get("ci95_mm")
-    said = f"{mean:.2f} mm" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
-    if "photographs" in a:
-        said += f" on {a['photographs']}"
-    return said + (f", {a['misses']} missed" if "misses" in a else "")
+    interval = a.get("ci95")
+    said = f"{a['mean']:.2f} {a.get('unit', '')}".rstrip()
+    said += f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else " (no interval in the file)"
+    said += f" on {a['hands']} hands" if "hands" in a else ""
+    return said + (f", {a['missed']} missed" if "missed" in a else "")
 
 
 def lines(part: str, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -170,8 +170,8 @@ def _real_3d(results: Mapping[str, Mapping[str, Any]]) -> Table:
             found = (f"{r['found']}/{r['read']}", percent(r["found_share"]))
             rows.append((name, hand, *found, *errors, off, percent(r["side_share"])))
             notes += _lost(f"{name}, {hand}", r)
-    number = max(result["photographs"] for result in results.values())
-    return f"PA-MPJPE in mm over the hands found in {number} photographs (all left hands)", rows, notes
+    photographs = max(result["photographs"] for result in results.values())
+    return f"PA-MPJPE in mm over the hands found in {photographs} photographs (all left hands)", rows, notes
 
 
 def _teacher(result: Mapping[str, Any]) -> Table:

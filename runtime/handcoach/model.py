@@ -913,8 +913,8 @@ class Session:
 
 
 def steps_by_provider(file: ModelFile, array: NDArray[Any], threads: int, provider: str) -> dict[str, int]:
-    """How many steps of the model each provider runs, from onnxruntime's own record of one run. A session that
-    lists a provider may still leave every step to another one.
+    """How many steps of the model each provider runs, from onnxruntime's own record of one run. A session
+    that lists a provider may still leave every step to another one.
 
     Raises:
         ModelError: as `Session`, or there is no record.

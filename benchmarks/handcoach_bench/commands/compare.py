@@ -15,9 +15,10 @@ EPILOG = """\
 examples:
   handcoach-bench compare before.json after.json
 
-Both files must be of one benchmark and one machine: figures of two machines are two figures, never a comparison.
-A difference is named only if it is significant (Mann-Whitney, corrected for the number of cases; interval by
-drawing processes and runs anew) and larger than what repeated processes of one file differ by.
+Both files must be of one benchmark and one machine: figures of two machines are two figures, never a
+comparison. A difference is named only if it is significant (Mann-Whitney, corrected for the number of
+cases; interval by drawing processes and runs anew) and larger than what repeated processes of one file
+differ by.
 """
 
 
@@ -37,11 +38,13 @@ def run(args: argparse.Namespace) -> int:
     a, b = (results.load(path) for path in (args.a, args.b))
     if a["benchmark"] != b["benchmark"]:
         raise HandCoachError(
-            f"{args.a} is of {a['benchmark']} and {args.b} of {b['benchmark']}: give two files of one benchmark."
+            f"{args.a} is of {a['benchmark']} and {args.b} of {b['benchmark']}: "
+            "give two files of one benchmark."
         )
     if apart := machine.differences(a["machine"], b["machine"]):
         raise HandCoachError(
-            f"{args.a} and {args.b} are from different machines ({'; '.join(apart)[:300]}): measure both on one."
+            f"{args.a} and {args.b} are from different machines ({'; '.join(apart)[:300]}): "
+            "measure both on one."
         )
     rows = [results.rows(content.get("results", [])) for content in (a, b)]
     found = changes(*rows)
@@ -84,6 +87,6 @@ def notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 def _unpaired(rows: list[list[results.Row]], found: list[Change]) -> list[str]:
     compared = {change.key for change in found}
     return [
-        f"note: {row.key} has numbers in {which} only" if row.summary else f"note: {row.key} failed in {which}"
+        f"note: {row.key} " + (f"has numbers in {which} only" if row.summary else f"failed in {which}")
         for which, each in zip("AB", rows, strict=True) for row in each if row.key not in compared
     ]  # fmt: skip

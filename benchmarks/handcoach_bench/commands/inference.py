@@ -30,13 +30,13 @@ examples:
   handcoach-bench inference --eager models/checkpoints/mobilenetv2.safetensors
 
 A case is a model, a provider, a number of threads and an input: "synthetic" is one random picture through the
-network alone; "photographs" the whole path of a still photograph; "video" a frame of 640 x 480 of a clip that is
-followed: hand finder when it is needed, crop, network, smoothing and posture.
+network alone; "photographs" the whole path of a still photograph; "video" a frame of 640 x 480 of a clip
+that is followed: hand finder when it is needed, crop, network, smoothing and posture.
 
 Every case runs in fresh processes, --repeats of them, one round after the other. Times are milliseconds per
-picture (batch 1) over the runs of all of them; "spread" is how far the medians of the processes lie apart, and
-above 5 % the row is UNSTABLE. CPU is processor time per picture over all threads, CPU % the same by the time
-that passed; peak and steady are the process's memory. A provider that falls back to another one fails.
+picture (batch 1) over the runs of all of them; "spread" is how far the medians of the processes lie apart,
+and above 5 % the row is UNSTABLE. CPU is processor time per picture over all threads, CPU % the same by the
+time that passed; peak and steady are the process's memory. A provider that falls back to another one fails.
 
 The same command with the same --json goes on after an interruption. Look at a file with `handcoach-bench
 report`, at two of them with `compare`. The exit code is 1 if a case gave no numbers.
@@ -63,8 +63,8 @@ def add(commands: Commands) -> None:
     p.add_argument("--threads", type=positive, nargs="+", default=[1, 2], metavar="N", help="(1 2)")
     p.add_argument(
         "--provider", action="append", metavar="NAME",
-        help="cpu, cuda, tensorrt, directml, openvino, coreml, xnnpack, or all that this machine may have; may "
-        "be repeated (those of the installed onnxruntime)",
+        help="cpu, cuda, tensorrt, directml, openvino, coreml, xnnpack, or all that this machine may have; "
+        "may be repeated (those of the installed onnxruntime)",
     )  # fmt: skip
     p.add_argument("--input", action="append", choices=INPUTS, help="may be repeated (all there is)")
     p.add_argument("--eager", action="append", default=[], type=Path, metavar="CHECKPOINT",
@@ -175,7 +175,7 @@ def _find(name: str) -> Path:
     raise AssertionError("unreachable")
 
 
-def _frame_path(args: argparse.Namespace, name: str) -> tuple[dict[str, str], str | None]:
+def _frame_path(args: argparse.Namespace, name: str) -> tuple[dict[str, Any], str | None]:
     """The files that a frame's path needs besides the landmark model, and why there are none."""
     if name == "photographs" and not args.photos:
         return {}, "name the folder of photographs with --photos"
@@ -280,11 +280,11 @@ def _models(todo: Plan) -> dict[str, dict[str, Any]]:
                 file = model.read(path)
                 files.setdefault(file.sha256, file)
     table = model_table(files.values())
-    for path in {Path(case.model) for case in todo.cases if case.what == "eager"}:
-        if path.is_file():
-            data = path.read_bytes()
+    for checkpoint in {Path(case.model) for case in todo.cases if case.what == "eager"}:
+        if checkpoint.is_file():
+            data = checkpoint.read_bytes()
             table[hashlib.sha256(data).hexdigest()] = {
-                "name": path.stem, "kind": "checkpoint", "file": path.name, "bytes": len(data),
+                "name": checkpoint.stem, "kind": "checkpoint", "file": checkpoint.name, "bytes": len(data),
             }  # fmt: skip
     return table
 
@@ -306,7 +306,7 @@ def _goes_on(path: Path, new: dict[str, Any]) -> dict[str, Any]:
     same = all(old[key] == new[key] for key in ("benchmark", "command", "models"))
     if not same or machine.differences(old["machine"], new["machine"]):
         raise HandCoachError(
-            f"{path} is the unfinished file of another command, model or machine: give --json another place, or "
-            "delete it."
+            f"{path} is the unfinished file of another command, model or machine: give --json another place, "
+            "or delete it."
         )
     return old | {"results": [r for r in old["results"] if r["status"] == "ok"]}

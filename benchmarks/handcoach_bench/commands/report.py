@@ -15,8 +15,9 @@ examples:
   handcoach-bench report results.json -o report
   handcoach-bench report inference.json training.json roofline.json -o report
 
-Writes report.md with its pictures beside it, and report.html, one file to pass on. Every file has a part of its
-own, with the machine, the command and the model files' checksums; figures of different machines are never mixed.
+Writes report.md with its pictures beside it, and report.html, one file to pass on. Every file has a part of
+its own, with the machine, the command and the model files' checksums; figures of different machines are never
+mixed.
 """
 
 

@@ -20,9 +20,9 @@ examples:
   handcoach-bench report roofline.json -o report        draws it
 
 The peak is the best of many products of two 1024 x 1024 float32 matrices, memory the best of many copies of
-256 MB, both in numpy with the same number of threads. MFLOP are counted from the graph: a multiplication and an
-addition of a convolution or a matrix product are two. "of peak" is what a model reaches of the matrix product;
-int8 may pass 100 %. "of roof" is what it reaches of the most that its FLOP per byte allow.
+256 MB, both in numpy with the same number of threads. MFLOP are counted from the graph: a multiplication
+and an addition of a convolution or a matrix product are two. "of peak" is what a model reaches of the matrix
+product; int8 may pass 100 %. "of roof" is what it reaches of the most that its FLOP per byte allow.
 """
 
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     bar = Bar(len(threads) * (1 + len(files) * args.repeats))
     found, roofs = [], {}
     for n in threads:
-        bar.say(f"peak, {n} threads")
+        bar.say(f"peak, {n} thread{'s' * (n > 1)}")
         roofs[n] = peak(n, args.timeout)
         bar.done(f"{roofs[n].gflops:.0f} GFLOP/s, {roofs[n].gb_s:.1f} GB/s")
         for file in files:
