@@ -18,7 +18,7 @@ from handcoach.errors import HandCoachError
 from handcoach_bench.results import Row, Summary
 
 ALPHA = 0.05
-DRAWS = 2000
+DRAWS = 1000
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,9 @@ ROOF_COLUMNS = ("case", "threads", "MFLOP", "weights", "FLOP/byte", "median", "G
 def roof_cells(row: Row) -> tuple[str, ...]:
     """A row under `ROOF_COLUMNS`; see `handcoach_bench.roofline.Point.figures`."""
     head = (row.key.split(", ")[0], str(row.case["threads"]))
-    if row.summary is None:
+    f = row.good[0].get("figures") if row.good else None
+    if row.summary is None or not f:
         return (*head, *[""] * (len(ROOF_COLUMNS) - 2))
-    f = row.good[0]["figures"]
     return (
         *head, f"{f['mflop']:.0f}", f"{f['weights_m']:.2f} M", f"{f['flop_per_byte']:.1f}",
         f"{row.summary.median:.2f} ms", f"{f['gflop_s']:.1f}", f"{f['of_peak_percent']:.0f} %",

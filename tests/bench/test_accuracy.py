@@ -16,7 +16,7 @@ from tiny import hands
 from handcoach import model
 from handcoach.exercise import Exercise
 from handcoach.measure import Watched
-from handcoach_bench import accuracy, common, finding, photographs, runner, sessions, tables
+from handcoach_bench import accuracy, common, finding, photographs, results, runner, sessions, tables
 from handcoach_bench.cli import main
 from handcoach_bench.common import NOT_FOUND, Models
 from handcoach_bench.sessions import Seen
@@ -103,10 +103,10 @@ def test_every_part_and_its_file(data, models, tmp_path, capsys):
     held.write_text("# a comment\nb_c\n\n")
     assert main(argv(data, models, "--held-out", str(held), "--json", str(out))) == 0
     content = json.loads(out.read_text())
-    assert (content["schema"], content["benchmark"]) == (accuracy.SCHEMA, "accuracy")
-    assert content["machine"]["versions"]["onnxruntime"] and len(content["models"]["finder"]["sha256"]) == 64
+    assert content == results.load(out) and content["benchmark"] == "accuracy" and content["complete"]
+    assert content["machine"]["versions"]["onnxruntime"] and content["command"][1] == "accuracy"
     assert tuple(content["parts"]) == accuracy.PARTS
-    name = content["models"]["landmarks"][0]["name"]
+    (name,) = (m["name"] for m in content["models"].values() if m["kind"] == "landmarks")
     figures = {part: by_model[name] for part, by_model in content["parts"].items()}
 
     auto, left = figures["real-3d"]["hands"]["auto"], figures["real-3d"]["hands"]["left"]

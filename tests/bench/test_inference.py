@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +15,9 @@ from tiny import hands
 
 from handcoach import model
 from handcoach.errors import HandCoachError
-from handcoach_bench import machine, results, runner, stopwatch
-from handcoach_bench.cli import cases, main, parser
+from handcoach_bench import child, environments, machine, results, runner, stopwatch, tables
+from handcoach_bench.cli import main, parser
+from handcoach_bench.commands import inference
 from handcoach_bench.results import Case, Outcome, Summary
 
 CPU = "CPUExecutionProvider"
@@ -66,14 +69,23 @@ def test_the_whole_table_and_its_file(tiny_landmarks, tiny_finder, tiny_exercise
     argv += ["--finder", str(tiny_finder), "--exercise", str(tiny_exercise), "--clip", str(clip)]
     assert main([*argv, "--runs", "6", "--warmup", "1", "--provider", CPU, "--json", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "tiny-landmarks pipeline" in printed.out and "median" in printed.out and "[3/3]" in printed.err
-    content = json.loads(out.read_text())
-    assert content["schema"] == 1 and content["machine"]["versions"]["onnxruntime"]
-    assert [r["case"]["what"] for r in content["results"]] == ["network", "network", "pipeline"]
-    pipeline = content["results"][2]
-    assert pipeline["summary"]["n"] == 6 and pipeline["found"] == 1.0
-    assert set(pipeline["parts_ms"]) >= {"landmarks", "exercise"} and len(pipeline["sha256"]) == 3
-    assert sum(pipeline["parts_ms"].values()) < pipeline["summary"]["mean"]
+    assert "tiny-landmarks video" in printed.out and "median" in printed.out and "[6/6]" in printed.err
+    content = results.load(out)
+    assert content["complete"] and content["machine"]["versions"]["onnxruntime"]
+    assert content["command"][:3] == ["handcoach-bench", "inference", "--quick"]
+    rows = results.rows(content["results"])
+    assert [(row.case["what"], len(row.good)) for row in rows] == [
+        ("network", 2),
+        ("network", 2),
+        ("pipeline", 2),
+    ]
+    row, (pipeline, _) = rows[2], rows[2].good
+    assert row.summary.n == 12 and pipeline["found"] == 1.0 and row.spread is not None
+    assert set(pipeline["parts_ms"]) >= {"landmarks", "exercise"}
+    assert set(pipeline["sha256"].values()) == set(content["models"])
+    assert sum(pipeline["parts_ms"].values()) < sum(pipeline["wall_ms"]) / 6
+    assert pipeline["peak_rss_mb"] >= pipeline["steady_rss_mb"] > 10
+    assert pipeline["versions"]["onnxruntime"] == content["machine"]["versions"]["onnxruntime"]
     assert list(tmp_path.glob(".*")) == []
 
 
@@ -85,15 +97,17 @@ def test_a_child_that_dies_or_hangs_marks_its_row_and_the_others_go_on(tiny_land
     hung = runner.run(case(tiny_landmarks), 0.5, (sys.executable, "-c", "import time; time.sleep(60)"))
     assert hung.status == "timeout" and "0 s" in hung.error
     good = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(1.0, 2.0))
-    table = results.table([died, hung, good])
+    outcomes = (replace(o, case=replace(o.case, threads=n)) for n, o in enumerate((died, hung, good), 1))
+    table = tables.inference(results.rows([o.as_json() for o in outcomes]))
     assert "died: exit code" in table[2] and "timeout: no result" in table[3] and "1.50" in table[4]
 
     run = runner.run
-    monkeypatch.setattr(runner, "run", lambda c, t: hung if c.threads == 1 else run(c, t))
+    monkeypatch.setattr(runner, "run", lambda c, *more: hung if c.threads == 1 else run(c, *more))
     argv = ["inference", "--model", str(tiny_landmarks), "--runs", "3", "--warmup", "0", "--provider", CPU]
-    assert main([*argv, "--finder", "no-such-finder"]) == 1
+    assert main([*argv, "--finder", "no-such-finder", "--repeats", "1"]) == 1
     printed = capsys.readouterr()
-    assert "[2/2]" in printed.err and "No pipeline is measured" in printed.err and "timeout" in printed.out
+    assert "[4/4]" in printed.err and "no hand finder 'no-such-finder'" in printed.out
+    assert "timeout" in printed.out and re.search(r"^tiny-landmarks +2 +CPU +3 ", printed.out, re.M)
 
 
 def test_a_provider_that_does_not_run_is_no_measurement(tiny_landmarks, monkeypatch):
@@ -109,10 +123,165 @@ def test_a_provider_that_does_not_run_is_no_measurement(tiny_landmarks, monkeypa
 def test_what_is_measured(tiny_landmarks, tiny_finder, tiny_exercise, clip):
     argv = ["inference", "--model", str(tiny_finder), "--model", str(tiny_landmarks), "--clip", str(clip)]
     args = parser().parse_args([*argv, "--finder", str(tiny_finder), "--exercise", str(tiny_exercise)])
-    todo = cases(args, [CPU, "OtherExecutionProvider"])
-    assert len(todo) == 2 * 4 + 2
-    assert {c.provider for c in todo if c.what == "pipeline"} == {CPU}
+    todo = inference.plan(args, [CPU, "OtherExecutionProvider"]).cases
+    assert len(todo) == 2 * 4 + 4
+    assert {c.what for c in todo} == {"network", "pipeline"}
     assert {c.runs for c in todo} == {200} and str(todo[1]) == "tiny-landmarks, 2 threads, CPU"
+
+
+def test_photographs_and_a_missing_folder(tiny_landmarks, tiny_finder, tiny_exercise, clip, tmp_path, capsys):
+    """Misses are counted, the folder is named; a folder that is not there costs its rows only."""
+    cv2.imwrite(str(clip / "9.png"), hands.blank(320, 240))
+    argv = ["inference", "--model", str(tiny_landmarks), "--finder", str(tiny_finder), "--threads", "1"]
+    argv += ["--exercise", str(tiny_exercise), "--repeats", "1", "--runs", "5", "--warmup", "0"]
+    assert main([*argv, "--input", "photographs", "--photos", str(clip)]) == 0
+    assert "hand found in 80.0 % of the pictures of " in capsys.readouterr().out
+    both = ["--input", "photographs", "--input", "synthetic"]
+    assert main([*argv, *both, "--photos", str(tmp_path / "none")]) == 1
+    out = capsys.readouterr().out
+    assert f"failed: {tmp_path / 'none'} does not exist" in out
+    assert re.search(r"^tiny-landmarks +1 +CPU +5 ", out, re.M)
+
+
+def test_it_goes_on_after_an_interruption(tiny_landmarks, tmp_path, monkeypatch, capsys):
+    """What was measured is not measured again, what failed is; another command does not write over it."""
+    out = tmp_path / "r.json"
+    argv = [
+        "inference",
+        "--model",
+        str(tiny_landmarks),
+        "--input",
+        "synthetic",
+        "--repeats",
+        "2",
+        "--runs",
+        "2",
+    ]
+    argv += ["--json", str(out)]
+    asked: list[tuple[int, int]] = []
+
+    def run(case, timeout, command, repeat):
+        asked.append((case.threads, repeat))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        if len(asked) == 2:
+            return Outcome(case, "died", "exit code 1", repeat)
+        return Outcome(case, "ok", None, repeat, CPU, wall_ms=(1.0, 2.0))
+
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "providers", lambda timeout: (CPU,))
+    assert main(argv) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert not results.load(out)["complete"] and asked == [(1, 0), (2, 0), (1, 1)]
+    kept = out.read_bytes()
+    assert main([*argv, "--threads", "1"]) == 2
+    assert "unfinished file of another command" in capsys.readouterr().err and out.read_bytes() == kept
+    asked[:] = [(0, 0)] * 3
+    assert main(argv) == 0
+    assert asked[3:] == [(2, 0), (1, 1), (2, 1)] and "Going on with" in capsys.readouterr().out
+    content = results.load(out)
+    assert content["complete"] and len(content["results"]) == 4
+    assert {r["status"] for r in content["results"]} == {"ok"}
+
+
+def test_providers_by_the_names_that_people_use(tiny_landmarks, monkeypatch, capsys):
+    """An unknown one is a sentence; one that this machine cannot have is a marked row, and the others go
+    on."""
+    assert environments.provider_named("openvino") == "OpenVINOExecutionProvider"
+    assert environments.provider_named("TensorRT") == "TensorrtExecutionProvider"
+    assert environments.provider_named("DirectML") == "DmlExecutionProvider"
+    argv = ["inference", "--model", str(tiny_landmarks), "--runs", "2", "--repeats", "2", "--threads", "1"]
+    argv += ["--input", "synthetic"]
+    assert main([*argv, "--provider", "abacus"]) == 2
+    assert "There is no execution provider 'abacus': take CPU, CUDA" in capsys.readouterr().err
+    ok = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(1.0,))
+    monkeypatch.setattr(runner, "run", lambda c, t, command, repeat: replace(ok, case=c, repeat=repeat))
+    monkeypatch.setattr(runner, "providers", lambda timeout: (CPU,))
+    assert main([*argv, "--provider", "xnnpack", "--provider", "cpu"]) == 1
+    printed = capsys.readouterr()
+    assert "failed: no package of onnxruntime has it" in printed.out and "[3/3]" in printed.err
+
+
+def test_another_build_of_onnxruntime_gets_an_environment(tmp_path, monkeypatch):
+    """With a fake pip: the environment is made once, again when what it needs changes, and has a copy of the
+    code. The real thing was tried by hand with onnxruntime-openvino, and cannot be with CUDA, TensorRT or
+    DirectML here."""
+    monkeypatch.setenv("HANDCOACH_BENCH_CACHE", str(tmp_path))
+    real, asked = subprocess.run, []
+
+    def run(command, **more):
+        asked.append(command)
+        if "pip" in command:
+            return subprocess.CompletedProcess(command, 0, "", "")
+        return real(command, **more)
+
+    monkeypatch.setattr(environments.subprocess, "run", run)
+    openvino = "OpenVINOExecutionProvider"
+    command = environments.child_command(openvino, [CPU], [])
+    assert command[0].startswith(str(tmp_path)) and command[1:] == ("-m", "handcoach_bench.child")
+    assert "onnxruntime-openvino" in asked[1] and any(word.startswith("numpy==") for word in asked[1])
+    (copied,) = tmp_path.rglob("handcoach_bench/child.py")
+    assert copied.read_text() == Path(environments.__file__).with_name("child.py").read_text()
+    made = len(asked)
+    environments.child_command(openvino, [CPU], [])
+    assert len(asked) == made + 1  # only asks where its packages lie, to copy the code again
+    environments.make("openvino", ["other"])
+    assert "other" in asked[-1]
+    assert environments.child_command(CPU, [CPU], []) is None
+    monkeypatch.setattr(
+        environments.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, 1, "", "no such package"),
+    )
+    with pytest.raises(HandCoachError, match="no such package"):
+        environments.make("broken", ["nothing"])
+    assert not list(tmp_path.glob("broken*/ready.json"))
+
+
+def test_what_a_machine_cannot_have():
+    why = environments.why_not
+    assert "NVIDIA" in why("CUDAExecutionProvider", ["i915"])
+    assert why("CUDAExecutionProvider", ["NVIDIA T4, 550, 15360 MiB"]) is None
+    assert (
+        "Windows" in why("DmlExecutionProvider", [], "linux")
+        and why("DmlExecutionProvider", [], "win32") is None
+    )
+    assert "macOS" in why("CoreMLExecutionProvider", [], "linux")
+    assert why("OpenVINOExecutionProvider", []) is None
+
+
+def test_a_provider_that_runs_no_step_fails(tiny_landmarks, monkeypatch):
+    """A session may list a provider and leave everything to the CPU."""
+    fake = {"model": str(tiny_landmarks), "threads": 1, "provider": "CUDAExecutionProvider"}
+    monkeypatch.setattr(model, "steps_by_provider", lambda *_: {CPU: 12})
+    with pytest.raises(HandCoachError, match="every step ran on CPUExecutionProvider instead of CUDA"):
+        child.check_provider(fake)
+    monkeypatch.setattr(model, "steps_by_provider", lambda *_: {CPU: 12, "CUDAExecutionProvider": 1})
+    child.check_provider(fake)
+
+
+def test_steps_are_counted_by_provider(tiny_landmarks):
+    file = model.read(tiny_landmarks)
+    ran = model.steps_by_provider(file, child._random(file), 1, CPU)
+    assert set(ran) == {CPU} and ran[CPU] > 3
+
+
+def test_pytorch_eager(tiny_landmarks, tmp_path):
+    """A checkpoint that is none is a sentence; a real one runs where PyTorch is there."""
+    nothing = tmp_path / "none.safetensors"
+    nothing.write_bytes(b"x")
+    args = parser().parse_args(["inference", "--model", str(tiny_landmarks), "--eager", str(nothing),
+                                "--input", "synthetic", "--runs", "2", "--warmup", "1",
+                                "--threads", "1"])  # fmt: skip
+    eager = inference.plan(args, [CPU]).cases[-1]
+    assert str(eager) == "none eager, 1 thread, PyTorch CPU"
+    assert runner.run(eager, 120, runner.EAGER).status == "failed"
+    pytest.importorskip("torch")
+    shipped = model.models_dir() / "checkpoints/mobilenetv2.safetensors"
+    if not shipped.is_file():
+        pytest.skip("checkpoints are not beside the models")
+    outcome = runner.run(replace(eager, model=str(shipped)), 120, runner.EAGER)
+    assert outcome.status == "ok" and outcome.provider == "PyTorch CPU" and len(outcome.wall_ms) == 2
 
 
 def test_bad_input_is_one_sentence(tmp_path, capsys):
@@ -122,6 +291,7 @@ def test_bad_input_is_one_sentence(tmp_path, capsys):
         (["--model", "nothing"], "no landmark model 'nothing'"),
         (["--model", str(junk)], "not a whole ONNX model"),
         (["--json", str(tmp_path / "no" / "x.json")], "does not exist"),
+        (["--variant", "int3"], "No model has the variant 'int3': take "),
     ):
         assert main(["inference", *argv]) == 2
         error = capsys.readouterr().err
@@ -136,7 +306,7 @@ def test_results_are_written_whole_or_not_at_all(tmp_path, tiny_landmarks):
     path.write_text("old")
     bad = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(float("nan"),))
     with pytest.raises(HandCoachError, match=r"results\[0\]\.wall_ms\[0\]"):
-        results.write(path, {}, [bad], "now")
+        results.write_json(path, {"results": [bad.as_json()]})
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -146,7 +316,7 @@ def test_measure_keeps_the_warm_up_apart():
     assert seen == [0, 1, 2, 3, 4] and len(times["warmup_ms"]) == 2 and len(times["wall_ms"]) == 3
 
 
-def test_the_machine_is_described_from_what_the_system_says(tmp_path):
+def test_the_machine_is_described_from_what_the_system_says(tmp_path, monkeypatch):
     def put(path: str, text: str) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -160,7 +330,19 @@ def test_the_machine_is_described_from_what_the_system_says(tmp_path):
     for i, (level, kind, size) in enumerate([(1, "Data", "32K"), (2, "Unified", "512K")]):
         for name, text in (("level", level), ("type", kind), ("size", size)):
             put(f"{cpu0}/cache/index{i}/{name}", f"{text}\n")
+    put("sys/class/power_supply/AC/type", "Mains\n")
+    put("sys/class/power_supply/AC/online", "0\n")
+    put("sys/class/power_supply/BAT0/type", "Battery\n")
+    put("sys/class/power_supply/BAT0/capacity", "63\n")
+    put("sys/class/drm/card0/device/uevent", "DRIVER=i915\nPCI_ID=8086:9A49\n")
+    monkeypatch.setattr(machine, "_said", lambda *command: "")
     here = machine.describe(tmp_path)
+    assert here.power == "battery 63 %" and here.gpus == ("i915",)
+    assert any("plug it in" in line for line in here.lines())
+    put("sys/class/power_supply/AC/online", "1\n")
+    monkeypatch.setattr(machine, "_said", lambda *command: "NVIDIA T4, 550.1, 15360 MiB\n" * 2)
+    here = machine.describe(tmp_path)
+    assert here.power == "mains" and here.gpus == ("NVIDIA T4, 550.1, 15360 MiB",) * 2 + ("i915",)
     assert here.cpu == "Slow CPU @ 1.0GHz" and here.flags == ("avx2", "fma", "avx512_vnni")
     assert here.cores == 2 and here.memory_mb == 8192 and here.virtual is True
     assert here.caches == {"L1d": "32K", "L2": "512K"} and here.governor == "powersave"

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     rows = results.rows(found)
     costs = {file.name: flops.count(file) for file in files}
     for row in rows:
-        if row.summary:
+        if row.summary and costs[row.case["name"]].flops:
             point = Point(costs[row.case["name"]], row.summary.median, roofs[row.case["threads"]])
             for result in row.results:
                 result["figures"] = point.figures()  # type: ignore[index]
@@ -97,4 +97,7 @@ def _uncounted(costs: dict[str, flops.Cost]) -> list[str]:
     return [
         f"note: {name} computes more than is counted: {', '.join(cost.uncounted)[:200]}"
         for name, cost in costs.items() if cost.uncounted
+    ] + [
+        f"note: {name} has no convolution and no matrix product, so that there is nothing to count"
+        for name, cost in costs.items() if not cost.flops
     ]  # fmt: skip

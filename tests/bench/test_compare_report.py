@@ -1,0 +1,211 @@
+"""`compare`, `report` and `roofline`: what counts as a difference, what is refused, and pages that say it
+all."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from handcoach import model
+from handcoach_bench import comparison, machine, results, runner
+from handcoach_bench.cli import main
+from handcoach_bench.results import Case, Outcome
+
+CPU = "CPUExecutionProvider"
+MACHINE = {"cpu": "Slow", "flags": ["avx2"], "cores": 2, "threads": 4, "usable": 4, "caches": {"L2": "512K"},
+           "memory_mb": 8000, "gpus": [], "power": "mains", "governor": "powersave", "virtual": False,
+           "load": 0.1, "os": "Linux", "python": "3.11", "versions": {"onnxruntime": "1.32.0"},
+           "unknown": []}  # fmt: skip
+MODELS = {
+    "aa": {"name": "m", "kind": "landmarks", "bytes": 6_500_000, "of": "m", "precision": "fp16",
+           "accuracy": {"pa_mpjpe": {"mean": 10.3, "unit": "mm", "ci95": [9.9, 10.7], "hands": 283,
+           "missed": 2}}},
+    "bb": {"name": "m-int8", "kind": "landmarks", "bytes": 3_500_000, "of": "m", "precision": "int8",
+           "accuracy": {"pa_mpjpe": {"mean": 10.5, "unit": "mm", "hands": 283}}},
+}  # fmt: skip
+
+
+def runs(median: float, seed: int, n: int = 60) -> tuple[float, ...]:
+    return tuple(np.random.default_rng(seed).normal(median, 0.05 * median, n).tolist())
+
+
+def outcome(
+    name: str, *wall: float, threads: int = 1, repeat: int = 0, what: str = "network", **more
+) -> Outcome:
+    case = Case(what, "/x/m.onnx", name, threads, more.pop("asked", CPU), 0, 60, clip="/photos/hands")
+    return Outcome(case, **{"status": "ok", "repeat": repeat, "provider": CPU, "wall_ms": wall,
+                            "cpu_ms": wall,
+                            "peak_rss_mb": 110.0, "steady_rss_mb": 100.0, "load_ms": 80.0,
+                            "sha256": {"landmarks": "bb" if "int8" in name else "aa"}, **more})  # fmt: skip
+
+
+def write(path, *outcomes: Outcome, **more):
+    whole = results.envelope("inference", "2026-01-01T00:00:00+00:00", ["handcoach-bench", "inference"],
+                             MACHINE,
+                             MODELS)  # fmt: skip
+    whole |= {"results": [o.as_json() for o in outcomes], "complete": True} | more
+    results.write_json(path, whole)
+    return str(path)
+
+
+def test_only_what_is_more_than_scatter_is_a_difference():
+    """m is 20 % faster; n is 3 % slower, but its repeated processes differ by as much; k is the same."""
+    a = [outcome("m", *runs(10, s), repeat=s) for s in (0, 1, 2)] + [
+        outcome("n", *runs(median, s, 2000), repeat=s) for s, median in ((3, 10.0), (4, 10.4))
+    ] + [outcome("k", *runs(5, 5), repeat=0), outcome("k", *runs(5, 6), repeat=1)]  # fmt: skip
+    b = [outcome("m", *runs(8, 10 + s), repeat=s) for s in (0, 1, 2)] + [
+        outcome("n", *runs(median, 20 + s, 2000), repeat=s) for s, median in ((3, 10.3), (4, 10.7))
+    ] + [outcome("k", *runs(5, 7), repeat=0), outcome("k", *runs(5, 8), repeat=1)]  # fmt: skip
+    rows = [results.rows([o.as_json() for o in part]) for part in (a, b)]
+    m, n, k = comparison.changes(*rows)
+    assert m.verdict == "B is faster" and m.low < 0.8 * 1.03 and m.high < 1 and m.p < 1e-6
+    assert m.ratio == pytest.approx(0.8, rel=0.05) and m.cpu == pytest.approx(0.8, rel=0.05)
+    assert n.p < 1e-6 and n.noise > abs(n.ratio - 1) and n.verdict == "no difference shown"
+    assert k.verdict == "no difference shown"
+
+
+def test_the_interval_knows_that_runs_of_one_process_resemble_each_other():
+    low, high = comparison.ratio_interval([runs(10, 0), runs(11, 1)], [runs(10, 2), runs(11, 3)])
+    assert low < 0.95 and high > 1.05
+    low, high = comparison.ratio_interval([runs(10, 0, 500)], [runs(12, 1, 500)])
+    assert 1.15 < low < 1.2 < high < 1.25
+
+
+def test_compare_on_the_command_line(tmp_path, capsys):
+    a = write(tmp_path / "a.json", outcome("m", *runs(10, 0)), outcome("m", *runs(10, 1), repeat=1),
+              outcome("gone", 1.0))  # fmt: skip
+    newer = {**MACHINE, "versions": {"onnxruntime": "1.33.0"}, "governor": "performance", "memory_mb": 7990}
+    models = {"cc": {**MODELS["aa"]}}
+    b = write(tmp_path / "b.json", outcome("m", *runs(14, 2)), outcome("m", *runs(14, 3), repeat=1),
+              machine=newer,
+              models=models, complete=False)  # fmt: skip
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert "B is slower" in out and re.search(r"^m, 1 thread, CPU +(9|10)\.\d+", out, re.M)
+    for said in ("onnxruntime 1.32.0 / 1.33.0", "governor powersave / performance",
+                 "m is another file (aa / cc)",
+                 "gone, 1 thread, CPU has numbers in A only", "B was interrupted"):  # fmt: skip
+        assert said in out
+
+
+def test_what_compare_refuses(tmp_path, capsys):
+    a = write(tmp_path / "a.json", outcome("m", 1.0, 2.0))
+    other = write(tmp_path / "other.json", outcome("m", 1.0, 2.0), machine={**MACHINE, "cpu": "Fast"})
+    kind = write(tmp_path / "kind.json", outcome("m", 1.0), benchmark="training")
+    none = write(tmp_path / "none.json", outcome("else", 1.0, 2.0))
+    (tmp_path / "later.json").write_text(json.dumps({"schema": 99}))
+    for b, says in (
+        (other, "are from different machines (cpu Slow / Fast)"),
+        (kind, "is of inference and"),
+        (none, "no timed case in common"),
+        (str(tmp_path / "later.json"), "schema 99"),
+        (str(tmp_path / "missing.json"), "cannot be read"),
+    ):
+        assert main(["compare", a, b]) == 2
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
+
+
+def test_what_makes_two_machines():
+    assert machine.differences(MACHINE, {**MACHINE, "memory_mb": 7990, "load": 3.0, "governor": "x"}) == []
+    assert machine.differences(MACHINE, {**MACHINE, "cores": 8}) == ["cores 2 / 8"]
+    assert machine.differences(MACHINE, {**MACHINE, "memory_mb": 16000}) != []
+
+
+def test_a_report_says_it_all(tmp_path, capsys):
+    """Machine, command, checksums, every row and what is wrong with it, accuracy with its interval and
+    misses."""
+    pytest.importorskip("matplotlib")
+    many = [
+        outcome(name, *runs(10 / threads + (name == "m-int8"), threads), threads=threads, repeat=r)
+        for name in ("m", "m-int8") for threads in (1, 2) for r in (0, 1)
+    ] + [
+        outcome("m", *runs(20, r), what="photographs", repeat=r, found=0.97) for r in (0, 1)
+    ] + [
+        outcome("m", *runs(30 + 9 * r, r), what="pipeline", repeat=r, found=1.0) for r in (0, 1)
+    ] + [
+        outcome("m", asked="CUDAExecutionProvider", status="timeout", error="no result after 5 s")
+    ]  # fmt: skip
+    given = write(tmp_path / "r <1>.json", *many, complete=False)
+    assert main(["report", given, given, "-o", str(tmp_path / "out")]) == 0
+    assert "report.html" in capsys.readouterr().out
+    markdown, page = ((tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
+    for said in ("Slow, 2 cores", "handcoach-bench inference", "aa", "timeout: no result after 5 s",
+    "UNSTABLE",
+                 "10.30 mm [9.90, 10.70] on 283 hands, 2 missed", "(no interval in the file)", "97.0 %",
+                 "photos/hands", "was interrupted"):  # fmt: skip
+        assert said in markdown and said in page, said
+    assert "r &lt;1&gt;.json" in page and "<1>" not in page
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", markdown)
+    assert len(pictures) == page.count("data:image/png;base64,") == 2 * 6
+    for name in pictures:
+        assert (tmp_path / "out" / name).read_bytes()[:4] == b"\x89PNG"
+    headline = markdown[markdown.index("fastest stable") :]
+    assert "m photographs, 1 thread, CPU" in headline and "m video" not in headline.split("###")[0]
+
+
+def test_a_report_of_other_benchmarks(tmp_path):
+    """Training and the like write the same rows with figures of their own; accuracy has tables only."""
+    pytest.importorskip("matplotlib")
+    row = outcome("trained", 61_000.0, 60_000.0, what="network").as_json()
+    row["case"] = {
+        "key": "trained, 2 threads",
+        "what": "epoch",
+        "name": "trained",
+        "threads": 2,
+        "provider": "cpu",
+    }
+    row["figures"] = {"images_per_s": 123.4}
+    given = write(tmp_path / "t.json", benchmark="training", results=[row])
+    parts = {"webcam": {"m": {"skipped": "there is no folder"}}}
+    plain = {k: v for k, v in json.loads((tmp_path / "t.json").read_text()).items() if k != "results"}
+    results.write_json(tmp_path / "acc.json", plain | {"benchmark": "accuracy", "parts": parts})
+    assert main(["report", given, str(tmp_path / "acc.json"), "-o", str(tmp_path / "out")]) == 0
+    markdown = (tmp_path / "out/report.md").read_text()
+    assert "images per s" in markdown and "123.40" in markdown and "1-time-epoch.png" in markdown
+    assert "webcam: skipped, there is no folder" in markdown
+
+
+def test_report_refuses(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    given = write(tmp_path / "a.json", outcome("m", 1.0, 2.0))
+    assert main(["report", given, "-o", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "file"), "-o", str(tmp_path / "out")]) == 2
+    assert "no JSON file" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_roofline(tiny_landmarks, tmp_path, monkeypatch, capsys):
+    """The peak is a real product in a child process; the model's time is given here, so that the sums can be
+    checked."""
+    monkeypatch.setattr("handcoach_bench.roofline.BUDGET_S", 0.1)
+    monkeypatch.setattr(runner, "run", lambda c, t, repeat: Outcome(c, "ok", None, repeat, CPU,
+                                                                    wall_ms=(2.0,),
+                                                                    sha256={"landmarks": "aa"}))  # fmt: skip
+    out = tmp_path / "roof.json"
+    given = ["--model", str(model.shipped("landmarks")[0]), "--model", str(tiny_landmarks)]
+    assert main(["roofline", *given, "--json", str(out), "--repeats", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "of peak" in printed and "tiny-landmarks has no convolution" in printed
+    content = results.load(out)
+    (roof,), (row, nothing) = content["roofs"], results.rows(content["results"])
+    figures = row.good[0]["figures"]
+    assert not nothing.good[0].get("figures")
+    assert roof["gflops"] > 0.01 and roof["gb_s"] > 0.01 and roof["threads"] == 1
+    assert figures["gflop_s"] == pytest.approx(figures["mflop"] / 2.0)
+    assert figures["of_peak_percent"] == pytest.approx(100 * figures["gflop_s"] / roof["gflops"])
+    pytest.importorskip("matplotlib")
+    assert main(["report", str(out), "-o", str(tmp_path / "out")]) == 0
+    assert "1-roofline.png" in (tmp_path / "out/report.md").read_text()
+
+
+def test_a_peak_that_cannot_be_measured_is_a_sentence(tiny_landmarks, monkeypatch, capsys):
+    def call(*given, **more):
+        raise runner.ChildError("timeout", "no result after 1 s")
+
+    monkeypatch.setattr(runner, "call", call)
+    assert main(["roofline", "--model", str(tiny_landmarks), "--timeout", "1"]) == 2
+    assert "give --timeout more than 1 s" in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""The versioned file: what is written is readable, old versions too, and anything else is one sentence."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from handcoach.errors import HandCoachError
+from handcoach_bench import results, schema
+from handcoach_bench.results import Case, Outcome
+
+CPU = "CPUExecutionProvider"
+MACHINE = {"cpu": "Slow", "flags": ["avx2"], "cores": 2, "threads": 4, "usable": 4, "caches": {"L2": "512K"},
+           "memory_mb": 8000, "gpus": [], "power": "mains", "governor": None, "virtual": False, "load": 0.1,
+           "os": "Linux", "python": "3.11", "versions": {"onnxruntime": "1.32.0"}, "unknown": []}  # fmt: skip
+
+
+def outcome(*wall: float, repeat: int = 0, status: str = "ok", **more) -> Outcome:
+    case = Case("network", "m.onnx", "m", 1, CPU, 0, max(1, len(wall)))
+    return Outcome(case, status, repeat=repeat, wall_ms=wall, cpu_ms=tuple(v / 2 for v in wall), **more)
+
+
+def content(*outcomes: Outcome, **more) -> dict:
+    made = results.envelope(
+        "inference", "2026-01-01T00:00:00+00:00", ["handcoach-bench", "inference"], MACHINE, {}
+    )
+    return made | {"results": [o.as_json() for o in outcomes], "complete": True} | more
+
+
+def write(path: Path, value: object) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    whole = content(
+        outcome(1.0, 2.0, sha256={"landmarks": "ab"}), outcome(status="died", repeat=1, error="so")
+    )
+    results.write_json(tmp_path / "r.json", whole)
+    assert results.load(tmp_path / "r.json") == json.loads(json.dumps(whole))
+
+
+def test_figures_of_several_processes():
+    (row,) = results.rows([o.as_json() for o in (outcome(1.0, 2.0, 3.0), outcome(2.0, 2.2, 9.0, repeat=1))])
+    assert row.medians == [2.0, 2.2] and row.spread == pytest.approx(0.1) and row.unstable
+    assert row.summary.n == 6 and row.summary.median == statistics.median([1, 2, 3, 2, 2.2, 9])
+    assert row.cpu_percent == pytest.approx(50) and row.fps == pytest.approx(1000 / row.summary.mean)
+    (steady,) = results.rows([o.as_json() for o in (outcome(2.0), outcome(2.08, repeat=1))])
+    assert not steady.unstable
+    (once,) = results.rows([outcome(2.0).as_json()])
+    assert once.spread is None and not once.unstable
+
+
+def test_a_case_with_a_bad_process_says_so():
+    good, bad = outcome(1.0), outcome(status="timeout", error="no result after 5 s", repeat=1)
+    (row,) = results.rows([good.as_json(), bad.as_json()])
+    assert row.note == "1 of 2 processes timeout: no result after 5 s" and row.summary.n == 1
+    (row,) = results.rows([bad.as_json()])
+    assert row.summary is None and row.note == "timeout: no result after 5 s" and row.cpu_percent is None
+
+
+def test_schema_1_is_read(tmp_path):
+    """A file as the first version wrote it."""
+    case = {"what": "pipeline", "model": "/x/m.onnx", "name": "m", "threads": 2, "provider": CPU, "warmup": 1,
+            "runs": 2, "finder": "f", "exercise": "e", "clip": "c"}  # fmt: skip
+    old = {
+        "schema": 1, "benchmark": "inference", "created": "2025-12-01T00:00:00+00:00", "unit": "ms",
+        "machine": {key: value for key, value in MACHINE.items() if key not in ("gpus", "power")},
+        "results": [{
+            "case": case, "status": "ok", "error": None, "provider": CPU, "warmup_ms": [3.0], "wall_ms":
+            [1.0, 2.0], "cpu_ms": [1.0, 2.0], "load_ms": 5.0, "peak_rss_mb": 90.0, "sha256": {"landmarks":
+            "ab"}, "parts_ms": {"landmarks": 1.0}, "network_wall_ms": [1.0, 1.0], "network_cpu_ms": [1.0,
+            1.0], "found": 1.0, "summary": {"n": 2}, "cpu_summary": None,
+        }],
+    }  # fmt: skip
+    new = results.load(write(tmp_path / "old.json", old))
+    (row,) = results.rows(new["results"])
+    assert row.key == "m video, 2 threads, CPU" and row.summary.median == 1.5
+    assert new["complete"] and new["command"] == [] and new["schema"] == results.SCHEMA
+    parts = {k: v for k, v in old.items() if k != "results"} | {
+        "schema": 2,
+        "benchmark": "accuracy",
+        "parts": {},
+    }
+    assert results.load(write(tmp_path / "acc.json", parts))["benchmark"] == "accuracy"
+
+
+def test_anything_else_is_one_sentence(tmp_path):
+    good = content(outcome(1.0))
+    broken = json.loads(json.dumps(good))
+    broken["results"][0]["wall_ms"] = [1.0, "fast"]
+    for value, says in (
+        ([], "no file of handcoach-bench"),
+        ({"schema": True}, "no file of handcoach-bench"),
+        ({"schema": 99}, "schema 99"),
+        ({"schema": 1, "benchmark": "inference"}, "damaged"),
+        ({k: v for k, v in good.items() if k != "machine"}, "it has no machine"),
+        (broken, r"results\[0\]\.wall_ms\[1\] is not of type number"),
+        (good | {"complete": "yes"}, "complete is not of type boolean"),
+    ):
+        with pytest.raises(HandCoachError, match=says):
+            results.load(write(tmp_path / "x.json", value))
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(HandCoachError, match="no JSON file"):
+        results.load(tmp_path / "x.json")
+    with pytest.raises(HandCoachError, match="cannot be read"):
+        results.load(tmp_path / "none.json")
+
+
+def test_the_schema_uses_only_words_that_are_checked():
+    def each(rule):
+        assert set(rule) <= schema._WORDS, rule
+        for key in ("properties", "$defs"):
+            for inner in rule.get(key, {}).values():
+                each(inner)
+        for key in ("items", "additionalProperties"):
+            if key in rule:
+                each(rule[key])
+
+    each(schema.schema())
+    assert schema.schema()["properties"]["schema"]["const"] == results.SCHEMA
+    with pytest.raises(ValueError, match="minimum"):
+        schema.wrong(1, {"minimum": 0})
