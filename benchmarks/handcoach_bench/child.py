@@ -21,8 +21,9 @@ from handcoach_bench.stopwatch import measure, peak_rss_mb, rss_mb
 
 
 def probe() -> dict[str, Any]:
-    """Which execution providers compute here. In a process of its own: a broken driver may end it."""
-    return {"providers": list(model.providers())}
+    """Which execution providers there are, and which compute. In a process of its own: a broken driver may
+    end it."""
+    return {"providers": model.providers(), "listed": model.listed_providers()}
 
 
 def network(case: dict[str, Any]) -> dict[str, Any]:

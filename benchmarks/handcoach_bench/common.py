@@ -60,7 +60,7 @@ def model_table(files: Iterable[model.ModelFile]) -> dict[str, dict[str, Any]]:
             "version": str(file.meta["version"]),
             "file": file.path.name,
             "bytes": file.path.stat().st_size,
-            **variant_of(file),
+            **(variant_of(file) if file.kind != "exercise" else {}),
             "accuracy": file.meta["accuracy"] | _accuracy(file),
         }
         for file in files

@@ -64,20 +64,20 @@ def why_not(provider: str, gpus: Collection[str], platform: str = sys.platform) 
         return "DirectML is part of Windows"
     if provider == "CoreMLExecutionProvider":
         if platform == "darwin":
-            return "the installed onnxruntime does not list it"
+            return "it computes nothing with the installed onnxruntime"
         return "CoreML is part of macOS"
     if provider == "XnnpackExecutionProvider":
         return "no package of onnxruntime has it: install a build of your own with XNNPACK"
     return None
 
 
-def child_command(provider: str, installed: Collection[str], gpus: Collection[str]) -> tuple[str, ...] | None:
-    """What runs a case on this provider: None for this environment, which has it.
+def child_command(provider: str, working: Collection[str], gpus: Collection[str]) -> tuple[str, ...] | None:
+    """What runs a case on this provider: None for this environment, where it computes.
 
     Raises:
         HandCoachError: it cannot be had here.
     """
-    if provider in installed:
+    if provider in working:
         return None
     if why := why_not(provider, gpus):
         raise HandCoachError(why)

@@ -14,18 +14,21 @@ from handcoach_bench.commands.options import said
 from handcoach_bench.results import Row, rows, short
 
 HONEST = "Times are of this machine on this day; figures of two machines are two figures, never a comparison."
+NOTE, SHA = "note", "SHA-256"  # columns that are set otherwise
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color:
-#1a1a1a;
-  background: #fff }
-h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 3rem; border-bottom: 2px solid #0072b2 }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 14px; font-variant-numeric:
-tabular-nums } th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
-white-space: nowrap } th:first-child, td:first-child { text-align: left } td.note { text-align: left;
-white-space: normal;
-  color: #8a3c00; font-weight: 600 } img { max-width: 100%; height: auto; display: block; margin: 1rem 0 }
-pre { background: #f3f3f3; padding: .6rem; overflow-x: auto } p.loud { background: #fff0e0; padding: .6rem;
-  border-left: 4px solid #d55e00 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem;
+  color: #1a1a1a; background: #fff }
+h1, h2, h3 { line-height: 1.2 }
+h2 { margin-top: 3rem; border-bottom: 2px solid #0072b2 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
+th:first-child, td:first-child, th.note, td.note { text-align: left }
+td.note { white-space: normal; min-width: 12rem; color: #8a3c00; font-weight: 600 }
+td.long { font: 12px monospace; white-space: normal; word-break: break-all; min-width: 18rem }
+img { max-width: 100%; height: auto; display: block; margin: 1rem 0 }
+pre { background: #f3f3f3; padding: .6rem; white-space: pre-wrap; overflow-wrap: anywhere }
+p.loud { background: #fff0e0; padding: .6rem; border-left: 4px solid #d55e00 }
 """
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -82,13 +85,13 @@ def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -
 
 def _of_rows(found: Sequence[Row]) -> list[tuple[str, ...]]:
     figures = list(dict.fromkeys(name for row in found for r in row.good for name in r.get("figures") or {}))
-    return [
-        (*tables.COLUMNS, *(name.replace("_", " ") for name in figures), "note"),
-        *(
-            (*cells, *(tables.number(_mean(row, name)) for name in figures), note)
-            for row, (cells, note) in zip(found, map(tables.cells, found), strict=True)
-        ),
-    ]
+    head, rest = tables.COLUMNS[:3], tables.COLUMNS[3:]
+    table: list[tuple[str, ...]] = [(*head, NOTE, *rest, *(name.replace("_", " ") for name in figures))]
+    for row in found:
+        cells, note = tables.cells(row)
+        more = (tables.number(_mean(row, name)) for name in figures)
+        table.append((*cells[:3], note, *cells[3:], *more))  # the note where nobody needs to scroll
+    return table
 
 
 def _mean(row: Row, figure: str) -> float | None:
@@ -97,7 +100,7 @@ def _mean(row: Row, figure: str) -> float | None:
 
 
 def _of_roof(found: Sequence[Row]) -> list[tuple[str, ...]]:
-    return [(*tables.ROOF_COLUMNS, "note"), *((*tables.roof_cells(row), row.note or "") for row in found)]
+    return [(*tables.ROOF_COLUMNS, NOTE), *((*tables.roof_cells(row), row.note or "") for row in found)]
 
 
 def _headline(found: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -119,7 +122,7 @@ def _headline(found: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> 
 
 def _of_models(models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     return [
-        ("name", "kind", "of", "precision", "MB", "accuracy", "SHA-256"),
+        ("name", "kind", "of", "precision", "MB", "accuracy", SHA),
         *(
             (m["name"], m["kind"], m.get("of", ""), m.get("precision", ""), f"{m['bytes'] / 1e6:.1f}",
              tables.accuracy_of(m) if m["kind"] == "landmarks" else "", sha)
@@ -171,12 +174,13 @@ def page(parts: Sequence[Part]) -> str:
             encoded = base64.b64encode(data).decode()
             out.append(f'<img alt="{e(_alt(name))}" src="data:image/png;base64,{encoded}">')
         for title, table in p.tables:
-            last = table[0][-1] == "note"
-            head = "".join(f"<th>{e(cell)}</th>" for cell in table[0])
+            classes = ["note" if name == NOTE else "long" if name == SHA else "" for name in table[0]]
+            head = "".join(
+                f'<th class="{c}">{e(cell)}</th>' for c, cell in zip(classes, table[0], strict=True)
+            )
             body = "".join(
                 "<tr>" + "".join(
-                    f"<td{' class=note' * (last and i == len(cells) - 1)}>{e(cell)}</td>"
-                    for i, cell in enumerate(cells)
+                    f'<td class="{c}">{e(cell)}</td>' for c, cell in zip(classes, cells, strict=True)
                 ) + "</tr>"
                 for cells in table[1:]
             )  # fmt: skip

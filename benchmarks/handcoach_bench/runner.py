@@ -63,8 +63,8 @@ def call(
         return dict(content)
 
 
-def providers(timeout_s: float) -> tuple[str, ...]:
-    """Execution providers that compute on this machine.
+def providers(timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Execution providers that compute on this machine, and all that its onnxruntime lists.
 
     Raises:
         HandCoachError: onnxruntime does not even start.
@@ -75,7 +75,7 @@ def providers(timeout_s: float) -> tuple[str, ...]:
         raise HandCoachError(f"onnxruntime does not start here ({error}): run `handcoach doctor`.") from error
     if "error" in found:
         raise HandCoachError(found["error"])
-    return tuple(found["providers"])
+    return tuple(found["providers"]), tuple(found["listed"])
 
 
 def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD, repeat: int = 0) -> Outcome:

@@ -948,12 +948,15 @@ def providers() -> list[str]:
     return list(_working_providers())
 
 
+def listed_providers() -> list[str]:
+    """Execution providers that onnxruntime was built with, whether they compute here or not."""
+    return [name for name in _onnxruntime().get_available_providers() if name != "AzureExecutionProvider"]
+
+
 @functools.cache
 def _working_providers() -> tuple[str, ...]:
     working = []
-    for provider in _onnxruntime().get_available_providers():
-        if provider == "AzureExecutionProvider":
-            continue
+    for provider in listed_providers():
         try:
             session = _make_session(_PROBE, 1, provider)
             result = session.run(None, {"x": np.array([math.pi], dtype=np.float32)})[0]

@@ -169,7 +169,7 @@ def test_it_goes_on_after_an_interruption(tiny_landmarks, tmp_path, monkeypatch,
         return Outcome(case, "ok", None, repeat, CPU, wall_ms=(1.0, 2.0))
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(runner, "providers", lambda timeout: (CPU,))
+    monkeypatch.setattr(runner, "providers", lambda timeout: ((CPU,), (CPU,)))
     assert main(argv) == 130
     assert "the same command goes on from here" in capsys.readouterr().err
     assert not results.load(out)["complete"] and asked == [(1, 0), (2, 0), (1, 1)]
@@ -196,7 +196,7 @@ def test_providers_by_the_names_that_people_use(tiny_landmarks, monkeypatch, cap
     assert "There is no execution provider 'abacus': take CPU, CUDA" in capsys.readouterr().err
     ok = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(1.0,))
     monkeypatch.setattr(runner, "run", lambda c, t, command, repeat: replace(ok, case=c, repeat=repeat))
-    monkeypatch.setattr(runner, "providers", lambda timeout: (CPU,))
+    monkeypatch.setattr(runner, "providers", lambda timeout: ((CPU,), (CPU,)))
     assert main([*argv, "--provider", "xnnpack", "--provider", "cpu"]) == 1
     printed = capsys.readouterr()
     assert "failed: no package of onnxruntime has it" in printed.out and "[3/3]" in printed.err
@@ -236,6 +236,18 @@ def test_another_build_of_onnxruntime_gets_an_environment(tmp_path, monkeypatch)
     with pytest.raises(HandCoachError, match="no such package"):
         environments.make("broken", ["nothing"])
     assert not list(tmp_path.glob("broken*/ready.json"))
+
+
+def test_a_provider_that_is_listed_but_does_not_compute(tiny_landmarks, monkeypatch, capsys):
+    """As CUDA without its libraries: a marked row, no environment that nobody asked for; the others go on."""
+    ok = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(1.0,))
+    monkeypatch.setattr(runner, "run", lambda c, t, command, repeat: replace(ok, case=c, repeat=repeat))
+    monkeypatch.setattr(runner, "providers", lambda timeout: ((CPU,), ("CUDAExecutionProvider", CPU)))
+    argv = ["inference", "--model", str(tiny_landmarks), "--threads", "1", "--input", "synthetic"]
+    assert main(argv) == 1
+    out = capsys.readouterr().out
+    assert "failed: the installed onnxruntime lists it, but it computes nothing here" in out
+    assert re.search(r"^tiny-landmarks +1 +CPU +3 ", out, re.M)
 
 
 def test_what_a_machine_cannot_have():
@@ -287,7 +299,10 @@ def test_pytorch_eager(tiny_landmarks, tmp_path):
 def test_bad_input_is_one_sentence(tmp_path, capsys):
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"no model")
+    notes = tmp_path / "notes.json"
+    notes.write_text("{}")
     for argv, says in (
+        (["--json", str(notes)], "no file of handcoach-bench"),
         (["--model", "nothing"], "no landmark model 'nothing'"),
         (["--model", str(junk)], "not a whole ONNX model"),
         (["--json", str(tmp_path / "no" / "x.json")], "does not exist"),

@@ -194,11 +194,11 @@ def _frame_path(args: argparse.Namespace, name: str) -> tuple[dict[str, Any], st
 def run(args: argparse.Namespace) -> int:
     check_json(args.json)
     here = machine.describe()
-    installed = runner.providers(args.timeout)
-    wanted = _providers(args.provider or [], installed, here.gpus)
+    working, listed = runner.providers(args.timeout)
+    wanted = _providers(args.provider or [], listed, here.gpus)
     todo = plan(args, wanted)
     repeats = args.repeats or (QUICK_REPEATS if args.quick else REPEATS)
-    commands = _commands(wanted, installed, here.gpus)
+    commands = _commands(wanted, working, here.gpus if args.provider else None)
     content = results.envelope(
         "inference", now(), args.command, here.as_json(), _models(todo)
     ) | {"results": []}  # fmt: skip
@@ -242,27 +242,36 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(row.note for row in rows) else 0
 
 
-def _providers(names: Sequence[str], installed: Sequence[str], gpus: Sequence[str]) -> list[str]:
+def _providers(names: Sequence[str], listed: Sequence[str], gpus: Sequence[str]) -> list[str]:
     """Full names; those that are asked for, or those of the installed onnxruntime."""
     if not names:
-        return list(installed)
+        return list(listed)
     found = []
     for name in names:
         if name.lower() == "all":
-            found += [*installed, *(p for p in environments.PROVIDERS if not environments.why_not(p, gpus))]
+            found += [*listed, *(p for p in environments.PROVIDERS if not environments.why_not(p, gpus))]
         else:
             found.append(environments.provider_named(name))
     return list(dict.fromkeys(found))
 
 
 def _commands(
-    wanted: Sequence[str], installed: Sequence[str], gpus: Sequence[str]
+    wanted: Sequence[str], working: Sequence[str], gpus: Sequence[str] | None
 ) -> dict[str, tuple[str, ...] | str]:
-    """What runs the cases of each provider that is not installed; a text says why nothing does."""
+    """What runs the cases of each provider that does not compute in this environment; a text says why nothing
+    does.
+
+    Args:
+        gpus: None where nobody asked for a provider, so that no environment is made.
+    """
     commands: dict[str, tuple[str, ...] | str] = {}
     for provider in wanted:
+        if gpus is None:
+            if provider not in working:
+                commands[provider] = "the installed onnxruntime lists it, but it computes nothing here"
+            continue
         try:
-            command = environments.child_command(provider, installed, gpus)
+            command = environments.child_command(provider, working, gpus)
         except HandCoachError as error:
             commands[provider] = str(error)
         else:
@@ -293,14 +302,11 @@ def _goes_on(path: Path, new: dict[str, Any]) -> dict[str, Any]:
     """An interrupted file of the same command, models and machine, without what failed; else the new one.
 
     Raises:
-        HandCoachError: the file is an interrupted one of something else, which would be lost.
+        HandCoachError: the file is an interrupted one of something else, or none of ours, and would be lost.
     """
     if not path.is_file():
         return new
-    try:
-        old = results.load(path)
-    except HandCoachError:
-        return new
+    old = results.load(path)
     if old["complete"]:
         return new
     same = all(old[key] == new[key] for key in ("benchmark", "command", "models"))
