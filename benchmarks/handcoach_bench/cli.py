@@ -34,8 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        kept = getattr(args, "json", None)
-        goes_on = kept is not None and kept.is_file()
-        said = "the same command goes on from here" if goes_on else "nothing was written"
+        kept = getattr(args, "kept", False)
+        said = "the same command goes on from here" if kept else "nothing was written"
         print(f"\nStopped; {said}.", file=sys.stderr)
         return 130

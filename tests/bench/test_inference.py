@@ -15,7 +15,7 @@ from tiny import hands
 
 from handcoach import model
 from handcoach.errors import HandCoachError
-from handcoach_bench import child, environments, machine, results, runner, stopwatch, tables
+from handcoach_bench import child, common, environments, machine, results, runner, stopwatch, tables
 from handcoach_bench.cli import main, parser
 from handcoach_bench.commands import inference
 from handcoach_bench.results import Case, Outcome, Summary
@@ -178,7 +178,9 @@ def test_it_goes_on_after_an_interruption(tiny_landmarks, tmp_path, monkeypatch,
     assert "unfinished file of another command" in capsys.readouterr().err and out.read_bytes() == kept
     asked[:] = [(0, 0)] * 3
     assert main(argv) == 0
-    assert asked[3:] == [(2, 0), (1, 1), (2, 1)] and "Going on with" in capsys.readouterr().out
+    assert (
+        asked[3:] == [(2, 0), (1, 1), (2, 1)] and "Going on: 2 processes are done" in capsys.readouterr().out
+    )
     content = results.load(out)
     assert content["complete"] and len(content["results"]) == 4
     assert {r["status"] for r in content["results"]} == {"ok"}
@@ -381,3 +383,15 @@ def test_the_command_imports_no_training():
         "assert not bad & set(sys.modules), sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_bar_tells_the_time_left_on_a_terminal_only(monkeypatch, capsys):
+    bar = common.Bar(2)
+    bar.say("first")
+    bar.done("1.00 ms")
+    assert capsys.readouterr().err == "[1/2] first: 1.00 ms\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bar.say("second")
+    assert re.search(r"\[#{10} {10}\] 1/2, about \d+ s left: second", capsys.readouterr().err)
+    bar.done("failed: so")
+    assert "[2/2] second: failed: so" in capsys.readouterr().err

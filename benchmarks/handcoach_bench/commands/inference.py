@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -205,34 +205,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         content = _goes_on(args.json, content)
     print("\n".join(here.lines()), flush=True)
-    done = {(r["case"]["key"], r["repeat"]) for r in content["results"]}
-    # Round by round, so that a change of the machine's pace shows as a spread of each case's medians.
-    hopeless = {
-        case for case in todo.cases if case in todo.refused or isinstance(commands.get(case.provider), str)
-    }
-    left = [
-        (case, r) for r in range(repeats) for case in todo.cases
-        if (str(case), r) not in done and not (r and case in hopeless)
-    ]  # fmt: skip
-    if done and left:
-        print(f"Going on with {args.json}: {len(done)} processes are done, {len(left)} are left.")
-    bar = Bar(len(left))
-    for case, repeat in left:
-        bar.say(str(case))
-        command = commands.get(case.provider, runner.CHILD)
-        if case in todo.refused:
-            outcome = Outcome(case, "failed", todo.refused[case], repeat)
-        elif isinstance(command, str):
-            outcome = Outcome(case, "failed", command, repeat)
-        else:
-            outcome = runner.run(
-                case, args.timeout, runner.EAGER if case.what == "eager" else command, repeat
-            )
-        content["results"].append(outcome.as_json())
+    for _ in _measure(todo, commands, repeats, args.timeout, content["results"]):
         if args.json is not None:
             results.write_json(args.json, content)
-        s = outcome.summary
-        bar.done(f"{s.median:.2f} ms" if s else f"{outcome.status}: {outcome.error}")
+            args.kept = True
     content["complete"] = True
     rows = results.rows(content["results"])
     print("\n".join(["", *tables.inference(rows), *tables.headlines(rows, content["models"])]))
@@ -240,6 +216,40 @@ def run(args: argparse.Namespace) -> int:
         results.write_json(args.json, content)
         print(f"\nEvery run is in {args.json}; `handcoach-bench report {args.json} -o DIR` draws it.")
     return 1 if any(row.note for row in rows) else 0
+
+
+def _measure(
+    todo: Plan,
+    commands: Mapping[str, tuple[str, ...] | str],
+    repeats: int,
+    timeout_s: float,
+    found: list[dict[str, Any]],
+) -> Iterator[None]:
+    """Add to `found` what each process gives that is not in it yet; yields after each of them.
+
+    Round by round, so that a change of the machine's pace shows as a spread of every case's medians.
+    """
+    why = {case: said for case in todo.cases if isinstance(said := commands.get(case.provider), str)}
+    why |= todo.refused
+    done = {(r["case"]["key"], r["repeat"]) for r in found}
+    left = [
+        (case, repeat) for repeat in range(repeats) for case in todo.cases
+        if (str(case), repeat) not in done and not (repeat and case in why)
+    ]  # fmt: skip
+    if done and left:
+        print(f"Going on: {len(done)} processes are done, {len(left)} are left.", flush=True)
+    bar = Bar(len(left))
+    for case, repeat in left:
+        bar.say(str(case))
+        if case in why:
+            outcome = Outcome(case, "failed", why[case], repeat)
+        else:
+            command = runner.EAGER if case.what == "eager" else commands.get(case.provider, runner.CHILD)
+            outcome = runner.run(case, timeout_s, tuple(command), repeat)
+        found.append(outcome.as_json())
+        s = outcome.summary
+        bar.done(f"{s.median:.2f} ms" if s else f"{outcome.status}: {outcome.error}")
+        yield
 
 
 def _providers(names: Sequence[str], listed: Sequence[str], gpus: Sequence[str]) -> list[str]:
@@ -310,9 +320,10 @@ def _goes_on(path: Path, new: dict[str, Any]) -> dict[str, Any]:
     if old["complete"]:
         return new
     same = all(old[key] == new[key] for key in ("benchmark", "command", "models"))
+    same = same and old["machine"]["versions"] == new["machine"]["versions"]
     if not same or machine.differences(old["machine"], new["machine"]):
         raise HandCoachError(
-            f"{path} is the unfinished file of another command, model or machine: give --json another place, "
-            "or delete it."
+            f"{path} is the unfinished file of another command, model, version or machine: give --json another "
+            "place, or delete it."
         )
     return old | {"results": [r for r in old["results"] if r["status"] == "ok"]}
