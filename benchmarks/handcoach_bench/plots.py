@@ -110,24 +110,33 @@ def bars(rows: Sequence[Row], title: str) -> Figure:
                 x + np.linspace(-0.2, 0.2, len(dots)) * width, dots, "o", color="white", mec="black", ms=4
             )
             box = {"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5}
-            axis.annotate(f"{factor * s.median:.3g}", (x, factor * s.median), (0, 3), ha="center", fontsize=8,
+            axis.annotate(_figure(factor * s.median), (x, factor * s.median), (0, 3), ha="center", fontsize=8,
                           textcoords="offset points", bbox=box)  # fmt: skip
     axis.set_xticks(range(len(places)), [_label(place) for place in places])
     axis.set_xlim(-0.6, max(len(places) - 0.4, 3 / len(names)))  # a single bar is no wall
     axis.set(title=title, ylabel=f"time per run ({unit}), median")
+    _scale(axis, [row.summary.median for row in rows if row.summary])
     if any(row.unstable for row in rows):
-        axis.bar(0, 0, color="white", edgecolor="#666666", hatch="//", label="UNSTABLE")
+        axis.bar(0, np.nan, color="white", edgecolor="#666666", hatch="//", label="UNSTABLE")
     axis.plot([], [], "o", color="white", mec="black", ms=4, label="median of each process")
     _finish(axis)
     legend = axis.get_legend()
-    for patch in legend.get_patches() if legend else []:
-        if patch.get_facecolor()[:3] != (
-            1.0,
-            1.0,
-            1.0,
-        ):  # a model's colour, also where its first bar is hatched
+    for patch, text in zip(legend.get_patches(), legend.get_texts()[1:], strict=True) if legend else []:
+        if text.get_text() != "UNSTABLE":  # a model's colour stays plain where its first bar is hatched
             patch.set_hatch("")
     return figure
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _scale(axis: Any, values: Sequence[float]) -> None:
+    """Logarithmic where the largest would flatten the rest."""
+    if max(values) > 20 * min(values) > 0:
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(0, None)
 
 
 def over_threads(rows: Sequence[Row], title: str) -> Figure | None:
@@ -136,10 +145,9 @@ def over_threads(rows: Sequence[Row], title: str) -> Figure | None:
 
     lines: dict[str, list[Row]] = {}
     for row in rows:
-        provider = short(row.case.get("provider") or "").removeprefix("PyTorch ")
-        lines.setdefault(f"{_series(row)}, {provider}", []).append(row)
+        lines.setdefault(f"{_series(row)}, {_place(row)[0]}", []).append(row)
     lines = {name: sorted(found, key=lambda row: row.case["threads"]) for name, found in lines.items()
-             if len({row.case.get("threads") for row in found}) > 1}  # fmt: skip
+             if len({row.case.get("threads") or 0 for row in found} - {0}) > 1}  # fmt: skip
     if not lines:
         return None
     factor, unit = _unit(rows)
@@ -149,11 +157,19 @@ def over_threads(rows: Sequence[Row], title: str) -> Figure | None:
         look = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "label": name}
         axes[0].plot(threads, [factor * row.summary.median for row in found if row.summary], **look)
         axes[1].plot(threads, [factor * row.cpu.mean if row.cpu else np.nan for row in found], **look)
-        axes[0].set_xticks(threads)
-        axes[1].set_xticks(threads)
-    for axis, what in zip(axes, ("time per run, median", "CPU time per run, mean"), strict=True):
-        axis.set(xlabel="threads", ylabel=f"{what} ({unit})", ylim=(0, None))
+    every = [row for found in lines.values() for row in found]
+    shown = {
+        "time per run, median": [row.summary.median for row in every if row.summary],
+        "CPU time per run, mean": [row.cpu.mean for row in every if row.cpu] or [0.0],
+    }
+    for axis, (what, values) in zip(axes, shown.items(), strict=True):
+        axis.set(
+            xlabel="threads", ylabel=f"{what} ({unit})", xticks=sorted({r.case["threads"] for r in every})
+        )
+        _scale(axis, values)
         _finish(axis)
+    if legend := axes[0].get_legend():  # both have the same
+        legend.remove()
     figure.suptitle(title)
     return figure
 
@@ -186,7 +202,7 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
     for row in rows:
         file = models.get(next(iter(row.good[0].get("sha256", {}).values()), ""), {})
         said = file.get("accuracy", {}).get("pa_mpjpe")
-        if row.case["what"] == "network" and row.case["threads"] == 1 and said and row.summary:
+        if row.case["what"] == "network" and row.case.get("threads") == 1 and said and row.summary:
             points.append((row, said["mean"], said.get("ci95")))
             unit = said.get("unit", "?")
     if len(points) < 2:

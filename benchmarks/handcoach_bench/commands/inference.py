@@ -323,7 +323,7 @@ def _goes_on(path: Path, new: dict[str, Any]) -> dict[str, Any]:
     same = same and old["machine"]["versions"] == new["machine"]["versions"]
     if not same or machine.differences(old["machine"], new["machine"]):
         raise HandCoachError(
-            f"{path} is the unfinished file of another command, model, version or machine: give --json another "
-            "place, or delete it."
+            f"{path} is the unfinished file of another command, model, version or machine: give --json "
+            "another place, or delete it."
         )
     return old | {"results": [r for r in old["results"] if r["status"] == "ok"]}
