@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import schema
+from handcoach_bench import machine, schema
 
 SCHEMA = 3  # of every benchmark's file; 1 was inference's and 2 accuracy's, without the command
 Status = Literal["ok", "failed", "died", "timeout"]
@@ -278,6 +278,31 @@ def load(path: Path) -> dict[str, Any]:
     if said := schema.wrong(content):
         raise HandCoachError(f"{path} is damaged ({said}): measure again.")
     return dict(content)
+
+
+def unfinished(path: Path, new: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What went well in an interrupted file of the same command, models, versions and machine: these
+    processes need not run again. Nothing where the file is not there or is complete.
+
+    Args:
+        new: what would be written instead.
+
+    Raises:
+        HandCoachError: the file is an interrupted one of something else, or none of ours, and would be lost.
+    """
+    if not path.is_file():
+        return []
+    old = load(path)
+    if old["complete"]:
+        return []
+    same = all(old[key] == new[key] for key in ("benchmark", "command", "models"))
+    same = same and old["machine"]["versions"] == new["machine"]["versions"]
+    if not same or machine.differences(old["machine"], new["machine"]):
+        raise HandCoachError(
+            f"{path} is the unfinished file of another command, model, version or machine: give --json "
+            "another place, or delete it."
+        )
+    return [result for result in old["results"] if result["status"] == "ok"]
 
 
 def _upgraded(old: dict[str, Any]) -> dict[str, Any]:

@@ -179,7 +179,8 @@ def test_it_goes_on_after_an_interruption(tiny_landmarks, tmp_path, monkeypatch,
     asked[:] = [(0, 0)] * 3
     assert main(argv) == 0
     assert (
-        asked[3:] == [(2, 0), (1, 1), (2, 1)] and "Going on: 2 processes are done" in capsys.readouterr().out
+        asked[3:] == [(2, 0), (1, 1), (2, 1)]
+        and "Going on: 1 of 4 processes are done" in capsys.readouterr().out
     )
     content = results.load(out)
     assert content["complete"] and len(content["results"]) == 4
@@ -280,6 +281,7 @@ def test_steps_are_counted_by_provider(tiny_landmarks):
     assert set(ran) == {CPU} and ran[CPU] > 3
 
 
+@pytest.mark.slow
 def test_pytorch_eager(tiny_landmarks, tmp_path):
     """A checkpoint that is none is a sentence; a real one runs where PyTorch is there."""
     nothing = tmp_path / "none.safetensors"

@@ -203,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
         "inference", now(), args.command, here.as_json(), _models(todo)
     ) | {"results": []}  # fmt: skip
     if args.json is not None:
-        content = _goes_on(args.json, content)
+        content["results"] = results.unfinished(args.json, content)
     print("\n".join(here.lines()), flush=True)
     for _ in _measure(todo, commands, repeats, args.timeout, content["results"]):
         if args.json is not None:
@@ -237,7 +237,7 @@ def _measure(
         if (str(case), repeat) not in done and not (repeat and case in why)
     ]  # fmt: skip
     if done and left:
-        print(f"Going on: {len(done)} processes are done, {len(left)} are left.", flush=True)
+        print(f"Going on: {len(done)} of {len(done) + len(left)} processes are done.", flush=True)
     bar = Bar(len(left))
     for case, repeat in left:
         bar.say(str(case))
@@ -306,24 +306,3 @@ def _models(todo: Plan) -> dict[str, dict[str, Any]]:
                 "name": checkpoint.stem, "kind": "checkpoint", "file": checkpoint.name, "bytes": len(data),
             }  # fmt: skip
     return table
-
-
-def _goes_on(path: Path, new: dict[str, Any]) -> dict[str, Any]:
-    """An interrupted file of the same command, models and machine, without what failed; else the new one.
-
-    Raises:
-        HandCoachError: the file is an interrupted one of something else, or none of ours, and would be lost.
-    """
-    if not path.is_file():
-        return new
-    old = results.load(path)
-    if old["complete"]:
-        return new
-    same = all(old[key] == new[key] for key in ("benchmark", "command", "models"))
-    same = same and old["machine"]["versions"] == new["machine"]["versions"]
-    if not same or machine.differences(old["machine"], new["machine"]):
-        raise HandCoachError(
-            f"{path} is the unfinished file of another command, model, version or machine: give --json "
-            "another place, or delete it."
-        )
-    return old | {"results": [r for r in old["results"] if r["status"] == "ok"]}
