@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,35 +34,68 @@ def call(
     timeout_s: float,
     command: tuple[str, ...] = CHILD,
     env: Mapping[str, str] | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Hand a task to a fresh process and wait for its result.
 
     Args:
         env: variables besides this process's.
+        told: called now and then with how far the child is and with what is to be done in all, if it says so
+            (`children.serve.tell`).
 
     Raises:
         ChildError: it died, hung, or left no result.
     """
-    with tempfile.TemporaryDirectory(prefix="handcoach-bench-") as folder:
-        given, result = Path(folder) / "task.json", Path(folder) / "result.json"
-        given.write_text(json.dumps(task), "utf-8")
+    with tempfile.TemporaryDirectory(prefix="handcoach-bench-", ignore_cleanup_errors=True) as folder:
+        given, result, progress = (Path(folder) / name for name in ("task.json", "result.json", "progress"))
+        given.write_text(json.dumps(task | {"progress": str(progress)} if told else task), "utf-8")
+        child = subprocess.Popen(
+            [*command, str(given), str(result)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, start_new_session=True, env={**os.environ, **(env or {})},
+        )  # fmt: skip
         try:
-            done = subprocess.run(
-                [*command, str(given), str(result)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, timeout=timeout_s, env={**os.environ, **(env or {})},
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise ChildError("timeout", f"no result after {timeout_s:.0f} s") from error
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        if done.returncode != 0:
+            errors = _wait(child, timeout_s, progress, told)
+        except BaseException:  # an interruption too: nothing that was started here goes on
+            _end(child)
+            raise
+        last = errors.decode(errors="replace").strip().splitlines()[-1:]
+        if child.returncode != 0:
             raise ChildError(
-                "died", f"exit code {done.returncode}" + "".join(f" ({line[:200]})" for line in last)
+                "died", f"exit code {child.returncode}" + "".join(f" ({line[:200]})" for line in last)
             )
         try:
             content = json.loads(result.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise ChildError("died", "it left no result") from error
         return dict(content)
+
+
+def _wait(
+    child: subprocess.Popen[bytes], timeout_s: float, progress: Path, told: Callable[[int, int], None] | None
+) -> bytes:
+    """What the child wrote on standard error."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return child.communicate(timeout=max(0.0, min(0.5, end - time.monotonic())))[1]
+        except subprocess.TimeoutExpired as error:
+            if time.monotonic() >= end:
+                raise ChildError("timeout", f"no result after {timeout_s:.0f} s") from error
+        if told is not None:
+            try:
+                done, total = progress.read_text("utf-8").split()
+                told(int(done), int(total))
+            except (OSError, ValueError):  # it has said nothing yet, or is just saying it
+                continue
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """With all that it has started."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], capture_output=True)
+    elif child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+    child.communicate()
 
 
 def providers(timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:

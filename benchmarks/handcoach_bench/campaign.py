@@ -1,0 +1,132 @@
+"""A list of processes to be measured one after the other, and the file that grows with them.
+
+What a process makes is written at once, so that an interrupted command goes on where it was. A child that
+dies or hangs is a marked row, and the others go on.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handcoach.errors import HandCoachError
+from handcoach_bench import machine, results, runner
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process.
+
+    Attributes:
+        case: as the file holds it: key, what, name, threads, provider and whatever else tells it apart.
+        repeat: which process of the case: 0, 1, 2, ...
+        task: for the child. command: what runs it.
+        read: makes of the child's result what the file holds of it (`schema.json`, result).
+        impossible: why it cannot be measured here, without trying; None where it may be tried.
+    """
+
+    case: Mapping[str, Any]
+    repeat: int
+    task: Mapping[str, Any]
+    command: tuple[str, ...]
+    read: Callable[[Result], Result] = dict
+    impossible: str | None = None
+
+
+def run(content: dict[str, Any], jobs: Sequence[Job], timeout_s: float, path: Path | None) -> list[Result]:
+    """Do the jobs in order, those of an interrupted file first taken from it.
+
+    Args:
+        content: `results.envelope`; the results are added to it. path: of the file to write, if any.
+
+    Raises:
+        HandCoachError: the file is another command's unfinished one, or cannot be written.
+    """
+    kept = _unfinished(path, content) if path is not None else {}
+    content["results"] = found = []
+    left = sum((job.case["key"], job.repeat) not in kept for job in jobs)
+    if kept and left:
+        print(f"Going on with {path}: {len(kept)} processes are done, {left} are left.", file=sys.stderr)
+    for number, job in enumerate(jobs, 1):
+        key = (job.case["key"], job.repeat)
+        if key in kept:
+            found.append(kept[key])
+            continue
+        result = _measure(job, timeout_s, f"[{number}/{len(jobs)}] {job.case['key']}")
+        found.append({"case": dict(job.case), "repeat": job.repeat, "error": None} | result)
+        if path is not None:
+            results.write_json(path, content)
+    content["complete"] = True
+    if path is not None:
+        results.write_json(path, content)
+    return found
+
+
+def _measure(job: Job, timeout_s: float, what: str) -> Result:
+    if job.impossible:
+        print(f"{what}: {job.impossible}", file=sys.stderr, flush=True)
+        return {"status": "failed", "error": job.impossible}
+    began = time.monotonic()
+    with line(what) as told:
+        try:
+            found = runner.call(dict(job.task), timeout_s, job.command, told)
+        except runner.ChildError as error:
+            result: Result = {"status": "timeout" if error.status == "timeout" else "died", "error": str(error)}
+        except OSError as error:  # there is no such python
+            result = {"status": "failed", "error": f"{job.command[0]} does not run: {error.strerror}"}
+        else:
+            result = {"status": "failed"} | found if "error" in found else {"status": "ok"} | job.read(found)
+    said = result.get("error") or f"{time.monotonic() - began:.0f} s"
+    print(f"{what}: {said}", file=sys.stderr, flush=True)
+    return result
+
+
+@contextmanager
+def line(what: str) -> Any:
+    """A line of progress on a terminal, which is gone afterwards; gives what is to be called with (done,
+    total)."""
+
+    def told(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            bar = f"[{'#' * (30 * done // max(1, total)):<30}] {done}/{total}" if total else "..."
+            print(f"\r{what}  {bar}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    told(0, 0)
+    try:
+        yield told
+    finally:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _unfinished(path: Path, new: Mapping[str, Any]) -> dict[tuple[str, int], Result]:
+    """What went well in an interrupted file of the same command, models and machine, by key and repeat.
+
+    Raises:
+        HandCoachError: it is the unfinished file of something else, which would be lost.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        old = results.load(path)
+    except HandCoachError:
+        return {}
+    if old["complete"]:
+        return {}
+    if any(old[key] != new[key] for key in ("benchmark", "command", "models")) or not _same(old, new):
+        raise HandCoachError(
+            f"{path} is the unfinished file of another command, model or machine: give --json another place, "
+            "or delete it."
+        )
+    return {(r["case"]["key"], r["repeat"]): r for r in old["results"] if r["status"] == "ok"}
+
+
+def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return not machine.differences(old["machine"], new["machine"])
