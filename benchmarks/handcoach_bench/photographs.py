@@ -19,7 +19,7 @@ from handcoach.tracker import Choice
 from handcoach_bench import runner
 from handcoach_bench.common import Models, progress, rounded, share
 
-PEER = Path(__file__).with_name("peer.py")
+PEER = Path(__file__).with_name("children") / "peer.py"
 
 
 def read_joints(folder: Path) -> tuple[list[Path], NDArray[np.float64]]:
@@ -118,14 +118,15 @@ def real_3d_peer(folder: Path, python: str, timeout_s: float) -> tuple[str, dict
             f"MediaPipe does not run with {python} ({error}): give --peer the python of an environment with "
             "mediapipe==0.10.21."
         ) from error
+    if "error" in found:
+        raise HandCoachError(f"MediaPipe does not run: {found['error']}.")
     errors: dict[str, float | None] = {}
     for file, joint, landmarks in zip(files, joints, found["landmarks"], strict=True):
         errors[file.name] = None if landmarks is None else _mm(np.array(landmarks), joint)
-    # Its word for the side assumes a selfie: "Right" is a left hand in an unmirrored picture.
-    left = sum(side == "Right" for side in found["sides"])
+    left = sum(side == "left" for side in found["sides"])
     one = {**figures(errors), "unreadable": 0, "side_share": share(left, len(files)),
            "not_found": {"no_hand": sum(e is None for e in errors.values())}}  # fmt: skip
     if not one["not_found"]["no_hand"]:
         one["not_found"] = {}
     result = {"photographs": len(files), "unit": "mm", "true_side": "left", "hands": {"auto": one}}
-    return f"mediapipe {found['version']}", result
+    return f"mediapipe {found['versions']['mediapipe']}", result
