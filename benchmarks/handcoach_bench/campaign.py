@@ -18,6 +18,7 @@ from handcoach.errors import HandCoachError
 from handcoach_bench import machine, results, runner
 
 Result = dict[str, Any]
+NOT_HERE = "not measured: "  # how the reason begins where a machine lacks what no program can bring
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ def run(content: dict[str, Any], jobs: Sequence[Job], timeout_s: float, path: Pa
     return found
 
 
+def finished(found: Sequence[Result], path: Path | None) -> int:
+    """The exit code: 1 if a case that could be measured gave no numbers. Says where they are."""
+    if path is not None:
+        print(f"\nEvery run is in {path}; `handcoach-bench report {path} -o DIR` draws it.")
+    return int(any(r["status"] != "ok" and not str(r["error"]).startswith(NOT_HERE) for r in found))
+
+
 def _measure(job: Job, timeout_s: float, what: str) -> Result:
     if job.impossible:
         print(f"{what}: {job.impossible}", file=sys.stderr, flush=True)
@@ -76,9 +84,12 @@ def _measure(job: Job, timeout_s: float, what: str) -> Result:
     began = time.monotonic()
     with line(what) as told:
         try:
-            found = runner.call(dict(job.task), timeout_s, job.command, told)
+            found = runner.call({**job.task, "began": time.time()}, timeout_s, job.command, told)
         except runner.ChildError as error:
-            result: Result = {"status": "timeout" if error.status == "timeout" else "died", "error": str(error)}
+            result: Result = {
+                "status": "timeout" if error.status == "timeout" else "died",
+                "error": str(error),
+            }
         except OSError as error:  # there is no such python
             result = {"status": "failed", "error": f"{job.command[0]} does not run: {error.strerror}"}
         else:

@@ -9,10 +9,7 @@ import argparse
 import sys
 
 from handcoach.errors import HandCoachError
-from handcoach_bench.commands import accuracy, compare, inference, report, roofline
-from handcoach_bench.commands.options import repeated
-
-COMMANDS = (inference, accuracy, roofline, compare, report)
+from handcoach_bench.commands import accuracy, app, compare, inference, report, roofline, training
 
 
 def parser() -> argparse.ArgumentParser:

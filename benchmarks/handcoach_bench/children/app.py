@@ -2,12 +2,11 @@
 
 `steps` plays a clip as fast as it goes and says what each step takes; `paced` is the app with its own camera
 class, worker and window before a camera that delivers so many frames a second, whatever becomes of them;
-`window` runs the installed `handcoach demo` in a window and watches its memory from outside.
+`window` is `handcoach demo` in a window, whose memory is looked at.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -312,17 +311,24 @@ class _Watch:
 
 
 def _in_a_window(worker: Worker, watch: _Watch) -> None:
-    from handcoach.ui import app, window
+    from handcoach.ui import app
+
+    _when_shown(watch.saw)
+    app.run(worker, Texts("en"), scale=1.0)
+
+
+def _when_shown(saw: Callable[[Image | None], bool]) -> None:
+    """Have the app's window call this with each picture that it has painted; it closes when that says so."""
+    from handcoach.ui import window
 
     class Watched(window.Window):
         def show(self, view: Any) -> None:
             super().show(view)
             self.root.update_idletasks()
-            if watch.saw(view.image):
+            if saw(view.image):
                 self.root.tk.eval(self.root.protocol("WM_DELETE_WINDOW"))
 
     window.Window = Watched  # type: ignore[misc]
-    app.run(worker, Texts("en"), scale=1.0)
 
 
 def _without_a_window(worker: Worker, watch: _Watch) -> None:
@@ -351,45 +357,42 @@ def _without_a_window(worker: Worker, watch: _Watch) -> None:
 
 
 def window(task: dict[str, Any]) -> dict[str, Any]:
-    """Resident memory of `handcoach demo` in a window, asked every quarter of a second from outside."""
+    """Resident memory of `handcoach demo` in a window, at every picture that it shows."""
+    from handcoach import demo
+
     problem = window_problem()
     if problem is not None:
         raise HandCoachError(f"No window opens here, {problem.what}: {problem.cure}.")
-    try:
-        import psutil
-    except ImportError as error:
-        raise HandCoachError('Watching memory needs psutil: pip install "handcoach[bench]".') from error
-    asleep, seen = 0.25, []
-    child = subprocess.Popen(
-        [sys.executable, "-m", "handcoach", "demo"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        app = psutil.Process(child.pid)
-        count = max(4, round(task["seconds"] / asleep))
-        for i in range(count):
-            time.sleep(asleep)
-            if child.poll() is not None:
-                raise HandCoachError(
-                    f"The app ended by itself (exit code {child.returncode}): run `handcoach demo`."
-                )
-            seen.append(app.memory_info().rss / 2**20)
-            tell(task, i + 1, count)
-        busy = app.cpu_times()
-    finally:
-        child.terminate()
-        try:
-            child.wait(5)
-        except subprocess.TimeoutExpired:
-            child.kill()
+    seen: list[tuple[float, float]] = []  # clock, MB
+    busy = 0.0
+
+    def saw(image: Image | None) -> bool:
+        nonlocal busy
+        if image is None and not seen:
+            return False
+        if not seen:
+            busy = time.process_time()
+        seen.append((time.monotonic(), rss_mb() or 0.0))
+        passed = seen[-1][0] - seen[0][0]
+        tell(task, round(min(passed, task["seconds"])), round(task["seconds"]))
+        return passed >= task["seconds"]
+
+    _when_shown(saw)
+    demo.main()
+    if not seen or not seen[-1][1]:
+        raise HandCoachError(
+            "The app showed no picture, or this system tells no memory: run `handcoach doctor`."
+        )
+    memory = np.array(seen)[:, 1]
+    passed = seen[-1][0] - seen[0][0]
     return {
-        "peak_rss_mb": max(seen),
-        "steady_rss_mb": float(np.median(seen[len(seen) // 2 :])),
+        "steady_rss_mb": float(np.median(memory[len(memory) // 2 :])),
         "provider": "CPUExecutionProvider",
         "figures": {
-            "seconds": task["seconds"],
-            "growth_mb": seen[-1] - seen[len(seen) // 2],
-            "cpu_percent": 100 * (busy.user + busy.system) / task["seconds"],
+            "seconds": passed,
+            "growth_mb": float(memory[-1] - memory[len(memory) // 2]),
+            "shown_fps": len(seen) / passed,
+            "cpu_percent": 100 * (time.process_time() - busy) / passed,
         },
     }
 

@@ -1,0 +1,187 @@
+"""The whole app on this machine: what is measured of it, where its window opens, and the tables."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from handcoach_bench.campaign import NOT_HERE, Job
+from handcoach_bench.results import Row
+from handcoach_bench.tables import grid, stability
+
+CHILD = (sys.executable, "-m", "handcoach_bench.children.app")
+RESOLUTIONS = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
+HANDS = (0, 1, 2, 4)
+CAMERAS = (15, 30, 60)
+USUAL = (640, 480)
+GOAL_MB = 250
+STEPS = ("decode", "find", "crop", "network", "smoothing", "posture", "drawing", "other")
+NO_SCREEN = f"{NOT_HERE}there is no display here, and no Xvfb (apt install xvfb)"
+
+
+@contextmanager
+def screen() -> Iterator[str | None]:
+    """Where windows open meanwhile: "this display", "Xvfb", or None: nowhere.
+
+    Without a display on Linux a virtual one is started, which needs no graphics card.
+    """
+    if not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        yield "this display"
+        return
+    program = shutil.which("Xvfb")
+    if program is None:
+        yield None
+        return
+    ours, its = os.pipe()
+    server = subprocess.Popen(
+        [program, "-displayfd", str(its), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"], pass_fds=(its,),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(its)
+    try:
+        ready, _, _ = select.select([ours], [], [], 30)
+        number = os.read(ours, 16).strip().decode() if ready else ""
+        if number:
+            os.environ["DISPLAY"] = f":{number}"
+        yield "Xvfb" if number else None
+    finally:
+        os.environ.pop("DISPLAY", None)
+        server.terminate()
+        server.wait()
+        os.close(ours)
+
+
+def jobs(
+    models: dict[str, str], clip: str, *, resolutions: Sequence[tuple[int, int]], hands: Sequence[int],
+    threads: Sequence[int], cameras: Sequence[int], runs: int, warmup: int, seconds: float, repeats: int,
+    shown: str | None,
+) -> list[Job]:  # fmt: skip
+    """One thing varies at a time: resolution, hands or threads; then a camera's pace, then the window.
+
+    Args:
+        models: files by kind: landmarks, finder, exercise. shown: see `screen`.
+    """
+    least = min(threads)
+    usual = (*USUAL, 1, least)
+    grids = [usual, *((w, h, 1, least) for w, h in resolutions), *((*USUAL, n, least) for n in hands),
+             *((*USUAL, 1, n) for n in threads)]  # fmt: skip
+    todo: list[tuple[dict[str, Any], str | None]] = []
+    for w, h, n, t in dict.fromkeys(grids):
+        key = f"app, {w}x{h}, {n} hand{'s' * (n != 1)}, {_threads(t)}"
+        case = {
+            "what": "steps",
+            "width": w,
+            "height": h,
+            "hands": n,
+            "threads": t,
+            "warmup": warmup,
+            "runs": runs,
+        }
+        todo.append(({"key": key, **case}, None))
+    for fps in cameras:
+        key = f"app before a camera of {fps} fps, {_threads(least)}"
+        case = {"what": "paced", "width": USUAL[0], "height": USUAL[1], "fps": fps, "seconds": seconds,
+                "threads": least}  # fmt: skip
+        todo.append(({"key": key, **case}, None))
+    why = None if shown else NO_SCREEN
+    todo.append(({"key": "app in a window", "what": "window", "threads": 1, "seconds": seconds}, why))
+    whole = {"name": "app", "provider": "CPUExecutionProvider", "screen": shown, **models, "clip": clip}
+    return [
+        Job({**case, **whole}, r, {**case, **whole}, CHILD, read, why)
+        for r in range(repeats) for case, why in todo if not (r and why)
+    ]  # fmt: skip
+
+
+def _threads(n: int) -> str:
+    return f"{n} thread{'s' * (n > 1)}"
+
+
+def read(found: dict[str, Any]) -> dict[str, Any]:
+    """The child speaks the file's language already."""
+    return found
+
+
+# --- tables ---
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Three tables: what each step takes, how it keeps a camera's pace, and memory."""
+    by: dict[str, list[Row]] = {"steps": [], "paced": [], "window": []}
+    for row in rows:
+        by[row.case["what"]].append(row)
+    lines: list[str] = []
+    for what, show in (("steps", _steps), ("paced", _paced), ("window", _window)):
+        if by[what]:
+            lines += ["", *show(by[what])]
+    return [*lines[1:], *stability([row for row in rows if row.case["what"] == "steps"])]
+
+
+def _marked(lines: list[str], rows: Sequence[Row]) -> list[str]:
+    """The lines of a grid with what is wrong with each row at its end."""
+    marks = [
+        [row.note or "", "UNSTABLE" if row.unstable and row.case["what"] == "steps" else ""] for row in rows
+    ]
+    ends = ["; ".join(filter(None, mark)) for mark in marks]
+    return [*lines[:2], *(f"{at}  {end}".rstrip() for at, end in zip(lines[2:], ends, strict=True))]
+
+
+def _steps(rows: Sequence[Row]) -> list[str]:
+    cells: list[tuple[str, ...]] = [
+        ("frame to picture, ms", "n", "median", "p95", "CPU", "fps", *STEPS, "found")
+    ]
+    for row in rows:
+        if row.summary is None:
+            cells.append((row.key, *[""] * (6 + len(STEPS))))
+            continue
+        mean = {step: statistics.fmean(r["parts_ms"].get(step, 0.0) for r in row.good) for step in STEPS}
+        total = sum(mean.values())
+        s, cpu = row.summary, row.cpu
+        cells.append((
+            row.key.removeprefix("app, "), str(s.n), f"{s.median:.1f}", f"{s.p95:.1f}",
+            f"{cpu.median:.1f}" if cpu else "?", f"{row.fps or 0:.0f}",
+            *(f"{mean[step] / total:.1%}" for step in STEPS), f"{row.mean('found') or 0:.0%}",
+        ))  # fmt: skip
+    return _marked(grid(cells, left=(0,)), rows)
+
+
+def _paced(rows: Sequence[Row]) -> list[str]:
+    cells: list[tuple[str, ...]] = [("at a camera's pace", "judged fps", "shown fps", "dropped", "latency p50 ms",
+                                     "p95", "CPU %", "shown in")]  # fmt: skip
+    for row in rows:
+        if not row.good:
+            cells.append((row.key, *[""] * 7))
+            continue
+        s = row.summary
+
+        def mean(what: str, row: Row = row) -> float:
+            return statistics.fmean(r["figures"][what] for r in row.good)
+
+        where = row.case["screen"] if mean("in_window") == 1 else "no window"
+        cells.append((
+            f"{row.case['fps']} fps, {_threads(row.case['threads'])}", f"{mean('judged_fps'):.1f}",
+            f"{mean('shown_fps'):.1f}", f"{mean('drop_share'):.1%}", f"{s.median:.0f}" if s else "?",
+            f"{s.p95:.0f}" if s else "?", f"{mean('cpu_percent'):.0f}", str(where),
+        ))  # fmt: skip
+    return _marked(grid(cells, left=(0,)), rows)
+
+
+def _window(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        if not row.good:
+            lines.append(f"memory of the whole app: {row.note}")
+            continue
+        peak, steady = row.mean("peak_rss_mb") or 0.0, row.mean("steady_rss_mb") or 0.0
+        verdict = "kept" if peak <= GOAL_MB else "missed"
+        lines.append(
+            f"memory of the whole app, `handcoach demo` in a window ({row.case['screen']}): {steady:.0f} MB resident, "
+            f"at most {peak:.0f} MB; goal {GOAL_MB} MB {verdict}"
+        )
+    return lines
