@@ -84,7 +84,7 @@ def _measure(job: Job, timeout_s: float, what: str) -> Result:
     began = time.monotonic()
     with line(what) as told:
         try:
-            found = runner.call({**job.task, "began": time.time()}, timeout_s, job.command, told)
+            found = runner.call({**job.task, "began": time.time()}, timeout_s, job.command, told=told)
         except runner.ChildError as error:
             result: Result = {
                 "status": "timeout" if error.status == "timeout" else "died",

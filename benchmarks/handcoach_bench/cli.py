@@ -9,7 +9,10 @@ import argparse
 import sys
 
 from handcoach.errors import HandCoachError
-from handcoach_bench.commands import accuracy, app, compare, inference, report, roofline, training
+from handcoach_bench.commands import accuracy, app, compare, inference, peers, report, roofline, training
+from handcoach_bench.commands.options import repeated
+
+COMMANDS = (inference, accuracy, training, app, peers, roofline, compare, report)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ def ask(task: dict[str, Any], timeout_s: float, what: str) -> dict[str, Any]:
     """
     with line(what) as told:
         try:
-            found = runner.call(task, timeout_s, CHILD, told)
+            found = runner.call(task, timeout_s, CHILD, told=told)
         except runner.ChildError as error:
             raise HandCoachError(f"Training does not start here ({error}).") from error
     if "error" in found:

@@ -1,0 +1,356 @@
+"""MediaPipe, the paper's way and ours on the same pictures: who is measured, in which environments, and the
+table that puts them side by side."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import handcoach
+from handcoach import camera, model
+from handcoach.errors import HandCoachError
+from handcoach.hand import DegenerateHandError, mirror, normalise
+from handcoach.measure import jitter, pa_mpjpe
+from handcoach_bench import environments
+from handcoach_bench.campaign import Job
+from handcoach_bench.photographs import PEER, read_joints
+from handcoach_bench.results import Row
+from handcoach_bench.tables import grid, number, percent, stability
+
+MEDIAPIPE = "mediapipe==0.10.21"  # the last one whose wheel carries the hand models; wants numpy < 2
+PAPER = ("torch", "torchvision", "scikit-learn")
+BLOCK, DRAWS = 10, 10_000  # of the bootstrap: photographs that are drawn together, and draws
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program that is compared.
+
+    Attributes:
+        task: what it needs of a child's task. requirements: of its own environment. packages: whose size on
+            disk counts. files: that count besides, in bytes.
+        trained: its landmarks mean something.
+    """
+
+    name: str
+    which: str
+    provider: str
+    task: Mapping[str, Any]
+    requirements: Sequence[str]
+    packages: Sequence[str]
+    bytes: int = 0
+    trained: bool = True
+
+
+def contestants(models: Mapping[str, Path], checkpoint: Path | None, postures: Path) -> list[Peer]:
+    """Ours first, then MediaPipe's full model, its lite one, and the paper's way.
+
+    Args:
+        models: ours, by kind. checkpoint: of `handcoach-train landmarks --preset paper`, for the paper's way.
+        postures: the paper's landmarks, to which its k-means is fitted where they are there.
+    """
+    known = _postures(postures) if postures.is_file() else None
+    lite, full = ({"peer": "mediapipe", "complexity": c} for c in (0, 1))
+    ours = {"peer": "ours", **{kind: str(path) for kind, path in models.items()}}
+    own = Path(str(handcoach.__file__)).parent
+    code = sum(f.stat().st_size for f in own.rglob("*") if f.is_file() and f.suffix not in (".pyc", ".onnx"))
+    paper = {"peer": "paper", "checkpoint": str(checkpoint) if checkpoint else None, "postures": known}
+    return [
+        Peer(f"HandCoach {model.read(models['landmarks']).name}", "ours", "CPUExecutionProvider", ours,
+             _needs(), [_name(need) for need in _needs()], code + sum(p.stat().st_size for p in models.values())),
+        Peer("MediaPipe full", "mediapipe", "TFLite CPU", full, [MEDIAPIPE], ["mediapipe"]),
+        Peer("MediaPipe lite", "mediapipe", "TFLite CPU", lite, [MEDIAPIPE], ["mediapipe"]),
+        Peer("the paper's way", "paper", "PyTorch CPU", paper,
+             [*_needs("train", PAPER), *_needs(only=("opencv-python-headless",))],
+             [*PAPER, "opencv-python-headless"], trained=checkpoint is not None),
+    ]  # fmt: skip
+
+
+def _postures(file: Path) -> list[list[float]]:
+    try:
+        return [np.reshape(f["landmarks"], 63).tolist() for f in json.loads(file.read_text("utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HandCoachError(f"{file} is not the file of the paper's landmarks ({error}).") from error
+
+
+def _needs(extra: str | None = None, only: Sequence[str] = ()) -> list[str]:
+    """What HandCoach asks for: its own needs or those of an extra, those of some names only."""
+    found = []
+    for need in metadata.requires("handcoach") or []:
+        text, _, marker = need.partition(";")
+        given = re.search(r"extra\s*==\s*['\"]([^'\"]+)", marker)
+        if (given[1] if given else None) == extra and (not only or _name(text) in only):
+            found.append(text.strip())
+    return found
+
+
+def _name(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return found.group() if found else requirement
+
+
+def pythons(peers: Sequence[Peer], given: Mapping[str, str | None]) -> dict[str, tuple[str, str | None]]:
+    """The python of each environment by `which`, and why there is none; made where it is not given."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for peer in peers:
+        if peer.which in found:
+            continue
+        python = given.get(peer.which)
+        if python is not None:
+            missing = None if Path(python).exists() else f"{python} does not exist: give the python of an environment"
+            found[peer.which] = python, missing
+            continue
+        try:
+            made = environments.make(f"peers-{peer.which}", peer.requirements)
+            if peer.which == "ours":
+                environments.refresh(made)
+            found[peer.which] = str(made), None
+        except HandCoachError as error:
+            found[peer.which] = "", str(error)
+    return found
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What everybody is shown.
+
+    Attributes:
+        photographs: with `joints` (N, 21, 3) in cm. guess: (21, 3), what a program would say without looking,
+            which a missed hand counts as.
+        frames: of clips, one after the other; `sessions` (T,), which clip each is of.
+    """
+
+    photographs: list[Path]
+    joints: NDArray[np.float64]
+    guess: NDArray[np.floating]
+    frames: list[Path] = field(default_factory=list)
+    sessions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def read_pictures(data: Path, exercise: Path, most: int | None) -> Pictures:
+    """The photographs and clips of a data folder, at most so many of each; of a clip its first ones.
+
+    Raises:
+        HandCoachError: there is neither.
+    """
+    photographs: list[Path] = []
+    joints = np.zeros((0, 21, 3))
+    if (data / "real_3d").is_dir():
+        photographs, joints = read_joints(data / "real_3d")
+        photographs, joints = photographs[:most], joints[:most]
+    frames: list[Path] = []
+    sessions: list[int] = []
+    clips = sorted(p for p in (data / "teacher_sessions").glob("*") if p.is_dir())
+    for number, clip in enumerate(clips):
+        found = [p for p in clip.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")]
+        found = sorted(found, key=lambda p: camera.natural(p.name))
+        found = found[: None if most is None else max(1, most // len(clips))]
+        frames += found
+        sessions += [number] * len(found)
+    if not photographs and not frames:
+        raise HandCoachError(f"{data} has no folder real_3d or teacher_sessions: give the one that holds them.")
+    reference = np.asarray(model.read(exercise, "exercise").meta["reference"], np.float32)
+    return Pictures(photographs, joints, mirror(reference), frames, np.array(sessions, np.int64))
+
+
+def jobs(
+    peers: Sequence[Peer], pictures: Pictures, places: Mapping[str, tuple[str, str | None]], *, cores: int,
+    warmup: int, repeats: int, keep: Path | None,
+) -> list[Job]:  # fmt: skip
+    """Clips in rounds, everybody once in each; then photographs and the size on disk, once."""
+    todo = []
+
+    def job(peer: Peer, what: str, repeat: int, task: dict[str, Any], read: Callable[..., dict[str, Any]]) -> Job:
+        python, why = places[peer.which]
+        case = {"key": f"{peer.name}, {what}", "what": what, "name": peer.name, "threads": cores,
+                "provider": peer.provider, "python": python}  # fmt: skip
+
+        def kept(found: dict[str, Any]) -> dict[str, Any]:
+            if keep is not None and "landmarks" in found:
+                raw = {"files": task["files"], **{k: found[k] for k in ("landmarks", "sides", "versions")}}
+                file = keep / f"{re.sub(r'[^A-Za-z0-9]+', '-', peer.name)}-{what}-{repeat}.json"
+                file.write_text(json.dumps(raw), "utf-8")
+            return {"provider": peer.provider, **read(peer, found)}
+
+        return Job(case, repeat, task, (python, str(PEER)), kept, why)
+
+    for repeat in range(repeats if pictures.frames else 0):
+        for peer in peers:
+            task = {**peer.task, "files": [str(f) for f in pictures.frames], "tracked": True, "cores": cores,
+                    "warmup": min(warmup, len(pictures.frames) // 4)}  # fmt: skip
+            todo.append(job(peer, "clips", repeat, task, lambda p, found: read_clips(p, found, pictures)))
+    for peer in peers if pictures.photographs else []:
+        task = {**peer.task, "files": [str(f) for f in pictures.photographs], "cores": cores}
+        todo.append(job(peer, "photographs", 0, task, lambda p, found: read_photographs(p, found, pictures)))
+    for peer in peers:
+        todo.append(job(peer, "install", 0, {"size": list(peer.packages)}, read_size))
+    return todo
+
+
+def read_clips(peer: Peer, found: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
+    """Times, the share of frames in which a hand was found, and how much a held hand jitters."""
+    shaking, weights = [], []
+    for session in np.unique(pictures.sessions):
+        rows, numbers = [], []
+        for i in np.flatnonzero(pictures.sessions == session):
+            try:
+                rows.append(normalise(np.array(found["landmarks"][i], np.float64))[0])
+            except (DegenerateHandError, IndexError, TypeError, ValueError):  # not found, or no hand's shape
+                continue
+            numbers.append(i)
+        moved = jitter(np.array(rows), np.array(numbers)) if peer.trained and len(rows) > 1 else float("nan")
+        if np.isfinite(moved):
+            shaking.append(moved)
+            weights.append(len(rows) - 1)
+    seen = [joints is not None for joints in found["landmarks"]]
+    return {
+        **_times(found),
+        "found": sum(seen) / len(seen) if peer.which != "paper" else None,  # it has no word for "no hand"
+        "figures": {
+            "startup_ms": found["startup_ms"],
+            "jitter_hand_units": float(np.average(shaking, weights=weights)) if shaking else None,
+        },
+    }
+
+
+def read_photographs(peer: Peer, found: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
+    """PA-MPJPE in mm of each photograph; a missed hand has that of a guess, a program without training none."""
+    errors: dict[str, float] = {}
+    missed = []
+    if peer.trained:
+        for file, truth, joints in zip(pictures.photographs, pictures.joints, found["landmarks"], strict=True):
+            said = pictures.guess if joints is None else np.array(joints)
+            errors[file.name] = round(10 * float(pa_mpjpe(said, truth)), 4)
+            missed += [file.name] if joints is None else []
+    low, high = interval(list(errors.values())) if errors else (None, None)
+    return {
+        **_times(found),
+        "found": 1 - len(missed) / len(found["landmarks"]) if peer.which != "paper" else None,
+        "errors_mm": errors,
+        "missed": missed,
+        "figures": {
+            "pa_mpjpe_mm": statistics.fmean(errors.values()) if errors else None,
+            "low_mm": low,
+            "high_mm": high,
+            "missed": len(missed) if peer.trained else None,
+        },
+    }
+
+
+def _times(found: dict[str, Any]) -> dict[str, Any]:
+    names = ("warmup_ms", "wall_ms", "cpu_ms", "load_ms", "peak_rss_mb", "steady_rss_mb", "versions")
+    return {name: found[name] for name in names}
+
+
+def read_size(peer: Peer, found: dict[str, Any]) -> dict[str, Any]:
+    whole = sum(found["size_mb"].values()) + peer.bytes / 2**20
+    return {"versions": found["versions"], "size_mb": found["size_mb"], "figures": {"install_mb": whole}}
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean, percentile method.
+
+    Photographs that follow one another are nearly the same, so blocks of BLOCK of them are drawn, which wrap
+    around at the end (circular block bootstrap, Politis and Romano 1992): single ones would feign certainty.
+    """
+    x = np.asarray(values, np.float64)
+    block = min(BLOCK, max(1, len(x) // 10))
+    starts = np.random.default_rng(seed).integers(len(x), size=(DRAWS, -(-len(x) // block)))
+    numbers = (starts[..., None] + np.arange(block)) % len(x)
+    means = x[numbers.reshape(DRAWS, -1)[:, : len(x)]].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+COLUMNS = ("", "PA-MPJPE mm [95 %]", "missed", "CPU ms/frame", "of full", "latency p50", "p95", "found", "jitter",
+           "start-up s", "peak MB", "steady MB", "install MB")  # fmt: skip
+
+
+def table(rows: Sequence[Row], peers: Sequence[Peer], pictures: Pictures, data: Path, cores: int) -> list[str]:
+    """Everybody side by side, and how ours differs from each other one on the same photographs."""
+    by = {(row.case["name"], row.case["what"]): row for row in rows}
+    full = _cpu(by.get(("MediaPipe full", "clips")))
+    cells: list[tuple[str, ...]] = [COLUMNS]
+    marks = [""]
+    for peer in peers:
+        clips, stills, size = (by.get((peer.name, what)) for what in ("clips", "photographs", "install"))
+        cpu = _cpu(clips)
+        s = clips.summary if clips else None
+        cells.append((
+            peer.name, _accuracy(stills, peer), _whole(_figure(stills, "missed")), number(cpu),
+            f"{cpu / full:.2f}" if cpu and full else "?", number(s.median if s else None),
+            number(s.p95 if s else None), percent(clips.mean("found") if clips else None) if peer.which != "paper"
+            else "always", number(_figure(clips, "jitter_hand_units")),
+            number(_scaled(_figure(clips, "startup_ms"), 1e-3)), _whole(clips.mean("peak_rss_mb") if clips else None),
+            _whole(clips.mean("steady_rss_mb") if clips else None), _whole(_figure(size, "install_mb")),
+        ))  # fmt: skip
+        notes = dict.fromkeys(row.note for row in (clips, stills, size) if row and row.note)
+        marks.append("; ".join([*map(str, notes), *(["UNSTABLE"] if clips and clips.unstable else [])]))
+    lines = [
+        f"{len(pictures.frames)} frames of {data / 'teacher_sessions'}, followed, on {cores} core{'s' * (cores > 1)} "
+        f"(CPU: all threads; a frame is given decoded); {len(pictures.photographs)} photographs of "
+        f"{data / 'real_3d'}, each on its own"
+    ]
+    drawn = grid(cells, left=(0,))
+    lines += [*drawn[:2], *(f"{at}  {mark}".rstrip() for at, mark in zip(drawn[2:], marks[1:], strict=True))]
+    lines += _differences(by, peers)
+    if any(not peer.trained for peer in peers):
+        lines.append(
+            "the paper's way: random weights, which take as long; the paper's own are not public "
+            "(--paper-checkpoint FILE brings some)"
+        )
+    return lines + stability([row for row in rows if row.case["what"] == "clips"])
+
+
+def _differences(by: Mapping[tuple[str, str], Row], peers: Sequence[Peer]) -> list[str]:
+    """On the same photographs; an interval without 0 is a difference."""
+    errors = {
+        peer.name: row.good[0]["errors_mm"]
+        for peer in peers
+        if (row := by.get((peer.name, "photographs"))) and row.good and row.good[0]["errors_mm"]
+    }
+    ours, *others = [peer.name for peer in peers]
+    lines = []
+    for other in others if ours in errors else []:
+        if other in errors:
+            apart = [errors[ours][name] - errors[other][name] for name in errors[ours]]
+            low, high = interval(apart)
+            word = "better" if high < 0 else "worse" if low > 0 else "no clear difference"
+            lines.append(
+                f"{ours} less {other}, the same photographs: {statistics.fmean(apart):+.2f} mm "
+                f"[{low:+.2f}, {high:+.2f}], {word}"
+            )
+    return lines
+
+
+def _cpu(row: Row | None) -> float | None:
+    return row.cpu.median if row and row.cpu else None
+
+
+def _figure(row: Row | None, name: str) -> float | None:
+    values = [r["figures"][name] for r in row.good if r["figures"].get(name) is not None] if row else []
+    return statistics.fmean(values) if values else None
+
+
+def _scaled(value: float | None, by: float) -> float | None:
+    return None if value is None else value * by
+
+
+def _whole(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
+
+
+def _accuracy(row: Row | None, peer: Peer) -> str:
+    mean, low, high = (_figure(row, name) for name in ("pa_mpjpe_mm", "low_mm", "high_mm"))
+    if mean is None:
+        return "?" if peer.trained else "untrained"
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
