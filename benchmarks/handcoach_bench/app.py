@@ -41,8 +41,8 @@ def screen() -> Iterator[str | None]:
         return
     ours, its = os.pipe()
     server = subprocess.Popen(
-        [program, "-displayfd", str(its), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"], pass_fds=(its,),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [program, "-displayfd", str(its), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
+        pass_fds=(its,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(its)
     try:
@@ -152,8 +152,8 @@ def _steps(rows: Sequence[Row]) -> list[str]:
 
 
 def _paced(rows: Sequence[Row]) -> list[str]:
-    cells: list[tuple[str, ...]] = [("at a camera's pace", "judged fps", "shown fps", "dropped", "latency p50 ms",
-                                     "p95", "CPU %", "shown in")]  # fmt: skip
+    cells: list[tuple[str, ...]] = [("at a camera's pace", "judged fps", "shown fps", "dropped",
+                                     "latency p50 ms", "p95", "CPU %", "shown in")]  # fmt: skip
     for row in rows:
         if not row.good:
             cells.append((row.key, *[""] * 7))
@@ -181,7 +181,7 @@ def _window(rows: Sequence[Row]) -> list[str]:
         peak, steady = row.mean("peak_rss_mb") or 0.0, row.mean("steady_rss_mb") or 0.0
         verdict = "kept" if peak <= GOAL_MB else "missed"
         lines.append(
-            f"memory of the whole app, `handcoach demo` in a window ({row.case['screen']}): {steady:.0f} MB resident, "
+            f"memory of the whole app, `handcoach demo` in a window ({row.case['screen']}): {steady:.0f} MB, "
             f"at most {peak:.0f} MB; goal {GOAL_MB} MB {verdict}"
         )
     return lines

@@ -63,10 +63,11 @@ def contestants(models: Mapping[str, Path], checkpoint: Path | None, postures: P
     ours = {"peer": "ours", **{kind: str(path) for kind, path in models.items()}}
     own = Path(str(handcoach.__file__)).parent
     code = sum(f.stat().st_size for f in own.rglob("*") if f.is_file() and f.suffix not in (".pyc", ".onnx"))
+    weight = code + sum(path.stat().st_size for path in models.values())
     paper = {"peer": "paper", "checkpoint": str(checkpoint) if checkpoint else None, "postures": known}
     return [
         Peer(f"HandCoach {model.read(models['landmarks']).name}", "ours", "CPUExecutionProvider", ours,
-             _needs(), [_name(need) for need in _needs()], code + sum(p.stat().st_size for p in models.values())),
+             _needs(), [_name(need) for need in _needs()], weight),
         Peer("MediaPipe full", "mediapipe", "TFLite CPU", full, [MEDIAPIPE], ["mediapipe"]),
         Peer("MediaPipe lite", "mediapipe", "TFLite CPU", lite, [MEDIAPIPE], ["mediapipe"]),
         Peer("the paper's way", "paper", "PyTorch CPU", paper,
@@ -106,7 +107,11 @@ def pythons(peers: Sequence[Peer], given: Mapping[str, str | None]) -> dict[str,
             continue
         python = given.get(peer.which)
         if python is not None:
-            missing = None if Path(python).exists() else f"{python} does not exist: give the python of an environment"
+            missing = (
+                None
+                if Path(python).exists()
+                else f"{python} does not exist: give the python of an environment"
+            )
             found[peer.which] = python, missing
             continue
         try:
@@ -150,14 +155,16 @@ def read_pictures(data: Path, exercise: Path, most: int | None) -> Pictures:
     frames: list[Path] = []
     sessions: list[int] = []
     clips = sorted(p for p in (data / "teacher_sessions").glob("*") if p.is_dir())
-    for number, clip in enumerate(clips):
+    for session, clip in enumerate(clips):
         found = [p for p in clip.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")]
         found = sorted(found, key=lambda p: camera.natural(p.name))
         found = found[: None if most is None else max(1, most // len(clips))]
         frames += found
-        sessions += [number] * len(found)
+        sessions += [session] * len(found)
     if not photographs and not frames:
-        raise HandCoachError(f"{data} has no folder real_3d or teacher_sessions: give the one that holds them.")
+        raise HandCoachError(
+            f"{data} has no folder real_3d or teacher_sessions: give the one that holds them."
+        )
     reference = np.asarray(model.read(exercise, "exercise").meta["reference"], np.float32)
     return Pictures(photographs, joints, mirror(reference), frames, np.array(sessions, np.int64))
 
@@ -169,7 +176,9 @@ def jobs(
     """Clips in rounds, everybody once in each; then photographs and the size on disk, once."""
     todo = []
 
-    def job(peer: Peer, what: str, repeat: int, task: dict[str, Any], read: Callable[..., dict[str, Any]]) -> Job:
+    def job(
+        peer: Peer, what: str, repeat: int, task: dict[str, Any], read: Callable[..., dict[str, Any]]
+    ) -> Job:
         python, why = places[peer.which]
         case = {"key": f"{peer.name}, {what}", "what": what, "name": peer.name, "threads": cores,
                 "provider": peer.provider, "python": python}  # fmt: skip
@@ -223,11 +232,13 @@ def read_clips(peer: Peer, found: dict[str, Any], pictures: Pictures) -> dict[st
 
 
 def read_photographs(peer: Peer, found: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
-    """PA-MPJPE in mm of each photograph; a missed hand has that of a guess, a program without training none."""
+    """PA-MPJPE in mm of each photograph; a missed hand has that of a guess, an untrained program none."""
     errors: dict[str, float] = {}
     missed = []
     if peer.trained:
-        for file, truth, joints in zip(pictures.photographs, pictures.joints, found["landmarks"], strict=True):
+        for file, truth, joints in zip(
+            pictures.photographs, pictures.joints, found["landmarks"], strict=True
+        ):
             said = pictures.guess if joints is None else np.array(joints)
             errors[file.name] = round(10 * float(pa_mpjpe(said, truth)), 4)
             missed += [file.name] if joints is None else []
@@ -271,11 +282,13 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-COLUMNS = ("", "PA-MPJPE mm [95 %]", "missed", "CPU ms/frame", "of full", "latency p50", "p95", "found", "jitter",
-           "start-up s", "peak MB", "steady MB", "install MB")  # fmt: skip
+COLUMNS = ("", "PA-MPJPE mm [95 %]", "missed", "CPU ms/frame", "of full", "latency p50", "p95", "found",
+           "jitter", "start-up s", "peak MB", "steady MB", "install MB")  # fmt: skip
 
 
-def table(rows: Sequence[Row], peers: Sequence[Peer], pictures: Pictures, data: Path, cores: int) -> list[str]:
+def table(
+    rows: Sequence[Row], peers: Sequence[Peer], pictures: Pictures, data: Path, cores: int
+) -> list[str]:
     """Everybody side by side, and how ours differs from each other one on the same photographs."""
     by = {(row.case["name"], row.case["what"]): row for row in rows}
     full = _cpu(by.get(("MediaPipe full", "clips")))
@@ -285,20 +298,23 @@ def table(rows: Sequence[Row], peers: Sequence[Peer], pictures: Pictures, data: 
         clips, stills, size = (by.get((peer.name, what)) for what in ("clips", "photographs", "install"))
         cpu = _cpu(clips)
         s = clips.summary if clips else None
+        found, peak, steady = (
+            clips.mean(name) if clips else None for name in ("found", "peak_rss_mb", "steady_rss_mb")
+        )
+        started = _figure(clips, "startup_ms")
         cells.append((
             peer.name, _accuracy(stills, peer), _whole(_figure(stills, "missed")), number(cpu),
             f"{cpu / full:.2f}" if cpu and full else "?", number(s.median if s else None),
-            number(s.p95 if s else None), percent(clips.mean("found") if clips else None) if peer.which != "paper"
-            else "always", number(_figure(clips, "jitter_hand_units")),
-            number(_scaled(_figure(clips, "startup_ms"), 1e-3)), _whole(clips.mean("peak_rss_mb") if clips else None),
-            _whole(clips.mean("steady_rss_mb") if clips else None), _whole(_figure(size, "install_mb")),
+            number(s.p95 if s else None), "always" if peer.which == "paper" else percent(found),
+            number(_figure(clips, "jitter_hand_units")), "?" if started is None else f"{started / 1000:.2f}",
+            _whole(peak), _whole(steady), _whole(_figure(size, "install_mb")),
         ))  # fmt: skip
         notes = dict.fromkeys(row.note for row in (clips, stills, size) if row and row.note)
         marks.append("; ".join([*map(str, notes), *(["UNSTABLE"] if clips and clips.unstable else [])]))
     lines = [
-        f"{len(pictures.frames)} frames of {data / 'teacher_sessions'}, followed, on {cores} core{'s' * (cores > 1)} "
-        f"(CPU: all threads; a frame is given decoded); {len(pictures.photographs)} photographs of "
-        f"{data / 'real_3d'}, each on its own"
+        f"{len(pictures.frames)} frames of {data / 'teacher_sessions'}, followed, on {cores} "
+        f"core{'s' * (cores > 1)} (CPU: all threads; a frame is given decoded); "
+        f"{len(pictures.photographs)} photographs of {data / 'real_3d'}, each on its own"
     ]
     drawn = grid(cells, left=(0,))
     lines += [*drawn[:2], *(f"{at}  {mark}".rstrip() for at, mark in zip(drawn[2:], marks[1:], strict=True))]
@@ -339,10 +355,6 @@ def _cpu(row: Row | None) -> float | None:
 def _figure(row: Row | None, name: str) -> float | None:
     values = [r["figures"][name] for r in row.good if r["figures"].get(name) is not None] if row else []
     return statistics.fmean(values) if values else None
-
-
-def _scaled(value: float | None, by: float) -> float | None:
-    return None if value is None else value * by
 
 
 def _whole(value: float | None) -> str:

@@ -59,8 +59,8 @@ def default_threads() -> list[int]:
 
 
 def jobs(
-    devices: Sequence[dict[str, Any]], asked: Sequence[str], threads: Sequence[int], precisions: Sequence[str],
-    repeats: int, settings: dict[str, Any], subset: Path,
+    devices: Sequence[dict[str, Any]], asked: Sequence[str], threads: Sequence[int],
+    precisions: Sequence[str], repeats: int, settings: dict[str, Any], subset: Path,
 ) -> list[Job]:  # fmt: skip
     """Every device, number of threads and precision, in rounds.
 

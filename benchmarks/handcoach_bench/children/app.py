@@ -88,7 +88,11 @@ def to_and_fro(count: int) -> list[int]:
 
 def decode(jpeg: NDArray[np.uint8]) -> Image:
     """uint8 RGB (H, W, 3), as the camera gives it."""
-    return np.asarray(cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(_bgr(jpeg), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _bgr(jpeg: NDArray[np.uint8]) -> Image:
+    return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
 
 
 # --- what each step takes ---
@@ -141,7 +145,8 @@ def steps(task: dict[str, Any]) -> dict[str, Any]:
     sections.watch(model.Session, "run", lambda session: kinds[session.file.kind])
     sections.watch(OneEuro, "__call__", lambda _: "smoothing")
     sections.watch(Exercise, "assess", lambda _: "posture")
-    order, found = to_and_fro(len(clip)), []
+    order = to_and_fro(len(clip))
+    found: list[bool] = []
 
     def frame(i: int) -> int:
         if i == task["warmup"]:
@@ -213,7 +218,7 @@ class Paced:
         if wait > 0:
             time.sleep(wait)
         taken = time.monotonic()
-        image = cv2.imdecode(self._clip[self._order[number % len(self._order)]], cv2.IMREAD_COLOR)
+        image = _bgr(self._clip[self._order[number % len(self._order)]])
         image[0, 0] = number >> 16 & 255, number >> 8 & 255, number & 255
         self.delivered[number] = taken
         return True, image
@@ -241,7 +246,7 @@ def paced(task: dict[str, Any]) -> dict[str, Any]:
         judged[number_of(frame.image)] = time.monotonic()
         return done
 
-    pipeline.Pipeline.step = step  # type: ignore[method-assign]
+    pipeline.Pipeline.step = step  # type: ignore[method-assign,assignment]
 
     def load() -> tuple[pipeline.Pipeline, Coach]:
         line = _load(task)

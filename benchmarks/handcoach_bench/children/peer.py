@@ -48,7 +48,11 @@ def play(task: dict) -> dict:
     load_ms = 1e3 * (time.perf_counter() - start)
     import cv2
 
-    landmarks, sides, wall, cpu, startup = [], [], [], [], None
+    landmarks: list[list | None] = []
+    sides: list[str | None] = []
+    wall: list[float] = []
+    cpu: list[float] = []
+    startup = None
     for i, file in enumerate(task["files"]):
         image = cv2.imread(file)
         if image is None:
@@ -67,20 +71,19 @@ def play(task: dict) -> dict:
         if task.get("progress") and i % 10 == 0:
             Path(task["progress"]).write_text(f"{i} {len(task['files'])}", "utf-8")
     warmup = task.get("warmup", 0)
-    result = {
+    return {
         "landmarks": landmarks, "sides": sides, "load_ms": load_ms, "startup_ms": startup,
         "warmup_ms": wall[:warmup], "wall_ms": wall[warmup:], "cpu_ms": cpu[warmup:],
         "versions": versions(), **memory(),
     }  # fmt: skip
-    return result
 
 
 def mediapipe(task: dict):
     import mediapipe as mp
 
     hands = mp.solutions.hands.Hands(
-        static_image_mode=not task.get("tracked"), max_num_hands=1, model_complexity=task.get("complexity", 1),
-        min_detection_confidence=0.2,
+        static_image_mode=not task.get("tracked"), max_num_hands=1,
+        model_complexity=task.get("complexity", 1), min_detection_confidence=0.2,
     )  # fmt: skip
 
     def look(image, number):
@@ -232,9 +235,8 @@ def size(packages: list[str]) -> dict:
             continue  # for another system, or optional
         files = {Path(str(file.locate())) for file in dist.files or ()}
         sizes[name] = sum(file.stat().st_size for file in files if file.is_file()) / 2**20
-        for need in dist.requires or ():
-            if not re.search(r"extra\s*==", need):
-                todo.append(re.match(r"[A-Za-z0-9._-]+", need).group())
+        needs = [need for need in dist.requires or () if not re.search(r"extra\s*==", need)]
+        todo += re.findall(r"^[A-Za-z0-9._-]+", "\n".join(needs), re.M)
     return {"size_mb": sizes, "versions": versions()}
 
 

@@ -19,15 +19,15 @@ examples:
   handcoach-bench app --clip DATA/teacher_sessions/open --threads 1 2 4
 
 Three things are measured, each in processes of its own:
-  steps    a clip as fast as it goes: the share that decoding, hand finder, cut-out, network, smoothing, posture
-           and drawing have of a frame; one of resolution, hands in the picture and threads varies at a time
+  steps    a clip as fast as it goes: the share that decoding, hand finder, cut-out, network, smoothing,
+           posture and drawing have of a frame; of resolution, hands in the picture and threads one varies
   paced    the app before a camera that delivers 15, 30 or 60 frames a second: how many are dropped, and the
            time from the moment a frame was there to the moment the window shows it
   window   resident memory of `handcoach demo` in a window, at every picture that it shows (goal 250 MB)
 
-The window opens on your display; on Linux without one, on Xvfb. Where there is neither, its memory is marked as
-not measured. The same command with the same --json goes on after an interruption. The exit code is 1 if a case
-that can be measured here gave no numbers.
+The window opens on your display; on Linux without one, on Xvfb. Where there is neither, its memory is marked
+as not measured. The same command with the same --json goes on after an interruption. The exit code is 1 if a
+case that can be measured here gave no numbers.
 """
 
 

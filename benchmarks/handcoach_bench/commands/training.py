@@ -17,15 +17,15 @@ examples:
   handcoach-bench training data/any --images 256 --epochs 1 --repeats 1 --threads 1        does it work at all
   handcoach-bench training ../HanCo --device cuda --precision fp32 mixed
 
-As the paper did it (section 6.3): MobileNetV2 with one linear layer to 63 numbers, {training.EPOCHS} epochs in
-batches of {training.BATCH}, {training.SIZE} pixels, ImageNet's statistics, Adam; always the same pictures in the
-same order, from the same random weights. What varies is the device, the number of threads
+As the paper did it (section 6.3): MobileNetV2 with one linear layer to 63 numbers, {training.EPOCHS} epochs
+in batches of {training.BATCH}, {training.SIZE} pixels, ImageNet's statistics, Adam; always the same pictures
+in the same order, from the same random weights. What varies is the device, the number of threads
 (torch.set_num_threads) and the precision: fp32, and bf16 or fp16 where the device computes in it.
 
 DATA is HanCo, a rendered set in its layout, or whatever else `handcoach-train check-data` reads; without it
-data/HanCo is taken, or the first set in data/. It needs "handcoach[train]". Each case runs in fresh processes,
---repeats of them; "loader" is the share of the time in which the network waits for pictures. The same command
-with the same --json goes on after an interruption. The exit code is 1 if a case gave no numbers.
+data/HanCo is taken, or the first set in data/. It needs "handcoach[train]". Each case runs in fresh
+processes, --repeats of them; "loader" is the share of the time in which the network waits for pictures. The
+same command with the same --json goes on after an interruption. The exit code is 1 if a case gave no numbers.
 """
 
 
