@@ -28,12 +28,18 @@ PACKAGES = ("mediapipe", "torch", "torchvision", "scikit-learn", "numpy", "onnxr
             "opencv-python-headless", "opencv-contrib-python")  # fmt: skip
 
 
+class Refused(Exception):
+    """Something that a person can mend, in one sentence."""
+
+
 def main(argv: list[str]) -> int:
     task = json.loads(Path(argv[0]).read_text("utf-8"))
     try:
         result = size(task["size"]) if "size" in task else play(task)
     except ImportError as error:
         result = {"error": f"{sys.executable} lacks {error.name or error}: give another environment"}
+    except Refused as error:
+        result = {"error": str(error)}
     Path(argv[1]).write_text(json.dumps(result), "utf-8")
     return 0
 
@@ -166,7 +172,11 @@ def resnet(checkpoint: str | None):
     if checkpoint is not None:
         state = {k: torch.from_numpy(v) for k, v in weights(Path(checkpoint)).items()}
         # Without a dropout's place in its name, the second layer of the head is number 2.
-        network.load_state_dict({k.replace("head.3.", "head.2."): v for k, v in state.items()}, strict=False)
+        state = {k.replace("head.3.", "head.2."): v for k, v in state.items()}
+        mine = {k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+        if mine != {k: v.shape for k, v in state.items()}:
+            raise Refused(f"{checkpoint} is no ResNet50 of handcoach-train landmarks --preset paper")
+        network.load_state_dict(state, strict=False)
     return network.eval()
 
 
@@ -231,7 +241,7 @@ def size(packages: list[str]) -> dict:
             dist = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             if name in packages:
-                return {"error": f"{sys.executable} lacks {name}: give another environment"}
+                raise Refused(f"{sys.executable} lacks {name}: give another environment") from None
             continue  # for another system, or optional
         files = {Path(str(file.locate())) for file in dist.files or ()}
         sizes[name] = sum(file.stat().st_size for file in files if file.is_file()) / 2**20

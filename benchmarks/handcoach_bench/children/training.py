@@ -129,7 +129,7 @@ def _check(torch: Any, device: str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         there = ", ".join(d["device"] for d in devices({})["devices"])
-        raise HandCoachError(f"There is no device {device} here: take one of {there}.") from error
+        raise HandCoachError(f"There is no device {device} here: take {there}.") from error
 
 
 def work(task: dict[str, Any]) -> dict[str, Any]:

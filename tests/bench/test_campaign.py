@@ -1,0 +1,127 @@
+"""A list of processes: what dies, hangs or cannot be is a marked row, and an interrupted list goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from handcoach.errors import HandCoachError
+from handcoach_bench import campaign, machine, results, runner
+from handcoach_bench.campaign import Job
+
+SAY = "import json, sys; task = json.load(open(sys.argv[1])); "
+
+
+def job(name: str, code: str, repeat: int = 0, **more) -> Job:
+    case = {"key": name, "what": "test", "name": name, "threads": 1, "provider": None}
+    return Job(case, repeat, {"given": 7}, (sys.executable, "-c", SAY + code), **more)
+
+
+def good(name: str, repeat: int = 0) -> Job:
+    says = "json.dump({'wall_ms': [task['given']]}, open(sys.argv[2], 'w'))"
+    return job(name, says, repeat)
+
+
+def envelope(command: str = "one") -> dict:
+    return results.envelope("test", "now", [command], machine.describe().as_json(), {})
+
+
+def test_each_kind_of_end_is_a_row_and_the_others_go_on(tmp_path, capsys):
+    jobs = [
+        job("dies", "sys.exit('no luck')"),
+        job("hangs", "import time; time.sleep(60)"),
+        job("refuses", "json.dump({'error': 'not today'}, open(sys.argv[2], 'w'))"),
+        job("cannot", "", impossible="not measured: no screen"),
+        Job({"key": "none", "what": "test", "name": "none"}, 0, {}, (str(tmp_path / "python"),)),
+        good("works"),
+    ]
+    path = tmp_path / "results.json"
+    found = campaign.run(envelope(), jobs, 3, path)
+    assert [r["status"] for r in found] == ["died", "timeout", "failed", "failed", "failed", "ok"]
+    said = [r["error"] for r in found]
+    assert "no luck" in said[0] and "no result after 3 s" in said[1] and said[2] == "not today"
+    assert said[3] == "not measured: no screen" and "does not run" in said[4] and said[5] is None
+    assert found[5]["wall_ms"] == [7]
+    content = results.load(path)
+    assert content["complete"] and content["results"] == found
+    assert campaign.finished(found, path) == 1
+    # What no program can bring is no failure.
+    assert campaign.finished([found[3], found[5]], None) == 0
+    assert "[6/6] works" in capsys.readouterr().err
+
+
+def test_an_interrupted_list_goes_on_and_tries_again_what_failed(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    jobs = [good("a"), job("b", "sys.exit(1)"), good("c"), good("a", 1)]
+    run = runner.call
+    stopped = []
+
+    def call(task, timeout_s, command, **more):
+        stopped.append(command)
+        if len(stopped) == 3:
+            raise KeyboardInterrupt
+        return run(task, timeout_s, command, **more)
+
+    monkeypatch.setattr(runner, "call", call)
+    with pytest.raises(KeyboardInterrupt):
+        campaign.run(envelope(), jobs, 60, path)
+    half = results.load(path)
+    assert not half["complete"] and [r["case"]["key"] for r in half["results"]] == ["a", "b"]
+    with pytest.raises(HandCoachError, match="unfinished file of another command"):
+        campaign.run(envelope("two"), jobs, 60, path)
+    assert results.load(path) == half
+
+    again = [good("a"), good("b"), good("c"), good("a", 1)]
+    found = campaign.run(envelope(), again, 60, path)
+    assert len(stopped) == 6 and [r["status"] for r in found] == ["ok"] * 4
+    assert [(r["case"]["key"], r["repeat"]) for r in found] == [("a", 0), ("b", 0), ("c", 0), ("a", 1)]
+    assert found[0] == half["results"][0] and results.load(path)["complete"]
+
+
+def test_a_child_says_how_far_it_is():
+    code = (
+        SAY + "import pathlib, time; pathlib.Path(task['progress']).write_text('3 9'); time.sleep(1.2); "
+        "json.dump({'fine': True}, open(sys.argv[2], 'w'))"
+    )
+    told: list[tuple[int, int]] = []
+    command = (sys.executable, "-c", code)
+    found = runner.call({}, 60, command, told=lambda done, total: told.append((done, total)))
+    assert found == {"fine": True} and (3, 9) in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks for processes as POSIX does")
+def test_a_child_that_hangs_takes_its_own_children_with_it(tmp_path: Path):
+    pid = tmp_path / "pid"
+    code = (
+        "import pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(child.pid))\ntime.sleep(60)"
+    )
+    with pytest.raises(runner.ChildError, match="no result"):
+        runner.call({}, 4, (sys.executable, "-c", code))
+
+    def alive() -> bool:
+        try:
+            os.kill(int(pid.read_text()), 0)
+        except ProcessLookupError:
+            return False
+        # Where nobody collects orphans, a dead one stays a zombie.
+        status = Path(f"/proc/{pid.read_text()}/status")
+        return "State:\tZ" not in status.read_text() if status.exists() else True
+
+    end = time.monotonic() + 10
+    while alive() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not alive()
+
+
+def test_the_file_says_no_more_than_its_schema_knows(tmp_path):
+    path = tmp_path / "results.json"
+    campaign.run(envelope(), [good("a")], 60, path)
+    assert json.loads(path.read_text())["schema"] == results.SCHEMA
+    assert list(tmp_path.iterdir()) == [path]
