@@ -74,29 +74,21 @@ def jobs(
              *((*USUAL, 1, n) for n in threads)]  # fmt: skip
     todo: list[tuple[dict[str, Any], str | None]] = []
     for w, h, n, t in dict.fromkeys(grids):
-        key = f"app, {w}x{h}, {n} hand{'s' * (n != 1)}, {_threads(t)}"
-        case = {
-            "what": "steps",
-            "width": w,
-            "height": h,
-            "hands": n,
-            "threads": t,
-            "warmup": warmup,
-            "runs": runs,
-        }
-        todo.append(({"key": key, **case}, None))
+        size = {"width": w, "height": h, "hands": n, "warmup": warmup, "runs": runs}
+        name = f"app {w}x{h} {n} hand{'s' * (n != 1)}"
+        todo.append(({"name": name, "what": "steps", "threads": t, **size}, None))
     for fps in cameras:
-        key = f"app before a camera of {fps} fps, {_threads(least)}"
-        case = {"what": "paced", "width": USUAL[0], "height": USUAL[1], "fps": fps, "seconds": seconds,
-                "threads": least}  # fmt: skip
-        todo.append(({"key": key, **case}, None))
+        pace = {"width": USUAL[0], "height": USUAL[1], "fps": fps, "seconds": seconds}
+        todo.append(({"name": f"app at {fps} fps", "what": "paced", "threads": least, **pace}, None))
     why = None if shown else NO_SCREEN
-    todo.append(({"key": "app in a window", "what": "window", "threads": 1, "seconds": seconds}, why))
-    whole = {"name": "app", "provider": "CPUExecutionProvider", "screen": shown, **models, "clip": clip}
+    todo.append(({"name": "app in a window", "what": "window", "threads": 1, "seconds": seconds}, why))
+    whole = {"provider": "CPUExecutionProvider", "screen": shown, **models, "clip": clip}
+    todo = [
+        ({"key": f"{case['name']}, {_threads(case['threads'])}", **case, **whole}, why) for case, why in todo
+    ]
     return [
-        Job({**case, **whole}, r, {**case, **whole}, CHILD, read, why)
-        for r in range(repeats) for case, why in todo if not (r and why)
-    ]  # fmt: skip
+        Job(case, r, case, CHILD, read, why) for r in range(repeats) for case, why in todo if not (r and why)
+    ]
 
 
 def _threads(n: int) -> str:
@@ -144,7 +136,7 @@ def _steps(rows: Sequence[Row]) -> list[str]:
         total = sum(mean.values())
         s, cpu = row.summary, row.cpu
         cells.append((
-            row.key.removeprefix("app, "), str(s.n), f"{s.median:.1f}", f"{s.p95:.1f}",
+            row.key.removeprefix("app "), str(s.n), f"{s.median:.1f}", f"{s.p95:.1f}",
             f"{cpu.median:.1f}" if cpu else "?", f"{row.fps or 0:.0f}",
             *(f"{mean[step] / total:.1%}" for step in STEPS), f"{row.mean('found') or 0:.0%}",
         ))  # fmt: skip
@@ -165,7 +157,7 @@ def _paced(rows: Sequence[Row]) -> list[str]:
 
         where = row.case["screen"] if mean("in_window") == 1 else "no window"
         cells.append((
-            f"{row.case['fps']} fps, {_threads(row.case['threads'])}", f"{mean('judged_fps'):.1f}",
+            row.key.removeprefix("app at "), f"{mean('judged_fps'):.1f}",
             f"{mean('shown_fps'):.1f}", f"{mean('drop_share'):.1%}", f"{s.median:.0f}" if s else "?",
             f"{s.p95:.0f}" if s else "?", f"{mean('cpu_percent'):.0f}", str(where),
         ))  # fmt: skip

@@ -6,16 +6,16 @@ dies or hangs is a marked row, and the others go on.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handcoach.errors import HandCoachError
-from handcoach_bench import machine, results, runner
+from handcoach_bench import results, runner
 
 Result = dict[str, Any]
 NOT_HERE = "not measured: "  # how the reason begins where a machine lacks what no program can bring
@@ -41,32 +41,35 @@ class Job:
     impossible: str | None = None
 
 
-def run(content: dict[str, Any], jobs: Sequence[Job], timeout_s: float, path: Path | None) -> list[Result]:
-    """Do the jobs in order, those of an interrupted file first taken from it.
+def run(content: dict[str, Any], jobs: Sequence[Job], args: argparse.Namespace) -> list[Result]:
+    """Do the jobs in order; those that went well in an interrupted file are taken from it.
 
     Args:
-        content: `results.envelope`; the results are added to it. path: of the file to write, if any.
+        content: `results.envelope`; the results are added to it.
+        args: the command's `timeout` of a process in seconds and `json`, the file to write, if any; `kept`
+            becomes true once something is in it.
 
     Raises:
         HandCoachError: the file is another command's unfinished one, or cannot be written.
     """
-    kept = _unfinished(path, content) if path is not None else {}
+    done = results.unfinished(args.json, content) if args.json is not None else []
+    kept = {(r["case"]["key"], r["repeat"]): r for r in done}
     content["results"] = found = []
-    left = sum((job.case["key"], job.repeat) not in kept for job in jobs)
-    if kept and left:
-        print(f"Going on with {path}: {len(kept)} processes are done, {left} are left.", file=sys.stderr)
+    if kept:
+        print(f"Going on: {len(kept)} of {len(jobs)} processes are done.", flush=True)
     for number, job in enumerate(jobs, 1):
-        key = (job.case["key"], job.repeat)
-        if key in kept:
-            found.append(kept[key])
+        before = kept.get((job.case["key"], job.repeat))
+        if before is not None:
+            found.append(before)
             continue
-        result = _measure(job, timeout_s, f"[{number}/{len(jobs)}] {job.case['key']}")
+        result = _measure(job, args.timeout, f"[{number}/{len(jobs)}] {job.case['key']}")
         found.append({"case": dict(job.case), "repeat": job.repeat, "error": None} | result)
-        if path is not None:
-            results.write_json(path, content)
+        if args.json is not None:
+            results.write_json(args.json, content)
+            args.kept = True
     content["complete"] = True
-    if path is not None:
-        results.write_json(path, content)
+    if args.json is not None:
+        results.write_json(args.json, content)
     return found
 
 
@@ -100,7 +103,7 @@ def _measure(job: Job, timeout_s: float, what: str) -> Result:
 
 
 @contextmanager
-def line(what: str) -> Any:
+def line(what: str) -> Iterator[Callable[[int, int], None]]:
     """A line of progress on a terminal, which is gone afterwards; gives what is to be called with (done,
     total)."""
 
@@ -115,29 +118,3 @@ def line(what: str) -> Any:
     finally:
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _unfinished(path: Path, new: Mapping[str, Any]) -> dict[tuple[str, int], Result]:
-    """What went well in an interrupted file of the same command, models and machine, by key and repeat.
-
-    Raises:
-        HandCoachError: it is the unfinished file of something else, which would be lost.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        old = results.load(path)
-    except HandCoachError:
-        return {}
-    if old["complete"]:
-        return {}
-    if any(old[key] != new[key] for key in ("benchmark", "command", "models")) or not _same(old, new):
-        raise HandCoachError(
-            f"{path} is the unfinished file of another command, model or machine: give --json another place, "
-            "or delete it."
-        )
-    return {(r["case"]["key"], r["repeat"]): r for r in old["results"] if r["status"] == "ok"}
-
-
-def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return not machine.differences(old["machine"], new["machine"])

@@ -180,7 +180,7 @@ def jobs(
         peer: Peer, what: str, repeat: int, task: dict[str, Any], read: Callable[..., dict[str, Any]]
     ) -> Job:
         python, why = places[peer.which]
-        case = {"key": f"{peer.name}, {what}", "what": what, "name": peer.name, "threads": cores,
+        case = {"key": f"{peer.name} {what}", "what": what, "name": peer.name, "threads": cores,
                 "provider": peer.provider, "python": python}  # fmt: skip
 
         def kept(found: dict[str, Any]) -> dict[str, Any]:

@@ -87,10 +87,10 @@ def jobs(
                 workers = settings["workers"]
                 if workers is None:
                     workers = 1 if name == "cpu" else min(8, os.cpu_count() or 1)
-                case = {"what": "training", "name": "MobileNetV2 training", "threads": n, "provider": name,
+                case = {"what": "training", "name": f"training in {kind}", "threads": n, "provider": name,
                         "precision": kind, **settings, "workers": workers}  # fmt: skip
                 many = f", {n} thread{'s' * (n > 1)}" if n else ""
-                todo.append(({"key": f"training, {name}{many}, {kind}", **case}, why))
+                todo.append(({"key": f"{case['name']}{many}, {name}", **case}, why))
     return [
         Job(case, r, {**case, "what": "train", "device": case["provider"], "subset": str(subset)}, CHILD,
             read, why)

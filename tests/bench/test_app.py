@@ -89,8 +89,8 @@ def test_one_thing_varies_at_a_time(models):
     )  # fmt: skip
     first = [job for job in todo if job.repeat == 0]
     assert [job.case["key"] for job in first] == [
-        "app, 640x480, 1 hand, 1 thread", "app, 320x240, 1 hand, 1 thread", "app, 640x480, 0 hands, 1 thread",
-        "app, 640x480, 1 hand, 2 threads", "app before a camera of 30 fps, 1 thread", "app in a window",
+        "app 640x480 1 hand, 1 thread", "app 320x240 1 hand, 1 thread", "app 640x480 0 hands, 1 thread",
+        "app 640x480 1 hand, 2 threads", "app at 30 fps, 1 thread", "app in a window, 1 thread",
     ]  # fmt: skip
     assert "no display" in str(first[-1].impossible) and len(todo) == 11  # the window is marked once
 

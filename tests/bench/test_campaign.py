@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -27,6 +28,10 @@ def good(name: str, repeat: int = 0) -> Job:
     return job(name, says, repeat)
 
 
+def args(path: Path, timeout: float = 60) -> argparse.Namespace:
+    return argparse.Namespace(json=path, timeout=timeout)
+
+
 def envelope(command: str = "one") -> dict:
     return results.envelope("test", "now", [command], machine.describe().as_json(), {})
 
@@ -41,7 +46,7 @@ def test_each_kind_of_end_is_a_row_and_the_others_go_on(tmp_path, capsys):
         good("works"),
     ]
     path = tmp_path / "results.json"
-    found = campaign.run(envelope(), jobs, 3, path)
+    found = campaign.run(envelope(), jobs, args(path, 3))
     assert [r["status"] for r in found] == ["died", "timeout", "failed", "failed", "failed", "ok"]
     said = [r["error"] for r in found]
     assert "no luck" in said[0] and "no result after 3 s" in said[1] and said[2] == "not today"
@@ -68,16 +73,18 @@ def test_an_interrupted_list_goes_on_and_tries_again_what_failed(tmp_path, monke
         return run(task, timeout_s, command, **more)
 
     monkeypatch.setattr(runner, "call", call)
+    given = args(path)
     with pytest.raises(KeyboardInterrupt):
-        campaign.run(envelope(), jobs, 60, path)
+        campaign.run(envelope(), jobs, given)
+    assert given.kept  # so that the command may say that it goes on
     half = results.load(path)
     assert not half["complete"] and [r["case"]["key"] for r in half["results"]] == ["a", "b"]
     with pytest.raises(HandCoachError, match="unfinished file of another command"):
-        campaign.run(envelope("two"), jobs, 60, path)
+        campaign.run(envelope("two"), jobs, args(path))
     assert results.load(path) == half
 
     again = [good("a"), good("b"), good("c"), good("a", 1)]
-    found = campaign.run(envelope(), again, 60, path)
+    found = campaign.run(envelope(), again, args(path))
     assert len(stopped) == 6 and [r["status"] for r in found] == ["ok"] * 4
     assert [(r["case"]["key"], r["repeat"]) for r in found] == [("a", 0), ("b", 0), ("c", 0), ("a", 1)]
     assert found[0] == half["results"][0] and results.load(path)["complete"]
@@ -122,6 +129,6 @@ def test_a_child_that_hangs_takes_its_own_children_with_it(tmp_path: Path):
 
 def test_the_file_says_no_more_than_its_schema_knows(tmp_path):
     path = tmp_path / "results.json"
-    campaign.run(envelope(), [good("a")], 60, path)
+    campaign.run(envelope(), [good("a")], args(path))
     assert json.loads(path.read_text())["schema"] == results.SCHEMA
     assert list(tmp_path.iterdir()) == [path]

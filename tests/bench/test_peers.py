@@ -93,16 +93,16 @@ def test_everybody_side_by_side(fake, argv, tmp_path, capsys):
     content = results.load(out)
     rows = {row.key: row for row in results.rows(content["results"])}
     ours, full = (
-        rows[f"{name}, photographs"].good[0] for name in ("HandCoach tiny-landmarks", "MediaPipe full")
+        rows[f"{name} photographs"].good[0] for name in ("HandCoach tiny-landmarks", "MediaPipe full")
     )
     assert ours["missed"] == [] and full["missed"] == ["1.png"] and full["found"] == pytest.approx(2 / 3)
     # A missed hand has the error of an open hand that is guessed: a bent one is not like it.
     assert full["errors_mm"]["0.png"] < 1e-3 < 3 < full["errors_mm"]["1.png"]
     assert full["figures"]["pa_mpjpe_mm"] == pytest.approx(full["errors_mm"]["1.png"] / 3, abs=1e-3)
     assert 0.5 < ours["errors_mm"]["0.png"] < full["errors_mm"]["1.png"]
-    clips = rows["MediaPipe full, clips"]
+    clips = rows["MediaPipe full clips"]
     assert len(clips.medians) == 2 and clips.unstable and clips.good[0]["figures"]["jitter_hand_units"] == 0
-    assert rows["the paper's way, clips"].note == "failed: python lacks torch: give another environment"
+    assert rows["the paper's way clips"].note == "failed: python lacks torch: give another environment"
     printed = capsys.readouterr().out
     assert "12 frames of" in printed and "3 photographs of" in printed and "on 1 core (" in printed
     assert "HandCoach tiny-landmarks less MediaPipe full, the same photographs: " in printed

@@ -55,14 +55,14 @@ def settings(**changes) -> dict:
 def test_devices_threads_and_precisions_are_varied():
     def keys(asked=(), precisions=(), repeats=1):
         todo = training.jobs([CPU, GPU], asked, [1, 2], precisions, repeats, settings(), Path("s"))
-        return [(j.case["key"].removeprefix("training, "), bool(j.impossible)) for j in todo]
+        return [(j.case["key"].removeprefix("training in "), bool(j.impossible)) for j in todo]
 
-    assert keys() == [("cpu, 1 thread, fp32", False), ("cpu, 2 threads, fp32", False),
-                      ("cuda:0, fp32", False), ("cuda:0, bf16", False)]  # fmt: skip
-    assert keys(["cuda"], ["mixed"]) == [("cuda:0, bf16", False)]
+    assert keys() == [("fp32, 1 thread, cpu", False), ("fp32, 2 threads, cpu", False),
+                      ("fp32, cuda:0", False), ("bf16, cuda:0", False)]  # fmt: skip
+    assert keys(["cuda"], ["mixed"]) == [("bf16, cuda:0", False)]
     # What is not there is one marked row, whatever the number of repeats.
-    assert keys(["tpu"], repeats=3) == [("tpu, fp32", True)]
-    assert keys(["cpu"], ["mixed"]) == [("cpu, 1 thread, mixed", True), ("cpu, 2 threads, mixed", True)]
+    assert keys(["tpu"], repeats=3) == [("fp32, tpu", True)]
+    assert keys(["cpu"], ["mixed"]) == [("mixed, 1 thread, cpu", True), ("mixed, 2 threads, cpu", True)]
     rounds = training.jobs([CPU], [], [1, 2], [], 2, settings(), Path("s"))
     assert [(j.case["threads"], j.repeat) for j in rounds] == [(1, 0), (2, 0), (1, 1), (2, 1)]
     assert rounds[0].task["workers"] == 1 and rounds[0].task["device"] == "cpu"
@@ -76,7 +76,7 @@ def test_the_command_its_file_and_its_table(fake, tmp_path, capsys):
     content = results.load(out)
     assert content["complete"] and content["subset"] == {"images": 20, "of": 40}
     rows = {row.key: row for row in results.rows(content["results"])}
-    one = rows["training, cpu, 1 thread, fp32"]
+    one = rows["training in fp32, 1 thread, cpu"]
     assert one.summary is not None and (one.summary.n, one.summary.mean) == (4, 4000.0)
     assert one.good[0]["figures"]["images_per_s"] == 4.0 and one.good[0]["figures"]["loader_share"] == 0.125
     assert one.good[0]["versions"] == {"torch": "0"}

@@ -89,6 +89,6 @@ def run(args: argparse.Namespace) -> int:
             runs=args.runs or (60 if quick else 300), warmup=10, seconds=args.seconds or (5 if quick else 20),
             repeats=args.repeats or (1 if quick else 3), shown=shown,
         )  # fmt: skip
-        found = campaign.run(content, todo, args.timeout, args.json)
+        found = campaign.run(content, todo, args)
     print("\n".join(["", *app.table(results.rows(found))]))
     return campaign.finished(found, args.json)

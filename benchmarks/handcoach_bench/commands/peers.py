@@ -94,6 +94,6 @@ def run(args: argparse.Namespace) -> int:
     content = results.envelope(
         "peers", now(), args.command, here.as_json(), model_table(model.read(p, k) for k, p in models.items())
     ) | {"data": str(args.data)}  # fmt: skip
-    found = campaign.run(content, todo, args.timeout, args.json)
+    found = campaign.run(content, todo, args)
     print("\n".join(["", *peers.table(results.rows(found), chosen, pictures, args.data, args.cores)]))
     return campaign.finished(found, args.json)

@@ -87,6 +87,6 @@ def run(args: argparse.Namespace) -> int:
         content = results.envelope("training", now(), args.command, here.as_json(), {}) | {
             "data": str(data), "subset": {"images": chosen["images"], "of": chosen["of"]},
         }  # fmt: skip
-        found = campaign.run(content, todo, args.timeout, args.json)
+        found = campaign.run(content, todo, args)
     print("\n".join(["", *training.table(results.rows(found))]))
     return campaign.finished(found, args.json)
