@@ -119,7 +119,7 @@ def test_the_command_its_file_and_its_tables(clip, models, tmp_path, monkeypatch
     assert window["status"] == "failed" and window["error"].startswith("not measured: there is no display")
     printed = capsys.readouterr().out
     for text in (
-        "640x480, 1 hand, 1 thread",
+        "640x480 1 hand, 1 thread",
         "30 fps, 1 thread",
         "no window",
         "memory of the whole app: failed",
