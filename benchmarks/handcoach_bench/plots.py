@@ -25,6 +25,10 @@ TITLES = {
     "photographs": "A still photograph, the whole path",
     "pipeline": "A frame of the video, the whole path",
     "eager": "Network in PyTorch",
+    "training": "Training, one epoch",
+    "steps": "The app, from a camera's picture to the window's",
+    "paced": "The app, from a frame's arrival to its being shown",
+    "clips": "A frame of a clip, followed",
 }
 
 
@@ -52,6 +56,8 @@ def draw_all(content: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, bytes
         title = TITLES.get(what, str(what))
         figures[f"time-{what}"] = bars(part, title)
         figures[f"threads-{what}"] = over_threads(part, title)
+    figures["steps"] = steps([row for row in good if row.case["what"] == "steps"])
+    figures["peers"] = peers(rows)
     figures["memory"] = memory(good)
     figures["accuracy"] = accuracy(good, content["models"])
     if content.get("roofs"):
@@ -215,6 +221,50 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
                       label=f"{row.case['name']}, {short(row.case['provider'])}")  # fmt: skip
     axis.set(title="Accuracy and time, one thread", xlabel="time per picture (ms), median",
              ylabel=f"PA-MPJPE ({unit}), lower is better")  # fmt: skip
+    _finish(axis)
+    return figure
+
+
+def steps(rows: Sequence[Row]) -> Figure | None:
+    """What each step of the app takes of a frame, one bar for each case."""
+    from matplotlib import pyplot as plt
+
+    if not rows:
+        return None
+    figure, axis = plt.subplots(figsize=(8, 1.4 + 0.34 * len(rows)))
+    names = list(dict.fromkeys(name for row in rows for r in row.good for name in r["parts_ms"]))
+    for y, row in enumerate(reversed(rows)):
+        left = 0.0
+        for name, colour in zip(names, COLOURS, strict=False):
+            mean = float(np.mean([r["parts_ms"].get(name, 0.0) for r in row.good]))
+            axis.barh(y, mean, left=left, color=colour, label=name)
+            left += mean
+    axis.set_yticks(range(len(rows)), [row.key for row in reversed(rows)], fontsize=8)
+    axis.set(title="What each step of the app takes", xlabel="mean milliseconds of a frame")
+    _finish(axis)
+    return figure
+
+
+def peers(rows: Sequence[Row]) -> Figure | None:
+    """Error over processor time of a followed frame, of each program; down and left is better."""
+    from matplotlib import pyplot as plt
+
+    by = {(row.case["name"], row.case["what"]): row for row in rows}
+    figure, axis = plt.subplots(figsize=(7, 4.5))
+    for i, name in enumerate(dict.fromkeys(row.case["name"] for row in rows)):
+        clips, stills = by.get((name, "clips")), by.get((name, "photographs"))
+        figures = stills.good[0].get("figures", {}) if stills and stills.good else {}
+        mean = figures.get("pa_mpjpe_mm")
+        if clips is None or clips.cpu is None or mean is None:
+            continue
+        apart = [[mean - figures["low_mm"]], [figures["high_mm"] - mean]]
+        axis.errorbar(clips.cpu.median, mean, apart, marker=MARKERS[i % len(MARKERS)], ms=9, capsize=4,
+                      color=COLOURS[i % len(COLOURS)], linestyle="", label=name)  # fmt: skip
+    if not axis.containers:
+        plt.close(figure)
+        return None
+    axis.set(title="Accuracy and cost, side by side", xlabel="CPU ms of a followed frame, median",
+             ylabel="PA-MPJPE on photographs (mm), 95 % interval", xlim=(0, None))  # fmt: skip
     _finish(axis)
     return figure
 
