@@ -117,6 +117,8 @@ def test_the_command_its_file_and_its_tables(clip, models, tmp_path, monkeypatch
     assert f["in_window"] == 0 and f["camera_frames"] >= 25 and 0 <= f["drop_share"] < 1
     assert f["judged_fps"] > 0 and min(paced["wall_ms"]) > 0
     assert window["status"] == "failed" and window["error"].startswith("not measured: there is no display")
+    assert main(["report", str(out), "-o", str(tmp_path / "report")]) == 0
+    assert len(list((tmp_path / "report").glob("*steps.png"))) >= 1
     printed = capsys.readouterr().out
     for text in (
         "640x480 1 hand, 1 thread",

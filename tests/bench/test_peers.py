@@ -112,6 +112,8 @@ def test_everybody_side_by_side(fake, argv, tmp_path, capsys):
     raw = json.loads((keep / "MediaPipe-full-photographs-0.json").read_text())
     assert raw["landmarks"][1] is None and len(raw["files"]) == 3
     assert len(list(keep.iterdir())) == 3 * 2 + 3  # of three that said something: clips twice, photographs
+    assert main(["report", str(out), "-o", str(tmp_path / "report")]) == 0
+    assert len(list((tmp_path / "report").glob("*peers.png"))) == 1
 
 
 def test_an_environment_that_cannot_be_made_is_a_row(fake, argv, monkeypatch, capsys):

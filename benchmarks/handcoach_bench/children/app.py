@@ -30,7 +30,7 @@ from handcoach.ui import drawing
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.probe import window_problem
 from handcoach.ui.texts import Texts
-from handcoach.worker import Mailbox, Result, Worker, make_coach
+from handcoach.worker import Result, Worker, make_coach
 from handcoach_bench.children.serve import serve, tell
 from handcoach_bench.stopwatch import measure, rss_mb
 
@@ -339,14 +339,13 @@ def _when_shown(saw: Callable[[Image | None], bool]) -> None:
 def _without_a_window(worker: Worker, watch: _Watch) -> None:
     """The window's own loop (`ui.app.run`) without Tk: the same pace of looking, the same picture."""
     poll_s, texts = 0.033, Texts("en")
-    presenter, mailbox = Presenter(texts), worker.mailbox
-    assert isinstance(mailbox, Mailbox)
+    presenter = Presenter(texts)
     worker.begin()
     done = False
     try:
         while not done:
             time.sleep(poll_s)
-            result = mailbox.take()
+            result = worker.mailbox.take()
             if result is None:
                 continue
             view = presenter.present(result)
