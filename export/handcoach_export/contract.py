@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,24 @@ class Parity:
         images: how many pictures (or hands, for an exercise) were compared.
         against: pytorch or scikit-learn.
         problem: what differs apart from max_abs, or None.
+        limit: the largest max_abs allowed; None: that of `LIMITS`.
+        facts: more for the metadata that only running the file tells.
     """
 
     max_abs: float
     images: int
     against: str
     problem: str | None = None
+    limit: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class RefusedError(HandCoachError):
+    """A file does not keep its promises; `parity` says how it was found out."""
+
+    def __init__(self, sentence: str, parity: Parity) -> None:
+        super().__init__(sentence)
+        self.parity = parity
 
 
 def sha256(paths: Iterable[Path]) -> str:
@@ -91,18 +103,20 @@ def write(
     try:
         _save(graph, meta, beside)
         parity = compare(model.Session(model.read(beside, meta["kind"])))
-        limit = LIMITS[parity.against]
+        limit = LIMITS[parity.against] if parity.limit is None else parity.limit
         if parity.problem or not parity.max_abs <= limit:  # NaN is not within the limit
             why = parity.problem or f"a difference of {parity.max_abs:.2g}, more than {limit:.0e}"
-            raise HandCoachError(
+            raise RefusedError(
                 f"{output.name} was not written: it does not give what {parity.against} gives ({why}, on "
-                f"{parity.images} inputs); export again, and report this if it stays."
+                f"{parity.images} inputs); export again, and report this if it stays.",
+                parity,
             )
         meta["parity"] = {
             "max_abs": float(parity.max_abs),
             "images": parity.images,
             "against": parity.against,
         }
+        meta |= parity.facts
         _save(graph, meta, beside)
         model.read(beside, meta["kind"])
         beside.replace(output)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,102 @@ class _InOrder(nn.Module):
         return (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A trained network, ready to become a model file.
+
+    Attributes:
+        whole: its outputs are a tuple in the contract's order.
+        meta: of the model file, as far as the network tells it.
+        given, outputs: tensors of the contract.
+    """
+
+    whole: nn.Module
+    meta: dict[str, Any]
+    given: model.Tensor
+    outputs: tuple[model.Tensor, ...]
+
+    def pictures(self, images: Path) -> NDArray[np.uint8]:
+        """The pictures of a folder in this network's size."""
+        _, height, width, _ = self.given.shape
+        return pictures(images, self.meta["kind"], int(height or 0), int(width or 0))
+
+    def to_onnx(self, batch: NDArray[np.uint8]) -> onnx.ModelProto:
+        return to_onnx(self.whole, batch[:2], self.given, self.outputs)
+
+    def compare(self, session: model.Session, batch: NDArray[np.uint8]) -> contract.Parity:
+        """How far a file is from the network on these pictures."""
+        worst = 0.0
+        # One by one, as the runtime does, and all together: the batch axis must really be free.
+        for part in (*(batch[i : i + 1] for i in range(len(batch))), batch):
+            with torch.inference_mode():
+                theirs = [value.numpy() for value in self.whole(torch.from_numpy(part))]
+            ours = session.run(part)
+            for tensor, value in zip(self.outputs, theirs, strict=True):
+                if value.shape != ours[tensor.name].shape:
+                    return contract.Parity(np.inf, len(batch), "pytorch", f"{tensor.name} has another shape")
+                apart = hands_apart if self.meta["kind"] == "finder" else _apart
+                worst = max(worst, apart(ours[tensor.name], value))
+        return contract.Parity(worst, len(batch), "pytorch")
+
+
+def load(
+    kind: str,
+    checkpoint: Path,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    size: int | None = None,
+) -> Source:
+    """The network of a checkpoint of this kind.
+
+    Args:
+        size: of the pictures, for a landmark network with the same weights at another size than its own.
+
+    Raises:
+        HandCoachError: the checkpoint is missing, of another kind, or does not say all that a file needs; no
+            such size.
+    """
+    if not checkpoint.is_file():
+        raise HandCoachError(f"There is no checkpoint {checkpoint}: give a file that handcoach-train wrote.")
+    network, config = trained.load_checkpoint(checkpoint)
+    if config.get("kind") != kind:
+        raise HandCoachError(
+            f"{checkpoint} is a checkpoint of kind {config.get('kind')}, not {kind}: use "
+            f"handcoach-export {config.get('kind')}."
+        )
+    sizes = ["size", "crop"] if kind == "landmarks" else ["height", "width", "max_hands"]
+    missing = [key for key in ("name", "licence", "trained_on", "accuracy", *sizes) if key not in config]
+    if missing:
+        raise HandCoachError(
+            f"{checkpoint} does not say its {', '.join(missing)}: train it again to export it."
+        )
+    meta = {
+        "kind": kind,
+        "name": name or config["name"],
+        "version": version or str(config.get("version", "1")),
+        "licence": config["licence"],
+        "source": f"{checkpoint.name} sha256:{contract.sha256([checkpoint])}",
+        "trained_on": config["trained_on"],
+        "accuracy": config["accuracy"],
+    }
+    if kind == "landmarks":
+        if size is not None and size != config["size"]:
+            if size % 32 or not 64 <= size <= 512:
+                raise HandCoachError(
+                    f"No network looks at {size} pixels: take a multiple of 32 from 64 to 512."
+                )
+            network.resize(size)
+        meta |= {"size": size or config["size"], "joints": list(JOINTS), "crop": config["crop"],
+                 "presence_threshold": config.get("presence_threshold", 0.5)}  # fmt: skip
+    else:
+        meta |= {key: config[key] for key in ("height", "width", "max_hands")}
+        meta["score_threshold"] = config.get("score_threshold", 0.5)
+    given, outputs = model.contract(kind, meta)
+    whole = _InOrder(network.float().eval(), tuple(tensor.name for tensor in outputs)).eval()
+    return Source(whole, meta, given, outputs)
+
+
 def export(
     kind: str,
     checkpoint: Path,
@@ -64,56 +161,11 @@ def export(
     Raises:
         HandCoachError: the checkpoint is missing or of another kind, there are no pictures, or no parity.
     """
-    if not checkpoint.is_file():
-        raise HandCoachError(f"There is no checkpoint {checkpoint}: give a file that handcoach-train wrote.")
-    network, config = trained.load_checkpoint(checkpoint)
-    if config.get("kind") != kind:
-        raise HandCoachError(
-            f"{checkpoint} is a checkpoint of kind {config.get('kind')}, not {kind}: use "
-            f"handcoach-export {config.get('kind')}."
-        )
-    size = ["size", "crop"] if kind == "landmarks" else ["height", "width", "max_hands"]
-    missing = [key for key in ("name", "licence", "trained_on", "accuracy", *size) if key not in config]
-    if missing:
-        raise HandCoachError(
-            f"{checkpoint} does not say its {', '.join(missing)}: train it again to export it."
-        )
-    meta = {
-        "kind": kind,
-        "name": name or config["name"],
-        "version": version or str(config.get("version", "1")),
-        "licence": config["licence"],
-        "source": f"{checkpoint.name} sha256:{contract.sha256([checkpoint])}",
-        "trained_on": config["trained_on"],
-        "accuracy": config["accuracy"],
-    }
-    if kind == "landmarks":
-        meta |= {"size": config["size"], "joints": list(JOINTS), "crop": config["crop"],
-                 "presence_threshold": config.get("presence_threshold", 0.5)}  # fmt: skip
-    else:
-        meta |= {key: config[key] for key in ("height", "width", "max_hands")}
-        meta["score_threshold"] = config.get("score_threshold", 0.5)
-
-    wanted, outputs = model.contract(kind, meta)
-    _, height, width, _ = wanted.shape
-    batch = pictures(images, kind, int(height or 0), int(width or 0))
-    whole = _InOrder(network.float().eval(), tuple(tensor.name for tensor in outputs)).eval()
-
-    def compare(session: model.Session) -> contract.Parity:
-        worst = 0.0
-        # One by one, as the runtime does, and all together: the batch axis must really be free.
-        for part in (*(batch[i : i + 1] for i in range(len(batch))), batch):
-            with torch.inference_mode():
-                theirs = [value.numpy() for value in whole(torch.from_numpy(part))]
-            ours = session.run(part)
-            for tensor, value in zip(outputs, theirs, strict=True):
-                if value.shape != ours[tensor.name].shape:
-                    return contract.Parity(np.inf, len(batch), "pytorch", f"{tensor.name} has another shape")
-                apart = hands_apart if kind == "finder" else _apart
-                worst = max(worst, apart(ours[tensor.name], value))
-        return contract.Parity(worst, len(batch), "pytorch")
-
-    return contract.write(to_onnx(whole, batch[:2], wanted, outputs), output, meta, compare)
+    source = load(kind, checkpoint, name=name, version=version)
+    batch = source.pictures(images)
+    graph = source.to_onnx(batch)
+    store_halves(graph)
+    return contract.write(graph, output, source.meta, lambda session: source.compare(session, batch))
 
 
 def to_onnx(
@@ -145,7 +197,6 @@ def to_onnx(
             onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, shape)
         )
     contract.name_batch(graph)
-    store_halves(graph)
     return graph
 
 

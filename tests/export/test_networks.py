@@ -106,6 +106,7 @@ def test_weights_that_are_halves_are_stored_as_halves():
     example = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
     wanted, outputs = model.contract("finder", CONFIGS["finder"])
     graph = networks.to_onnx(networks._InOrder(toy, ("hands",)).eval(), example, wanted, outputs)
+    networks.store_halves(graph)
     stored = {w.name: onnx.numpy_helper.to_array(w) for w in graph.graph.initializer}
     weight = next(v for v in stored.values() if v.shape == (7, 3, 8, 8))
     assert weight.dtype == np.float16

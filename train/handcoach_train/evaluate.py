@@ -71,12 +71,14 @@ def predictor(path: Path) -> Predictor:
     Raises:
         HandCoachError: there is none, or it is damaged, or not a landmark network.
     """
-    return _onnx(path) if path.suffix == ".onnx" else _checkpoint(path)
+    if path.suffix == ".onnx":
+        return of_session(model.Session(model.read(path, "landmarks")))
+    return _checkpoint(path)
 
 
-def _onnx(path: Path) -> Predictor:
-    file = model.read(path, "landmarks")
-    session = model.Session(file)
+def of_session(session: model.Session) -> Predictor:
+    """A landmark model that runs, to be judged."""
+    file = session.file
     alone = file.input.shape[0] == 1
 
     def read(images: NDArray[np.uint8]) -> tuple[Floats, Floats | None]:
@@ -84,7 +86,7 @@ def _onnx(path: Path) -> Predictor:
         results = [session.run(batch) for batch in batches]
         return tuple(np.concatenate([r[n] for r in results]) for n in ("landmarks", "points"))  # type: ignore[return-value]
 
-    return Predictor(file.name, path, int(file.meta["size"]), file.meta["crop"], read)
+    return Predictor(file.name, file.path, int(file.meta["size"]), file.meta["crop"], read)
 
 
 def _checkpoint(path: Path) -> Predictor:

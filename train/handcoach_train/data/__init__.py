@@ -16,6 +16,7 @@ from handcoach_train.data.photos import (
     load_photos,
     photo_samples,
     read_boxes,
+    recordings,
     with_boxes,
 )
 from handcoach_train.data.samples import Draw, Samples, held_out, join, read_image, split
@@ -43,6 +44,7 @@ __all__ = [
     "photo_samples",
     "read_boxes",
     "read_image",
+    "recordings",
     "split",
     "split_by",
     "target",

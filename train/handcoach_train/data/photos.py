@@ -18,10 +18,8 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
     """Photographs with pseudo-labels (`pseudo_label.py`), those hands kept on which its two models agree.
 
     Returns:
-        [{file, group, complete, hands}]; `complete` is False where a hand was dropped. The group is the
-        recording: the folder where `gather` wrote SOURCE/GROUP/NAME.jpg; else the file name up to its last
-        underscore, or its folder; where all have the same, a hundred consecutive numbers (`sign_digits`:
-        about ten people).
+        [{file, group, complete, hands}]; `complete` is False where a hand was dropped; the group is that of
+        `recordings`.
 
     Raises:
         TrainError: the labels are missing or of another kind.
@@ -31,23 +29,33 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
     if not isinstance(photos, dict):
         raise TrainError(f"{labels} holds no pseudo-labels: make them with pseudo_label.py.")
     frames = []
-    for name, hands in photos.items():
+    for (name, hands), group in zip(photos.items(), recordings(list(photos), root), strict=True):
         try:
             good = [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
             good = [{"points": h["points"], "side": h["side"]} for h in good]
         except (KeyError, TypeError) as error:
             raise TrainError(f"{labels}: the hands of {name} are damaged; make the labels again.") from error
-        stem = Path(name).stem
-        folder = Path(name).parent
+        frames.append({"file": Path(root) / name, "group": group, "hands": good,
+                       "complete": len(good) == len(hands) > 0})  # fmt: skip
+    return frames
+
+
+def recordings(names: list[str], root: Path) -> list[str]:
+    """The recording that each photograph of a folder belongs to, which is never split.
+
+    The folder where `gather` wrote SOURCE/GROUP/NAME.jpg; else the file name up to its last underscore, or
+    its folder; where all have the same, a hundred consecutive numbers (`sign_digits`: about ten people).
+    """
+    groups = []
+    for name in names:
+        stem, folder = Path(name).stem, Path(name).parent
         gathered = len(folder.parts) > 1
         group = stem.rsplit("_", 1)[0] if "_" in stem and not gathered else folder.as_posix()
-        frames.append({"file": Path(root) / name, "group": f"{Path(root).name}/{group}", "hands": good,
-                       "complete": len(good) == len(hands) > 0})  # fmt: skip
-    if len({f["group"] for f in frames}) == 1:
-        for f in frames:
-            number = "".join(c for c in f["file"].stem if c.isdigit())
-            f["group"] += f"/{int(number or 0) // 100}"
-    return frames
+        groups.append(f"{Path(root).name}/{group}")
+    if len(set(groups)) == 1:
+        digits = ("".join(c for c in Path(name).stem if c.isdigit()) for name in names)
+        groups = [f"{group}/{int(number or 0) // 100}" for group, number in zip(groups, digits, strict=True)]
+    return groups
 
 
 def photo_samples(frames: list[dict[str, Any]]) -> Samples:
