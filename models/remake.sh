@@ -93,7 +93,15 @@ CLEAR
 export_() {
     mkdir -p "$new/checkpoints" "$new/exercises"
     cp "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors" "$new/checkpoints/"
-    handcoach-export landmarks "$new/checkpoints/mobilenetv2.safetensors" -o "$new/mobilenetv2.onnx"
+    local networks=("$new/checkpoints/mobilenetv2.safetensors") photos=()
+    if [ -f "$WORK/runs/resnet50/resnet50.safetensors" ]; then
+        cp "$WORK/runs/resnet50/resnet50.safetensors" "$new/checkpoints/"
+        networks+=("$new/checkpoints/resnet50.safetensors")
+    fi
+    [ -z "${PHOTOS:-}" ] || photos=(--photos "$PHOTOS/webcam_hands/images" "$PHOTOS/sign_digits")
+    say "int8, float and other sizes of the landmark networks: $new/variants.md"
+    handcoach-export variants "${networks[@]}" --out "$new" --data "$WORK"/data/{any,table} \
+        ${photos[@]+"${photos[@]}"}
     handcoach-export finder "$new/checkpoints/finder.safetensors" -o "$new/finder.onnx"
     rm -rf "$WORK/stretch"
     local posture
@@ -124,7 +132,8 @@ print(f"mean squared error on the test split, jittered cut-outs: {old} before, {
 if new > old:
     sys.exit("models/remake.sh: the new landmark model is not better, so nothing is replaced.")
 BETTER
-    cp "$new"/*.onnx models/ && cp "$new"/exercises/*.onnx models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
+    rm -f models/{mobilenetv2,resnet50}*.onnx # variants that are no longer worth their place
+    cp "$new"/*.onnx "$new"/variants.{md,json} models/ && cp "$new"/exercises/*.onnx models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
     say "Shipped. Bring the cards in models/*.md and the README's table up to date with $WORK/accuracy.txt."
 }
 

@@ -33,9 +33,9 @@ integers: if it loses at most 3 % of the PA-MPJPE on labelled hands that nothing
 """
 VARIANTS = """\
 Of a network NAME it makes int8, fp16 (weights stored as halves, computed in float) and fp32 at the size that
-it was trained for, and int8 and fp16 at the other sizes. OUT then holds those that are smaller, faster or more
-accurate than every other one that is kept: NAME.onnx is the default, NAME-float.onnx the float one beside it,
-NAME-128.onnx another size; and the table of all, with what was removed and why: variants.md for people,
+it was trained for, and int8 and fp16 at the other sizes. OUT then holds those that are smaller, faster or
+more accurate than every other one that is kept: NAME.onnx is the default, NAME-float.onnx the float one
+beside it, NAME-128.onnx another size; and the table of all, with what was removed and why: variants.md for people,
 variants.json for programs.
 
   handcoach-export variants models/checkpoints/mobilenetv2.safetensors --out build/models \\
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", type=int, metavar="PIXELS", help="side of the pictures (the checkpoint's)")
     _judged(sub)
     sub = kinds.add_parser(
-        "variants", help="all variants of landmark networks: judged, timed, kept or removed (handcoach[export])",
+        "variants", help="all variants of landmark networks: judged, timed, kept or not (handcoach[export])",
         epilog=VARIANTS, formatter_class=raw,
     )  # fmt: skip
     sub.add_argument(

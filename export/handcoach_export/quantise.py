@@ -159,8 +159,8 @@ class Quantised:
 
     Attributes:
         graph: with QuantizeLinear and DequantizeLinear about every integer layer.
-        layers: the integer convolutions, by the names of their results, with the share of noise in each (power of
-            the noise over that of the signal), by which sensitive ones are known.
+        layers: the integer convolutions, by the names of their results, with the share of noise in each
+            (power of the noise over that of the signal), by which sensitive ones are known.
     """
 
     graph: onnx.ModelProto
@@ -255,9 +255,9 @@ class _Walk:
     def _pixels(self, cast: onnx.NodeProto) -> bool:
         """Let the first layer read the picture's bytes, where Cast, Sub, Div and Conv follow one another.
 
-        The bytes are a quantised tensor already, whose zero is a grey near the mean colour. Scale and the rest of
-        the mean go into the layer's weights and bias; the padding misses that rest, 0.2 of ImageNet's standard
-        deviation at most.
+        The bytes are a quantised tensor already, whose zero is a grey near the mean colour. Scale and the rest
+        of the mean go into the layer's weights and bias; the padding misses that rest, 0.2 of ImageNet's
+        standard deviation at most.
         """
         chain = self._chain(cast)
         if [node.op_type for node in chain] != ["Sub", "Div", "Conv"] or len(chain[2].input) != 3:

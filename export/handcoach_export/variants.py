@@ -1,8 +1,8 @@
 """Variants of a landmark network: as it was trained, in eight-bit integers, at other sizes; each one judged.
 
 Calibrated on pictures of the training split, chosen (ranges, layers that stay float) on the validation split,
-judged on the test split. A variant that loses more than MOST_LOST of the PA-MPJPE against its source, the float
-network at the size that it was trained for, is refused.
+judged on the test split. A variant that loses more than MOST_LOST of the PA-MPJPE against its source, the
+float network at the size that it was trained for, is refused.
 
 What a file says of it, in its metadata under `variant`:
 
@@ -12,8 +12,8 @@ What a file says of it, in its metadata under `variant`:
     ranges, in_float, fused    of int8: how ranges were found, how many layers of it stay float, largest
                 difference between this processor's integers and the operators' definition
 
-One graph of landmark network, hand frame and clusters together was tried and measured at most 1.7 % faster: it is
-not worth a second kind of file.
+One graph of landmark network, hand frame and clusters together was tried and measured at most 1.7 % faster: it
+is not worth a second kind of file.
 """
 
 from __future__ import annotations
@@ -197,6 +197,7 @@ class Maker:
         self.float = optimise(source.to_onnx(source.pictures(images)))
         self.error, self.unit = error(self._session(self.float, source), hands.judge)
         self.chosen: dict[str, Any] = {}
+        self.integers: onnx.ModelProto | None = None  # as chosen, at the network's own size
         self.tried: list[dict[str, Any]] = []
 
     def make(self, precision: str, size: int, output: Path) -> Row:
@@ -210,8 +211,8 @@ class Maker:
         graph = source.to_onnx(batch)
         about: dict[str, Any] = {"of": self.of, "precision": precision, "source": source.meta["source"]}
         if precision == "int8":
-            self.choose()
-            graph = self._integers(optimise(graph), size, **self.chosen).graph
+            own = self.choose()
+            graph = own if size == self.size else self._integers(optimise(graph), size, **self.chosen).graph
             about |= {"ranges": self.chosen["ranges"], "in_float": len(self.chosen["in_float"])}
         elif precision == "fp32":
             graph = optimise(graph)
@@ -243,10 +244,11 @@ class Maker:
         row.bytes = output.stat().st_size
         return row
 
-    def choose(self) -> None:
-        """Ranges, and layers that stay float, by the validation split at the network's own size."""
-        if self.chosen:
-            return
+    def choose(self) -> onnx.ModelProto:
+        """Ranges, and layers that stay float, by the validation split at the network's own size; the graph
+        there."""
+        if self.integers is not None:
+            return self.integers
         source = networks.load("landmarks", self.checkpoint)
         best: Quantised | None = None
         least = np.inf
@@ -263,9 +265,11 @@ class Maker:
                 best, least, self.chosen = made, mean, {"ranges": ranges, "in_float": ()}
         assert best is not None
         worst = sorted(best.layers, key=lambda name: -best.layers[name])[:SENSITIVE]
-        _, mean = judged(ranges=self.chosen["ranges"], in_float=tuple(worst))
+        made, mean = judged(ranges=self.chosen["ranges"], in_float=tuple(worst))
         if mean < least * (1 - CLEARLY["pa_mpjpe"]):
-            self.chosen["in_float"] = tuple(worst)
+            best, self.chosen["in_float"] = made, tuple(worst)
+        self.integers = best.graph
+        return self.integers
 
     def _integers(
         self, graph: onnx.ModelProto, size: int, ranges: str, in_float: tuple[str, ...]
@@ -327,8 +331,8 @@ def make_all(
     """Make, judge and time every variant; those that are worth it are in `out` afterwards, with variants.md
     and variants.json.
 
-    Of a network NAME: NAME.onnx is the default, NAME-float.onnx the float one beside it, NAME-128.onnx another
-    size.
+    Of a network NAME: NAME.onnx is the default, NAME-float.onnx the float one beside it, NAME-128.onnx
+    another size.
 
     Raises:
         HandCoachError: an unknown precision or size, something is missing, or no variant of a network passed.
@@ -473,10 +477,11 @@ def table(report: dict[str, Any]) -> str:
         "# Variants of the landmark networks",
         "",
         f"`handcoach-export variants` on {machine['processor']}, onnxruntime {machine['onnxruntime']}, one "
-        f"thread, load {machine['load']} at its end. Calibrated on {hands['calibrate']} cut-outs of the training "
-        f"split, chosen on {hands['choose']} hands of the validation split, judged on {hands['judge']} of the "
-        "test split, each in an exact and in a jittered cut-out. Lost: PA-MPJPE beyond that of the float network "
-        f"at its own size, at most {MOST_LOST:.0%}. ms: CPU time for a picture, the median.",
+        f"thread, load {machine['load']} at its end. Calibrated on {hands['calibrate']} cut-outs of the "
+        f"training split, chosen on {hands['choose']} hands of the validation split, judged on "
+        f"{hands['judge']} of the test split, each in an exact and in a jittered cut-out. Lost: PA-MPJPE beyond "
+        f"that of the float network at its own size, at most {MOST_LOST:.0%}. ms: CPU time for a picture, the "
+        "median.",
         "",
         "| file | of | precision | pixels | MB | ms | from PyTorch | PA-MPJPE | lost | kept | why |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---|---|",

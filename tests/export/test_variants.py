@@ -1,4 +1,4 @@
-"""Eight-bit integers that are the same on every processor, and variants that are judged before they are kept."""
+"""Eight-bit integers that are the same on every processor; variants that are judged before they are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ K = [[200.0, 0, 80], [0, 200, 80], [0, 0, 1]]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a checkpoint, a data set of twelve drawn hands and photographs of the tiny models' hands."""
+    """A folder with checkpoints, a data set of twelve hands, and photographs of the tiny models' hands."""
     folder = tmp_path_factory.mktemp("variants")
     add_tiny_backbone()
     torch.manual_seed(0)
@@ -122,7 +122,8 @@ def layers(weights: list[np.ndarray]) -> onnx.ModelProto:
                   make("Relu", [f"y{i}"], [f"x{i + 1}"])]  # fmt: skip
     nodes.append(make("ReduceMean", [f"x{len(weights)}"], ["out"], axes=[2, 3], keepdims=0))
     graph = onnx.helper.make_graph(
-        nodes, "layers", [onnx.helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, ["N", 8, 8, 3])],
+        nodes, "layers",
+        [onnx.helper.make_tensor_value_info("image", onnx.TensorProto.UINT8, ["N", 8, 8, 3])],
         [onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["N", len(weights[-1])])], made,
     )  # fmt: skip
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=10)
@@ -151,7 +152,7 @@ def test_the_largest_weights_and_pixels_do_not_saturate():
 
 
 def test_biases_take_up_the_mean_error():
-    """The mean of each channel over the calibration pictures is the float graph's, to within a step of the range."""
+    """The mean of each channel over the calibration pictures is the float graph's, to within two steps."""
     rng = np.random.default_rng(3)
     graph = layers([rng.normal(0, 1, (8, 3, 3, 3)), rng.normal(0, 1, (8, 8, 1, 1))])
     pictures = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
