@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -35,8 +36,8 @@ VARIANTS = """\
 Of a network NAME it makes int8, fp16 (weights stored as halves, computed in float) and fp32 at the size that
 it was trained for, and int8 and fp16 at the other sizes. OUT then holds those that are smaller, faster or
 more accurate than every other one that is kept: NAME.onnx is the default, NAME-float.onnx the float one
-beside it, NAME-128.onnx another size; and the table of all, with what was removed and why: variants.md for people,
-variants.json for programs.
+beside it, NAME-128.onnx another size; and the table of all, with what was removed and why: variants.md for
+people, variants.json for programs.
 
   handcoach-export variants models/checkpoints/mobilenetv2.safetensors --out build/models \\
       --data data/any data/table --photos PHOTOS/webcam_hands/images PHOTOS/sign_digits
@@ -182,12 +183,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _variants(args: argparse.Namespace) -> int:
     variants = _needing_torch("variants")
-    hands = variants.gather(args.data, args.photos, args.count)
+    hands = functools.partial(variants.gather, args.data, args.photos, args.count)
     if args.kind == "quantize":
         row = variants.quantize(args.checkpoint, args.output, hands, args.images, args.size)
         print(
             f"{args.output}: {row.of} in int8 at {row.size} pixels, {row.bytes / 1e6:.1f} MB, "
-            f"PA-MPJPE {row.pa_mpjpe:.2f} {row.unit} ({row.lost:+.2%}) on {len(hands.judge)} hands"
+            f"PA-MPJPE {row.pa_mpjpe:.2f} {row.unit} ({row.lost:+.2%})"
         )
         return 0
     given = {key: getattr(args, key) for key in ("precisions", "sizes") if getattr(args, key) is not None}

@@ -255,8 +255,8 @@ class _Walk:
     def _pixels(self, cast: onnx.NodeProto) -> bool:
         """Let the first layer read the picture's bytes, where Cast, Sub, Div and Conv follow one another.
 
-        The bytes are a quantised tensor already, whose zero is a grey near the mean colour. Scale and the rest
-        of the mean go into the layer's weights and bias; the padding misses that rest, 0.2 of ImageNet's
+        The bytes are a quantised tensor already, whose zero is a grey near the mean colour. Scale and the
+        rest of the mean go into the layer's weights and bias; the padding misses that rest, 0.2 of ImageNet's
         standard deviation at most.
         """
         chain = self._chain(cast)

@@ -12,8 +12,8 @@ What a file says of it, in its metadata under `variant`:
     ranges, in_float, fused    of int8: how ranges were found, how many layers of it stay float, largest
                 difference between this processor's integers and the operators' definition
 
-One graph of landmark network, hand frame and clusters together was tried and measured at most 1.7 % faster: it
-is not worth a second kind of file.
+One graph of landmark network, hand frame and clusters together was tried and measured at most 1.7 % faster:
+it is not worth a second kind of file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,19 +73,19 @@ class Hands:
         return np.stack([crop.cut(data.read_image(file), size) for file, crop in self.calibrate])
 
 
-def gather(folders: Sequence[Path], photographs: Sequence[Path], images: int) -> Hands:
+def gather(folders: Sequence[Path], photographs: Sequence[Path], count: int) -> Hands:
     """Hands of labelled data sets, and of plain photographs, in which the shipped models look for them.
 
     Args:
         folders: data sets with joints in 3D (`handcoach_train.data.load`), split by sequence as in training.
         photographs: folders of pictures; what training holds back of them is left out.
-        images: hands to judge on; half as many to choose on.
+        count: hands to judge on; half as many to choose on.
 
     Raises:
         HandCoachError: a folder is missing or too small, or there is nothing to calibrate on.
     """
-    if images < 1:
-        raise HandCoachError(f"{images} pictures judge nothing: give --images a number of at least 1.")
+    if count < 1:
+        raise HandCoachError(f"{count} hands judge nothing: give --count a number of at least 1.")
     parts = [data.split_by(_with_joints(data.load(folder))) for folder in folders]
     train, choose, judge = (data.join([part[i] for part in parts]) for i in range(3))
     rng = np.random.default_rng(5)
@@ -95,7 +95,7 @@ def gather(folders: Sequence[Path], photographs: Sequence[Path], images: int) ->
         for file, points, right in zip(some.files, some.points, some.right, strict=True)
     ]
     calibrate = rendered + list(_in_photographs(photographs, CALIBRATE // 2, rng))
-    return Hands(calibrate, _some(choose, (images + 1) // 2, rng), _some(judge, images, rng))
+    return Hands(calibrate, _some(choose, (count + 1) // 2, rng), _some(judge, count, rng))
 
 
 def _with_joints(samples: data.Samples) -> data.Samples:
@@ -128,7 +128,7 @@ def _in_photographs(
             raise HandCoachError(f"There are no photographs in {folder}: give --photos another folder.")
         groups = np.array(data.recordings(names, folder))
         kept = np.flatnonzero(~data.held_out(groups, data.PHOTOS_HELD_OUT))
-        left = -(-most // len(folders))
+        wanted = left = -(-most // len(folders))
         for i in rng.permutation(kept)[: 4 * left]:
             file = folder / names[i]
             image = data.read_image(file)
@@ -139,6 +139,8 @@ def _in_photographs(
             left -= 1
             if not left:
                 break
+        if left == wanted:
+            raise HandCoachError(f"No hand was found in the photographs of {folder}: give --photos others.")
 
 
 def error(session: model.Session, hands: data.Samples) -> tuple[float, str]:
@@ -306,14 +308,20 @@ def row_of(output: Path, size: int, variant: dict[str, Any], parity: float) -> R
     )
 
 
-def quantize(checkpoint: Path, output: Path, hands: Hands, images: Path, size: int | None = None) -> Row:
+def quantize(
+    checkpoint: Path, output: Path, hands: Callable[[], Hands], images: Path, size: int | None = None
+) -> Row:
     """Write a landmark network in eight-bit integers.
+
+    Args:
+        hands: `gather`, which takes its time; asked when all else is known to be there.
 
     Raises:
         HandCoachError: something is missing; RefusedError: it lost too much, and nothing was written.
     """
+    networks.load("landmarks", checkpoint, size=size)
     with tempfile.TemporaryDirectory(prefix="handcoach-export-") as folder:
-        maker = Maker(checkpoint, hands, images, Path(folder))
+        maker = Maker(checkpoint, hands(), images, Path(folder))
         return maker.make("int8", size or maker.size, output)
 
 
@@ -323,7 +331,7 @@ def quantize(checkpoint: Path, output: Path, hands: Hands, images: Path, size: i
 def make_all(
     checkpoints: Sequence[Path],
     out: Path,
-    hands: Hands,
+    hands: Callable[[], Hands],
     images: Path,
     precisions: Sequence[str] = PRECISIONS,
     sizes: Sequence[int] = SIZES,
@@ -334,17 +342,22 @@ def make_all(
     Of a network NAME: NAME.onnx is the default, NAME-float.onnx the float one beside it, NAME-128.onnx
     another size.
 
+    Args:
+        hands: as for `quantize`.
+
     Raises:
         HandCoachError: an unknown precision or size, something is missing, or no variant of a network passed.
     """
     _known(precisions, sizes)
     if not out.is_dir():
         raise HandCoachError(f"The folder {out} does not exist: make it or choose another.")
+    names = [networks.load("landmarks", checkpoint).meta["name"] for checkpoint in checkpoints]
+    if len(set(names)) < len(names):
+        raise HandCoachError("Two checkpoints have the same name: train one with another --name.")
+    found = hands()
     with tempfile.TemporaryDirectory(prefix=".variants-", dir=out) as folder:
         work = Path(folder)
-        makers = [Maker(checkpoint, hands, images, work) for checkpoint in checkpoints]
-        if len({maker.of for maker in makers}) < len(makers):
-            raise HandCoachError("Two checkpoints have the same name: train one with another --name.")
+        makers = [Maker(checkpoint, found, images, work) for checkpoint in checkpoints]
         plan = [(maker, *what) for maker in makers for what in _plan(maker.size, precisions, sizes)]
         rows: list[Row] = []
         for maker, precision, size in tqdm(plan, unit="variant", disable=None):
@@ -355,7 +368,7 @@ def make_all(
                 parity = refused.parity
                 rows.append(row_of(output, size, parity.facts["variant"], parity.max_abs))
                 rows[-1].why = f"refused: {parity.problem or f'{parity.max_abs:.1e} from PyTorch'}"
-        _time(rows, work, hands)
+        _time(rows, work, found)
         for maker in makers:
             _keep([row for row in rows if row.of == maker.of], maker.size)
         for maker in makers:
@@ -366,7 +379,7 @@ def make_all(
             "processor": _processor(), "system": platform.platform(), "onnxruntime": onnxruntime.__version__,
             "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         },
-        "hands": {"calibrate": len(hands.calibrate), "choose": len(hands.choose), "judge": len(hands.judge)},
+        "hands": {"calibrate": len(found.calibrate), "choose": len(found.choose), "judge": len(found.judge)},
         "variants": [asdict(row) for row in rows],
         "tried": {maker.of: maker.tried for maker in makers},
     }  # fmt: skip
@@ -429,14 +442,16 @@ def _keep(rows: list[Row], own: int) -> None:
             row.why = f"neither smaller, nor faster, nor more accurate than {useless[0].file}"
             continue
         else:
-            gains = (f"{' and '.join(better(row, other))} than {other.file}" for other in kept)
-            row.why = "; ".join(gains) or "the default"
+            more = (f"{' and '.join(better(row, other))} than {other.file}" for other in kept)
+            row.why = "; ".join(more) or "the default"
         row.kept = True
         kept.append(row)
     if not kept:
         raise HandCoachError(
             f"No variant of {rows[0].of} is good enough ({rows[0].why}): calibrate on more pictures."
         )
+    if gains := [word for other in kept[1:2] for word in better(kept[0], other)]:
+        kept[0].why += f": {' and '.join(gains)} than {kept[1].file}"
 
 
 def better(row: Row, other: Row) -> list[str]:
@@ -479,9 +494,9 @@ def table(report: dict[str, Any]) -> str:
         f"`handcoach-export variants` on {machine['processor']}, onnxruntime {machine['onnxruntime']}, one "
         f"thread, load {machine['load']} at its end. Calibrated on {hands['calibrate']} cut-outs of the "
         f"training split, chosen on {hands['choose']} hands of the validation split, judged on "
-        f"{hands['judge']} of the test split, each in an exact and in a jittered cut-out. Lost: PA-MPJPE beyond "
-        f"that of the float network at its own size, at most {MOST_LOST:.0%}. ms: CPU time for a picture, the "
-        "median.",
+        f"{hands['judge']} of the test split, each in an exact and in a jittered cut-out. Lost: PA-MPJPE "
+        f"beyond that of the float network at its own size, at most {MOST_LOST:.0%}. ms: CPU time for a "
+        "picture, the median.",
         "",
         "| file | of | precision | pixels | MB | ms | from PyTorch | PA-MPJPE | lost | kept | why |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---|---|",
