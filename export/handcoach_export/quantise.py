@@ -127,6 +127,7 @@ def _options(level: Any) -> Any:
     options.graph_optimization_level = level
     options.intra_op_num_threads = os.cpu_count() or 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other work goes on beside
     return options
 
 
