@@ -133,6 +133,7 @@ def load(
                 raise HandCoachError(
                     f"No network looks at {size} pixels: take a multiple of 32 from 64 to 512."
                 )
+            assert isinstance(network, trained.LandmarkNet)
             network.resize(size)
         meta |= {"size": size or config["size"], "joints": list(JOINTS), "crop": config["crop"],
                  "presence_threshold": config.get("presence_threshold", 0.5)}  # fmt: skip

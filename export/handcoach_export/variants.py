@@ -99,7 +99,7 @@ def gather(folders: Sequence[Path], photographs: Sequence[Path], count: int) -> 
 
 
 def _with_joints(samples: data.Samples) -> data.Samples:
-    some = samples.take(np.isfinite(samples.joints).all((1, 2)))
+    some = samples.take(np.flatnonzero(np.isfinite(samples.joints).all((1, 2))))
     if not len(some):
         raise HandCoachError("A data set without joints in 3D judges nothing: give --data rendered hands.")
     return some
@@ -266,7 +266,8 @@ class Maker:
             if mean < least:
                 best, least, self.chosen = made, mean, {"ranges": ranges, "in_float": ()}
         assert best is not None
-        worst = sorted(best.layers, key=lambda name: -best.layers[name])[:SENSITIVE]
+        noise = best.layers
+        worst = sorted(noise, key=lambda name: -noise[name])[:SENSITIVE]
         made, mean = judged(ranges=self.chosen["ranges"], in_float=tuple(worst))
         if mean < least * (1 - CLEARLY["pa_mpjpe"]):
             best, self.chosen["in_float"] = made, tuple(worst)
