@@ -133,7 +133,8 @@ if new > old:
     sys.exit("models/remake.sh: the new landmark model is not better, so nothing is replaced.")
 BETTER
     rm -f models/{mobilenetv2,resnet50}*.onnx # variants that are no longer worth their place
-    cp "$new"/*.onnx "$new"/variants.{md,json} models/ && cp "$new"/exercises/*.onnx models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
+    cp "$new"/*.onnx "$new"/variants.{md,json} models/
+    cp "$new"/exercises/*.onnx models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
     say "Shipped. Bring the cards in models/*.md and the README's table up to date with $WORK/accuracy.txt."
 }
 
