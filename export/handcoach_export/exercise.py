@@ -24,7 +24,8 @@ from handcoach.quality import Report
 SETTINGS: dict[str, type | tuple[type, ...]] = {
     "name": str, "version": str, "title": dict, "instructions": dict, "labels": list, "messages": dict,
     "colours": dict, "tolerance": dict, "unsure": dict, "hold_s": (int, float), "repetitions": int,
-    "rest_s": (int, float), "kept_axes": str, "fingers": list, "hand": str, "author": str, "licence": str,
+    "rest_s": (int, float), "session_s": (int, float), "kept_axes": str, "fingers": list, "hand": str,
+    "author": str, "licence": str,
 }  # fmt: skip
 GENERAL = {
     "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "fingers": list(FINGERS),

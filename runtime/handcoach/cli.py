@@ -12,13 +12,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handcoach import exercise_commands
-from handcoach.defaults import EXERCISE, FINDER, LANDMARKS
+from handcoach.defaults import EXERCISE, FINDER
 from handcoach.errors import HandCoachError
 from handcoach.ui.texts import LANGUAGES
 
@@ -46,10 +46,12 @@ examples:
   handcoach demo                                   watch the coach at work, no camera needed
   handcoach run                                    exercise with camera 0
   handcoach run --source 1 --hand left             another camera, the left hand
+  handcoach run --no-thumb                         the thumb may do what it likes
   handcoach landmarks clip.mp4 --json              21 joints of every frame, for other programs
   handcoach assess photos/ --exercise finger-stretch
   handcoach record mine --label open --source 0    show a posture for 10 seconds
   handcoach exercise list                          exercises by name; show, check and sign exercise files
+  handcoach tune                                   find the fastest model for this laptop
   handcoach doctor                                 what works here, and how to mend what does not
 
 Ask any command for its own help: handcoach assess --help.
@@ -70,6 +72,16 @@ and where there is one:
 
 example:
   handcoach landmarks clip.mp4 --json | head -1
+"""
+
+_TUNE_EPILOG = """\
+The first `handcoach run` does this by itself, in the background; `handcoach doctor` shows the choice. It is
+made anew when HandCoach, its models or the laptop change. --model and --threads of the other commands
+overrule it. What is stored is one small file with these times, in {folder}
+
+examples:
+  handcoach tune
+  handcoach tune --fps 60 --json      for a faster camera, as one JSON object
 """
 
 _ASSESS_EPILOG = """\
@@ -147,6 +159,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--source", default="0", help="camera number, video, image or folder (default: 0)")
     _exercise(sub)
     _hand(sub)
+    _thumb(sub)
+    _model(sub)
     _language(sub)
 
     sub = command("landmarks", _landmarks, "find the 21 joints of the hand in every frame", _LANDMARKS_EPILOG)
@@ -155,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command("assess", _assess, "judge the hand's posture in every frame", _ASSESS_EPILOG)
     _reading(sub)
     _exercise(sub)
+    _thumb(sub)
     _language(sub)
 
     sub = command(
@@ -183,6 +198,14 @@ def parser() -> argparse.ArgumentParser:
     sub = command("exercise", None, "list, show, check, sign and verify exercise files")
     exercise_commands.add(sub, language)
 
+    from handcoach import places
+
+    sub = command("tune", _tune, "find the model and the number of threads that are fastest on this laptop",
+                  _TUNE_EPILOG.format(folder=places.user_folder()))  # fmt: skip
+    sub.add_argument("--fps", type=_positive_rate, default=None, metavar="N",
+                     help="pictures a second of the camera (default: 30)")  # fmt: skip
+    sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
     sub = command("doctor", _doctor, "check versions, models, camera and display, with a cure for what fails")
     return top
 
@@ -202,6 +225,42 @@ def _positive(text: str) -> float:
     if not 0 < value < 86400:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return value
+
+
+def _positive_rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pictures a second from 1 to 1000")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads from 1 to 64")
+    return int(text)
+
+
+def _thumb(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--no-thumb", dest="thumb", action="store_false",
+        help="leave the thumb out of the verdict, for a hand that cannot open it",
+    )  # fmt: skip
+
+
+def _model(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--model",
+        default=None,
+        metavar="NAME|FILE",
+        help="landmark model: name of a shipped one or an .onnx file (default: what handcoach tune chose)",
+    )
+    sub.add_argument(
+        "--threads", type=_count, default=None, metavar="N",
+        help="of the processor, for the models (default: what handcoach tune chose)",
+    )  # fmt: skip
 
 
 def _hand(sub: argparse.ArgumentParser) -> None:
@@ -227,12 +286,7 @@ def _language(sub: argparse.ArgumentParser) -> None:
 
 
 def _models(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--model",
-        default=LANDMARKS,
-        metavar="NAME|FILE",
-        help="landmark model: name of a shipped one or an .onnx file (default: %(default)s)",
-    )
+    _model(sub)
     sub.add_argument(
         "--finder",
         default=FINDER,
@@ -282,19 +336,32 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from handcoach import exercise_file, model
+    from handcoach import exercise_file, model, tune
     from handcoach.camera import is_camera
     from handcoach.ui.app import run_window
 
     # What was typed wrongly is said here, before a window opens; what goes wrong later is said in it.
     file = exercise_file.read(args.exercise)
-    model.find(LANDMARKS, "landmarks")
+    name, _, _ = tune.choice(args.model, args.threads)
+    model.find(name, "landmarks")
     model.find(FINDER, "finder")
     if not is_camera(args.source):
         _open(args.source).close()
     print(f"{file.name}: {exercise_file.signature_line(file)}.")
-    _warn_of_another_model(args.exercise, LANDMARKS)
-    return run_window(args.source, args.exercise, args.hand, language(args.lang))
+    _warn_of_another_model(args.exercise, name)
+    return run_window(args.source, args.exercise, args.hand, language(args.lang), thumb=args.thumb,
+                      model=args.model, threads=args.threads)  # fmt: skip
+
+
+def _tune(args: argparse.Namespace) -> int:
+    from handcoach import tune
+
+    if not args.json:
+        print(f"Trying the models, {tune.BUDGET_S:g} seconds at most ...", file=sys.stderr)
+    tuned = tune.tune(args.fps or tune.FPS)
+    assert tuned is not None  # nobody gives up here
+    print(json.dumps(asdict(tuned)) if args.json else "\n".join([*tune.lines(tuned), tune.summary(tuned)]))
+    return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -304,10 +371,13 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _landmarks(args: argparse.Namespace) -> int:
-    from handcoach import pipeline
+    from handcoach import pipeline, tune
 
+    name, threads, _ = tune.choice(args.model, args.threads)
     with _open(args.source) as source:
-        line = pipeline.load(None, args.model, args.finder, hand=args.hand, still=_still(args, source))
+        line = pipeline.load(
+            None, name, args.finder, hand=args.hand, still=_still(args, source), threads=threads
+        )
         return _report(source, line, as_json=args.json, lang="en")
 
 
@@ -320,25 +390,28 @@ def _warn_of_another_model(exercise: str, landmarks: str) -> None:
 
 
 def _assess(args: argparse.Namespace) -> int:
-    from handcoach import pipeline
+    from handcoach import pipeline, tune
 
-    _warn_of_another_model(args.exercise, args.model)
+    name, threads, _ = tune.choice(args.model, args.threads)
+    _warn_of_another_model(args.exercise, name)
     with _open(args.source) as source:
         line = pipeline.load(
-            args.exercise, args.model, args.finder, hand=args.hand, still=_still(args, source)
-        )
+            args.exercise, name, args.finder, hand=args.hand, still=_still(args, source), threads=threads,
+            thumb=args.thumb,
+        )  # fmt: skip
         return _report(source, line, as_json=args.json, lang=language(args.lang))
 
 
 def _record(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from handcoach import model, pipeline, quality, recording
+    from handcoach import model, pipeline, quality, recording, tune
 
-    name = model.read(model.find(args.model, "landmarks"), "landmarks").name
+    runs, threads, _ = tune.choice(args.model, args.threads)
+    name = model.family(model.read(model.find(runs, "landmarks"), "landmarks"))
     recording.check(Path(args.out), args.label, name)
     with _open(args.source) as source:
-        line = pipeline.load(None, args.model, args.finder, hand=args.hand, still=source.still)
+        line = pipeline.load(None, runs, args.finder, hand=args.hand, still=source.still, threads=threads)
         landmarks, times, views, sides, count, began = [], [], [], Counter[str](), 0, None
         if source.live:
             print(f"Show the posture for {args.seconds:g} seconds.", file=sys.stderr)

@@ -18,6 +18,8 @@ DWELL_S = 0.3
 # Seconds without a hand, or with an unsure one, before the hold is given up: a hand that is lost for a moment
 # must not cost the patient the whole hold. The hold's clock stands still meanwhile, and nothing is praised.
 GRACE_S = 0.8
+# Seconds of exercise, rests included, after which a session ends, where the exercise says nothing else.
+SESSION_S = 15 * 60.0
 # A longer gap between two frames counts as no time at all: a laptop that slept held nothing.
 MAX_STEP_S = 0.5
 
@@ -31,7 +33,7 @@ class Progress:
             move (a hand in another posture), rest (forced), paused, stopped (by the patient), done.
         label: the believed posture; None where there is none.
         message: what to say, a key: a label of the exercise, or leave (open from the best posture first),
-            ready, search, rest, paused, stopped, done.
+            ready, search, rest, paused, stopped, done, enough (done, and no more in this session).
         hold: 0..1 of this repetition's hold.
         repetition: repetitions finished.
         repetitions: repetitions in all.
@@ -53,18 +55,30 @@ class Coach:
     A repetition counts when the best posture has been held for `hold_s` without a break. A rest follows, and
     before the next repetition the hand must have left the best posture once: an open hand that is simply left
     lying there counts once.
+
+    Attributes:
+        spent_s: seconds of exercise and rest since it was made, over all starts. From `session_s` on it ends,
+            after a hold that is under way, and does not start again.
     """
 
-    def __init__(self, hold_s: float, repetitions: int, rest_s: float, labels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        hold_s: float,
+        repetitions: int,
+        rest_s: float,
+        labels: Sequence[str],
+        session_s: float = SESSION_S,
+    ) -> None:
         """Args:
-        hold_s, rest_s: seconds.
+        hold_s, rest_s, session_s: seconds.
         labels: postures from best to worst; the first one is to be held.
         """
-        if not labels or repetitions < 1 or hold_s < 0 or rest_s < 0:
+        if not labels or repetitions < 1 or hold_s < 0 or rest_s < 0 or session_s <= 0:
             raise ValueError("an exercise needs a label, a repetition, and times that are not negative")
         self.hold_s, self.rest_s = hold_s, rest_s
         self.repetitions = repetitions
         self.labels = tuple(labels)
+        self.session_s, self.spent_s = session_s, 0.0
         self._state: Literal["ready", "running", "rest", "paused", "stopped", "done"] = "ready"
         self._reset()
 
@@ -86,8 +100,10 @@ class Coach:
         self._since = 0.0  # when the candidate was first seen
 
     def start(self, t: float) -> Progress:
-        """Begin, go on after a pause, or begin anew after the end or a stop."""
-        if self._state == "paused":
+        """Begin, go on after a pause, or begin anew after the end or a stop; not after a whole session."""
+        if self._enough():
+            self._state = "done"
+        elif self._state == "paused":
             self._state = self._before_pause
         elif self._state in ("ready", "stopped", "done"):
             self._reset()
@@ -127,11 +143,17 @@ class Coach:
         if self._state in ("running", "rest", "ready"):
             before = self._label
             self._believe(label, t, restart=asleep)
+            self.spent_s += step if self._state != "ready" else 0.0
             if self._state == "rest":
                 self._rest(step)
             elif self._state == "running":
                 self._run(step, before, t)
+            if self._enough() and (self._state == "rest" or (self._state == "running" and not self._held)):
+                self._state = "done"
         return self._progress()
+
+    def _enough(self) -> bool:
+        return self.spent_s >= self.session_s
 
     def _believe(self, label: str | None, t: float, *, restart: bool) -> None:
         """Debounce: a label is believed once it has been seen without a break for the dwell time."""
@@ -176,6 +198,8 @@ class Coach:
         best = self.labels[0]
         if self._state != "running":
             state, message = self._state, str(self._state)
+            if state == "done" and self._enough():
+                message = "enough"
         elif self._label is None or self._label == UNSURE:
             state, message = "search", "search"
         elif self._label == best:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handcoach import model
+from handcoach import model, tune
 from handcoach.camera import open_capture
 from handcoach.errors import HandCoachError
 from handcoach.ui import probe
@@ -42,7 +42,7 @@ class Check:
 
 def report() -> list[Check]:
     """All checks. Opens camera 0 for at most `CAMERA_SECONDS` and a hidden window. Main thread only."""
-    return [*_versions(), *_inference(), *_models(), _camera(), *_window()]
+    return [*_versions(), *_inference(), *_models(), *_tuning(), _camera(), *_window()]
 
 
 def print_report(checks: list[Check]) -> int:
@@ -127,6 +127,20 @@ def _model(path: Path, name: str) -> tuple[Check, str | None]:
     meta = file.meta
     detail = f"{file.kind}, version {meta['version']}, {meta['licence']}, runs on {session.provider}"
     return Check(name, True, detail), file.kind
+
+
+def _tuning() -> Iterator[Check]:
+    """Which landmark model runs on this laptop, and whether that is quick enough."""
+    try:
+        tuned = tune.stored()
+    except HandCoachError:  # told above
+        return
+    if tuned is None:
+        yield Check("speed", True, "not measured yet: handcoach tune does it, or the first handcoach run")
+        return
+    slow = tuned.choice.ms > tune.HEADROOM * 1e3 / tune.LEAST_FPS
+    cure = "close other programs, plug the laptop in, and run: handcoach tune" if slow else ""
+    yield Check("speed", not slow, tune.summary(tuned), cure)
 
 
 def _camera() -> Check:

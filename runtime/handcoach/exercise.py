@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach.coach import UNSURE
-from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, hand_frame
+from handcoach.coach import SESSION_S, UNSURE
+from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, hand_axes, hand_frame
 from handcoach.model import ModelFile, Session
+
+THUMB = slice(1, 5)  # its joints
+# Whether the thumb is in the verdict, judged apart because the exercise leaves it out, or not judged at all.
+Thumb = Literal["counts", "apart", "off"]
 
 # Presence below which a hand is followed, but not judged.
 MIN_PRESENCE = 0.6
@@ -34,6 +39,7 @@ class Posture:
         aligned: float32 (21, 3), canonical landmarks in the hand frame.
         joint_distances: float32 (21,), from each joint to the reference hand's, both in the hand frame, in
             units of the hand's scale; 0 of a joint that does not count in this exercise.
+        thumb: mean distance of the thumb's joints to the reference's, in the same units; NaN where unknown.
     """
 
     label: str
@@ -42,6 +48,7 @@ class Posture:
     margin: float
     aligned: Array
     joint_distances: Array
+    thumb: float = math.nan
 
     @property
     def sure(self) -> bool:
@@ -56,12 +63,22 @@ class Exercise:
         clusters: the label of each cluster.
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
-        fingers: those that count. joints_count: bool (21,), the joints that do.
+        fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
         green, red: distance of a joint, in units of the hand's scale, up to which it is wholly right, and
             from which it is wholly wrong.
     """
 
-    def __init__(self, file: ModelFile, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        threads: int = 1,
+        provider: str = "CPUExecutionProvider",
+        *,
+        thumb: bool = True,
+    ) -> None:
+        """Args:
+        thumb: False leaves the thumb out of the verdict, whatever the exercise says.
+        """
         self.file = file
         meta = file.meta
         self.name = file.name
@@ -71,6 +88,7 @@ class Exercise:
         self.hand: str = meta["hand"]
         self.hold_s, self.rest_s = float(meta["hold_s"]), float(meta["rest_s"])
         self.repetitions = int(meta["repetitions"])
+        self.session_s = float(meta.get("session_s", SESSION_S))
         self.green, self.red = float(meta["tolerance"]["green"]), float(meta["tolerance"]["red"])
         self.kept_axes: str = meta["kept_axes"]
         # Absent in files of before fingers could be left out.
@@ -78,12 +96,17 @@ class Exercise:
         self.fingers: tuple[str, ...] = tuple(
             f for f in FINGERS if not isinstance(listed, list) or f in listed
         )
+        self.thumb: Thumb = "off" if not thumb else "counts" if "thumb" in self.fingers else "apart"
+        leave_out = self.thumb == "off" and "thumb" in self.fingers and len(self.fingers) > 1
+        if leave_out:
+            self.fingers = tuple(f for f in self.fingers if f != "thumb")
         self.joints_count = np.array([True, *(f in self.fingers for f in FINGERS for _ in range(4))])
         self.max_distance = float(meta["unsure"]["max_distance"])
         self.min_margin = float(meta["unsure"]["min_margin"])
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
         self._session = Session(file, threads, provider)
+        self._thumb_part = self._find_thumb_part() if leave_out else None
 
     def title(self, lang: str = "en") -> str:
         return _text(self.file.meta["title"], lang)
@@ -113,6 +136,11 @@ class Exercise:
         out = self._session.run(canonical[None])
         aligned = out["hand_frame"].reshape(21, 3)
         distances, cluster = out["distances"][0], int(out["cluster"][0])
+        if self._thumb_part is not None:
+            weights, centroids = self._thumb_part
+            thumb = (weights * (aligned[THUMB].reshape(12) - centroids) ** 2).sum(1)
+            distances = np.sqrt(np.maximum(distances.astype(np.float64) ** 2 - thumb, 0)).astype(np.float32)
+            cluster = int(distances.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
             return self._posture(UNSURE, -1, distances, 0.0, canonical)
@@ -123,8 +151,31 @@ class Exercise:
         return self._posture(self.clusters[cluster] if sure else UNSURE, cluster, distances, margin, aligned)
 
     def _posture(self, label: str, cluster: int, distances: Array, margin: float, aligned: Array) -> Posture:
-        apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1) * self.joints_count
-        return Posture(label, cluster, distances, margin, aligned, apart)
+        apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1)
+        thumb = float(apart[THUMB].mean()) if cluster >= 0 else math.nan
+        return Posture(label, cluster, distances, margin, aligned, apart * self.joints_count, thumb)
+
+    def _find_thumb_part(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The weights (K, 12) and centroids (K, 12) of the thumb's coordinates in the hand frame.
+
+        The file does not say them, but its graph gives them away: the thumb's joints do not move the hand
+        frame, and a squared distance is a parabola in each of their coordinates. What the thumb adds to it
+        can then be taken off again.
+        """
+        axes = hand_axes(self.reference)
+        steps = np.zeros((12, 21, 3))
+        for i in range(12):
+            steps[i, THUMB.start + i // 3] = axes[i % 3]
+        hands = np.concatenate([self.reference[None], self.reference + steps, self.reference - steps])
+        squares = np.concatenate([self.run(hand[None].astype(np.float32))["distances"] for hand in hands])
+        square = squares.astype(np.float64) ** 2
+        here, more, less = square[0], square[1:13], square[13:]
+        weights = np.maximum((more + less - 2 * here) / 2, 0).T
+        rise = ((more - less) / 4).T
+        # The weight of a coordinate that does not count is rounding noise.
+        counts = weights > 1e-4
+        away = np.divide(rise, weights, out=np.zeros_like(rise), where=counts)
+        return weights * counts, self.reference_aligned[THUMB].reshape(12) - away
 
 
 def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from handcoach import model, places, signature
+from handcoach.coach import SESSION_S
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
@@ -88,6 +89,7 @@ def describe(file: ModelFile, lang: str) -> str:
         "repetitions",
         f"{meta['repetitions']}, each held {meta['hold_s']:g} s, then {meta['rest_s']:g} s of rest",
     )
+    row("session", f"ends after {meta.get('session_s', SESSION_S) / 60:g} minutes")
     row(
         "orientation",
         f"counts about {', '.join(meta['kept_axes'])}" if meta["kept_axes"] else "does not count",
@@ -153,7 +155,7 @@ def other_model(file: ModelFile, landmarks: str = LANDMARKS) -> str:
     Args:
         landmarks: name or path of the landmark model.
     """
-    running = model.read(model.find(landmarks, "landmarks"), "landmarks").name
+    running = model.family(model.read(model.find(landmarks, "landmarks"), "landmarks"))
     made_with = file.meta["landmark_model"]
     if made_with == running:
         return ""

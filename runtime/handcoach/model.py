@@ -488,12 +488,29 @@ def _check_meta(meta: dict[str, Any], kind: str) -> None:
         _require(_finite(meta["crop"].get("margin"), 1.0, 4.0), "crop.margin is out of range")
         _require(isinstance(meta["crop"].get("roll"), bool), "crop.roll is neither true nor false")
         _require(_finite(meta["presence_threshold"], 0, 1), "presence_threshold is out of range")
+        _check_variant(meta.get("variant", {}))  # absent in files of before there were variants
     elif kind == "finder":
         _require(16 <= meta["height"] <= MAX_SIDE and 16 <= meta["width"] <= MAX_SIDE, "size is out of range")
         _require(1 <= meta["max_hands"] <= 1000, "max_hands is out of range")
         _require(_finite(meta["score_threshold"], 0, 1), "score_threshold is out of range")
     else:
         _check_exercise(meta)
+
+
+def _check_variant(variant: Any) -> None:
+    """{"of": name, "precision": int8, fp16 or fp32, "lost": share of PA-MPJPE}; each may be absent."""
+    _require(
+        isinstance(variant, dict)
+        and _text_is(variant.get("of", ""), 100)
+        and variant.get("precision", "fp16") in ("int8", "fp16", "fp32")
+        and _finite(variant.get("lost", 0), -1, 100),
+        "variant is no description of one",
+    )
+
+
+def family(file: ModelFile) -> str:
+    """The landmark model that this is, whatever its precision: exercises are made for a family."""
+    return str(file.meta.get("variant", {}).get("of") or file.name)
 
 
 def _check_exercise(meta: dict[str, Any]) -> None:
@@ -546,6 +563,8 @@ def _check_exercise(meta: dict[str, Any]) -> None:
         "unsure is out of range",
     )
     _require(_finite(meta["hold_s"], 0, 3600) and _finite(meta["rest_s"], 0, 3600), "times are out of range")
+    # Absent in files of before a session had an end of its own.
+    _require(_finite(meta.get("session_s", 60), 60, 7200), "session_s is not 60 to 7200 seconds")
     _require(1 <= meta["repetitions"] <= 1000, "repetitions is out of range")
     _require(meta["hand"] in ("either", "right", "left"), "hand is not either, right or left")
     axes = meta["kept_axes"]

@@ -14,12 +14,21 @@ from handcoach.hand import Frame
 from handcoach.landmarker import Landmarker
 from handcoach.tracker import Choice, Track, Tracker
 
+# Of a step's time while a hand is followed (`handcoach-bench accuracy --part latency`).
+NETWORK_SHARE = 0.77
+
 
 class Pipeline:
-    """Tracker and, where there is one, exercise. Use it from one thread at a time."""
+    """Tracker and, where there is one, exercise. Use it from one thread at a time.
 
-    def __init__(self, tracker: Tracker, exercise: Exercise | None = None) -> None:
-        self.tracker, self.exercise = tracker, exercise
+    Attributes:
+        usual_s: how long a step takes on this laptop when it is cool, seconds; None where nobody measured.
+    """
+
+    def __init__(
+        self, tracker: Tracker, exercise: Exercise | None = None, usual_s: float | None = None
+    ) -> None:
+        self.tracker, self.exercise, self.usual_s = tracker, exercise, usual_s
 
     def step(self, frame: Frame) -> tuple[Track, Posture | None]:
         """The hand of a frame, and its posture where there are a hand and an exercise."""
@@ -42,6 +51,8 @@ def load(
     still: bool = False,
     threads: int = 1,
     provider: str = "CPUExecutionProvider",
+    thumb: bool = True,
+    network_ms: float | None = None,
 ) -> Pipeline:
     """Load models by the names of shipped ones or by file.
 
@@ -51,6 +62,8 @@ def load(
         still: see `Tracker`.
         threads: of each model; they run one after the other.
         provider: of the landmark model; the others are too small to gain from another than the CPU.
+        thumb: False leaves the thumb out of the verdict.
+        network_ms: what the landmark network takes for one hand on this laptop, where it was measured.
 
     Raises:
         ModelError: one of them is missing or does not fit.
@@ -59,9 +72,10 @@ def load(
     cv2.setNumThreads(1)
     judge = None
     if exercise is not None:
-        judge = Exercise(model.read(model.find(str(exercise), "exercise"), "exercise"), threads)
+        judge = Exercise(model.read(model.find(str(exercise), "exercise"), "exercise"), threads, thumb=thumb)
         if hand == "auto" and judge.hand in ("left", "right"):
             hand = "left" if judge.hand == "left" else "right"
     find = Finder(model.read(model.find(str(finder), "finder"), "finder"), threads)
     read = Landmarker(model.read(model.find(str(landmarks), "landmarks"), "landmarks"), threads, provider)
-    return Pipeline(Tracker(find, read, hand, still), judge)
+    usual_s = None if network_ms is None else network_ms / 1e3 / NETWORK_SHARE
+    return Pipeline(Tracker(find, read, hand, still), judge, usual_s)

@@ -1,4 +1,5 @@
 """Is a recording any good? What is said of each posture while it is recorded, and the verdict at the end.
+The same eyes look at a patient's picture before the first start: `set_up`.
 
 `of_posture` needs numpy only, so that a window can ask it of the frames so far. The whole verdict, a `Report`
 with its pictures, comes from the exercise builder: entry point `check` of the group
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach.crop import extent_of
 from handcoach.hand import Array, hand_frame
 
 MIN_FRAMES, GOOD_FRAMES = 20, 60
@@ -28,6 +30,28 @@ SHAKY, VERY_SHAKY = 0.06, 0.12
 SUCCESSIVE_S = 0.2  # frames further apart do not show how a hand shakes
 # A frame that its mirror image brings this much nearer to the posture was taken for the other hand.
 OTHER_SIDE, FEW_OTHER_SIDE = 0.5, 3
+# Pixels from the middle MCP to the farthest joint: with fewer the network's cut-out would be enlarged.
+LARGE = 50.0
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What can be seen of how a patient sits, in one picture.
+
+    Attributes:
+        bright: the hand, or a picture without one, is not dark. Whether light comes from behind is not told:
+            a dark hand before a white wall looks the same.
+        found: there is a hand. whole: all of it is in the picture. large: it is near enough.
+    """
+
+    bright: bool
+    found: bool
+    whole: bool
+    large: bool
+
+    @property
+    def good(self) -> bool:
+        return self.bright and self.found and self.whole and self.large
 
 
 @dataclass(frozen=True)
@@ -86,6 +110,19 @@ def view(image: NDArray[np.uint8], points: NDArray[np.floating]) -> tuple[float,
     # Every fourth pixel: a mean needs no more.
     patch = image[y0 : y1 + 1 : 4, x0 : x1 + 1 : 4]
     return float(inside.mean()), float(patch.mean() / 255)
+
+
+def set_up(image: NDArray[np.uint8], points: NDArray[np.floating] | None) -> SetUp:
+    """How a patient sits.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        points: (21, 2) pixels of the hand, None without one.
+    """
+    if points is None:
+        return SetUp(bool(image[::8, ::8].mean() / 255 >= DARK), False, False, False)
+    inside, light = view(image, points)
+    return SetUp(light >= DARK, True, inside == 1.0, extent_of(points) >= LARGE)
 
 
 def of_posture(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from handcoach.coach import Coach, Progress
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
+from handcoach.pace import Pace, throttles
 
 if TYPE_CHECKING:
     from handcoach.exercise import Exercise, Posture
@@ -30,6 +31,9 @@ T = TypeVar("T")
 LATE_S = 0.10
 # How long each still of a folder is shown.
 STILL_S = 1.0
+# Between two looks at how often the processor slowed itself down.
+THROTTLE_EVERY_S = 5.0
+UNDER_WAY = ("search", "hold", "move", "rest")
 
 
 class Mailbox(Generic[T]):
@@ -96,6 +100,9 @@ class PipelineLike(Protocol):
     @property
     def exercise(self) -> Exercise | None: ...
 
+    @property
+    def usual_s(self) -> float | None: ...
+
     def step(self, frame: Frame) -> tuple[Track, Posture | None]: ...
 
     def reset(self) -> None: ...
@@ -110,7 +117,48 @@ def make_coach(exercise: Exercise, *, quick: bool = False) -> Coach:
     hold, rest = exercise.hold_s, exercise.rest_s
     if quick:
         hold, rest = min(hold, QUICK_S), min(rest, QUICK_S)
-    return Coach(hold, exercise.repetitions, rest, exercise.labels)
+    return Coach(hold, exercise.repetitions, rest, exercise.labels, exercise.session_s)
+
+
+Load = Callable[[], tuple[PipelineLike, Coach]]
+
+
+def loader(
+    exercise: str,
+    hand: str = "auto",
+    *,
+    quick: bool = False,
+    thumb: bool = True,
+    models: dict[str, str] | None = None,
+    model: str | None = None,
+    threads: int | None = None,
+) -> Load:
+    """What loads an exercise and all that it needs, for a worker.
+
+    Args:
+        thumb: False leaves the thumb out of the verdict.
+        models: files in place of the shipped models, by the names of `pipeline.load`: landmarks, finder.
+        model, threads: as for `tune.choice`, where `models` names no landmark model.
+    """
+
+    def load() -> tuple[PipelineLike, Coach]:
+        # Here and not above: the window is up before onnxruntime is loaded.
+        from handcoach import pipeline, tune
+        from handcoach.tracker import CHOICES
+
+        if hand not in CHOICES:
+            raise HandCoachError(f"There is no hand {hand!r}: choose one of {', '.join(CHOICES)}.")
+        names = dict(models or {})
+        count, ms = threads or 1, None
+        if "landmarks" not in names:
+            names["landmarks"], count, ms = tune.choice(model, threads)
+        path = pipeline.load(
+            exercise, hand=hand, threads=count, thumb=thumb, network_ms=ms, **names  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert path.exercise is not None
+        return path, make_coach(path.exercise, quick=quick)
+
+    return load
 
 
 def worker_for(
@@ -121,30 +169,19 @@ def worker_for(
     loop: bool = False,
     autostart: bool = False,
     quick: bool = False,
+    thumb: bool = True,
     models: dict[str, str] | None = None,
+    model: str | None = None,
+    threads: int | None = None,
 ) -> Worker:
-    """A worker for a source and an exercise; it loads and opens them once it runs.
-
-    Args:
-        models: files in place of the shipped models, by the names of `pipeline.load`: landmarks, finder.
-    """
-
-    def load() -> tuple[PipelineLike, Coach]:
-        # Here and not above: the window is up before onnxruntime is loaded.
-        from handcoach import pipeline
-        from handcoach.tracker import CHOICES
-
-        if hand not in CHOICES:
-            raise HandCoachError(f"There is no hand {hand!r}: choose one of {', '.join(CHOICES)}.")
-        path = pipeline.load(exercise, hand=hand, **(models or {}))  # type: ignore[arg-type]
-        assert path.exercise is not None
-        return path, make_coach(path.exercise, quick=quick)
+    """A worker for a source and an exercise, as for `loader`; it loads and opens them once it runs."""
 
     def open_it() -> AbstractContextManager[SourceLike]:
         from handcoach.camera import open_source
 
         return open_source(source)
 
+    load = loader(exercise, hand, quick=quick, thumb=thumb, models=models, model=model, threads=threads)
     return Worker(load, open_it, loop=loop, autostart=autostart)
 
 
@@ -152,29 +189,37 @@ class Worker:
     """Runs `pipeline.step` on each frame of a source in a thread of its own.
 
     Methods say which thread calls them. Only `mailbox` crosses from the worker to the view.
+
+    Attributes:
+        started: set from the first start on, and at the end: whatever runs beside gives up then.
     """
 
     def __init__(
         self,
-        load: Callable[[], tuple[PipelineLike, Coach]],
+        load: Load,
         open_source: Callable[[], AbstractContextManager[SourceLike]],
         *,
         loop: bool = False,
         autostart: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        throttles: Callable[[], int | None] = throttles,
     ) -> None:
         """Args:
         load, open_source: called in the worker thread, since both may take seconds.
         loop: begin a file anew when it ends.
         autostart: start the coach as soon as it is there.
+        throttles: how often the processor has slowed itself down, as from `pace.throttles`.
         """
         self.mailbox: Mailbox[Result] = Mailbox()
-        self._load, self._open = load, open_source
+        self.started = threading.Event()
+        self._load, self._open, self._throttles = load, open_source, throttles
+        self._stale = False  # `_load` is another one than what runs
         self._loop, self._autostart = loop, autostart
         self._clock, self._zero = clock, clock()
         self._ending = threading.Event()
-        self._lock = threading.Lock()  # guards the coach and the last result
+        self._lock = threading.Lock()  # guards the coach, the last result, and what is to be loaded
         self._coach: Coach | None = None
+        self._pace = Pace()
         self._last = Result(0.0)
         self._source: SourceLike | None = None
         self._thread = threading.Thread(target=self._run, name="handcoach-worker", daemon=True)
@@ -187,6 +232,7 @@ class Worker:
     def end(self, timeout: float = 5.0) -> bool:
         """Ask the thread to end and wait for it; False if it is still busy after `timeout` seconds."""
         self._ending.set()
+        self.started.set()
         source = self._source
         if source is not None:  # a camera may make the thread wait for a picture
             source.close()
@@ -207,13 +253,27 @@ class Worker:
         """Pause while the exercise is under way, otherwise start."""
         with self._lock:
             state = self._last.progress.state if self._last.progress else None
-        self._command("pause" if state in ("search", "hold", "move", "rest") else "start")
+        self._command("pause" if state in UNDER_WAY else "start")
+
+    def reload(self, load: Load) -> bool:
+        """Any thread: have another exercise or other models loaded; False while an exercise is under way."""
+        with self._lock:
+            progress = self._last.progress
+            if progress is not None and progress.state in (*UNDER_WAY, "paused"):
+                return False
+            self._load, self._stale = load, self._coach is not None
+            return True
 
     def _command(self, name: str) -> None:
+        if name == "start":
+            self.started.set()
         with self._lock:
-            if self._coach is None:  # still loading: nothing to start, nothing that could hurt
+            if (
+                self._coach is None or self._stale
+            ):  # not loaded yet: nothing to start, nothing that could hurt
                 self._autostart = name == "start" or (self._autostart and name != "stop")
-                return
+                if name != "stop" or self._coach is None:
+                    return
             t = self._now()
             act = {"start": self._coach.start, "pause": self._coach.pause, "stop": self._coach.stop}[name]
             self._last = replace(self._last, t=t, progress=act(t))
@@ -244,35 +304,67 @@ class Worker:
 
     def _work(self) -> None:
         self._publish(stage="models")
-        pipeline, coach = self._load()
+        if self._autostart:
+            self.started.set()
         with self._lock:
-            self._coach = coach
-            t = self._now()
-            progress = coach.start(t) if self._autostart else coach.update(None, t)
-            self._last = replace(
-                self._last, t=t, stage="camera", progress=progress, exercise=pipeline.exercise,
-                hold_s=coach.hold_s, rest_s=coach.rest_s,
-            )  # fmt: skip
-            self.mailbox.put(self._last)
+            load = self._load
+        pipeline, coach = load()
+        with self._lock:
+            self._stale = self._load is not load  # another exercise was chosen meanwhile
+            self._take(pipeline, coach, stage="camera")
         played = True
         while played and not self._ending.is_set():
             with self._open() as source:
                 self._source = source
                 if self._ending.is_set():  # while it was opened: `end` had no source to close
                     return
-                played = self._play(source, pipeline) and self._loop
+                played = self._play(source) and self._loop
                 if played and not self._ending.is_set():
-                    pipeline.reset()
+                    self._pipeline.reset()
+                    self._pace.reset()
         if not self._ending.is_set():
             self._publish(stage="ended", track=None, posture=None)
 
-    def _play(self, source: SourceLike, pipeline: PipelineLike) -> bool:
+    def _take(self, pipeline: PipelineLike, coach: Coach, **changes: object) -> None:
+        """Go on with what was loaded. The lock is held."""
+        if self._coach is not None:
+            coach.spent_s = self._coach.spent_s  # the session is the person's, not the exercise's
+        self._pipeline, self._coach, self._pace = pipeline, coach, Pace(pipeline.usual_s)
+        t = self._now()
+        progress = coach.start(t) if self._autostart else coach.update(None, t)
+        self._autostart = False
+        self._last = replace(
+            self._last, t=t, progress=progress, exercise=pipeline.exercise, track=None, posture=None,
+            hold_s=coach.hold_s, rest_s=coach.rest_s, **changes,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.mailbox.put(self._last)
+
+    def _load_anew(self) -> None:
+        """Load what `reload` asked for; where that fails, what runs stays in place."""
+        with self._lock:
+            load = self._load
+        try:
+            pipeline, coach = load()
+        except HandCoachError as error:
+            print(error, file=sys.stderr)
+            with self._lock:
+                self._stale, self._autostart = self._load is not load, False
+            return
+        with self._lock:
+            self._stale = self._load is not load
+            if not self._stale:
+                self._take(pipeline, coach)
+
+    def _play(self, source: SourceLike) -> bool:
         """Every frame of a source; True if it had any."""
         begun = self._now()
-        count, idle, fps, before = 0, False, 0.0, None
+        count, idle, fps, before, looked = 0, False, 0.0, None, begun
         for frame in source:
             if self._ending.is_set():
                 return True
+            if self._stale:
+                self._load_anew()
+            pipeline, pace = self._pipeline, self._pace
             due = begun + (count * STILL_S if frame.file is not None else frame.t)
             count += 1
             if not source.live:
@@ -286,17 +378,27 @@ class Worker:
             if state in ("paused", "stopped", "done"):  # nobody asked to be judged
                 if not idle:
                     pipeline.reset()
+                    pace.reset()
                 idle = True
                 self._publish(stage="running", live=source.live, frame=frame, track=None, posture=None)
                 continue
             idle = False
             if late > LATE_S and frame.file is None and count % 3:
                 continue
+            started = self._now()
+            if started - looked > THROTTLE_EVERY_S:
+                looked = started
+                pace.throttled(started, self._throttles())
             if frame.file is not None:  # stills have nothing to do with one another
                 pipeline.reset()
+            elif not pace.due(started):  # nothing moves: what was seen last is still so
+                self._publish(frame=frame)
+                continue
             # The tracker's filter needs time that never jumps back, also when a file begins anew.
             track, posture = pipeline.step(replace(frame, t=begun + frame.t))
             now = self._now()
+            seen = track.raw or track.hand
+            pace.judged(started, seen.points if seen is not None else None, now - started)
             if before is not None and now > before:
                 fps = 0.9 * fps + 0.1 / (now - before) if fps else 1 / (now - before)
             before = now

@@ -44,6 +44,7 @@ class FakeSource:
 
 class FakePipeline:
     exercise = SimpleNamespace(labels=("open", "fist"))
+    usual_s = None
 
     def __init__(self, label="open", slow=0.0):
         self.label, self.slow, self.times, self.resets = label, slow, [], 0
@@ -241,7 +242,9 @@ def test_an_error_becomes_one_sentence():
 
 
 def test_a_bug_becomes_a_sentence_too():
-    worker, _ = make(pipeline=SimpleNamespace(exercise=FakePipeline.exercise, step=lambda f: 1 / 0))
+    broken = FakePipeline()
+    broken.step = lambda frame: 1 / 0
+    worker, _ = make(pipeline=broken)
     worker.begin()
     assert wait_for(worker, lambda r: r.stage == "error").error.startswith("!ZeroDivisionError")
     assert worker.end()

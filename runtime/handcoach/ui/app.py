@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 
 from handcoach.errors import HandCoachError
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
-from handcoach.worker import Result, Worker, worker_for
+from handcoach.worker import Load, Result, Worker, loader, worker_for
 
 
 def run_window(
     source: str, exercise: str, hand: str = "auto", lang: str = "en", loop: bool = False, *,
-    autostart: bool = False, quick: bool = False, scale: float | None = None,
+    autostart: bool = False, quick: bool = False, thumb: bool = True, model: str | None = None,
+    threads: int | None = None, scale: float | None = None,
 ) -> int:  # fmt: skip
     """Coach in a window until it is closed; 0.
 
@@ -24,18 +26,49 @@ def run_window(
         loop: begin a file anew when it ends.
         autostart: begin without waiting for Start.
         quick: short holds and rests, for a demonstration.
+        thumb: False leaves the thumb out of the verdict.
+        model, threads: of the landmark network; None takes what is fastest on this laptop. Where that is not
+            known yet it is measured in the background, until somebody presses Start.
         scale: 1.0 is 100 %; None asks the system.
 
     Raises:
         HandCoachError: there is no display, or Tk is not installed.
     """
     texts = Texts(lang)
-    worker = worker_for(source, exercise, hand, loop=loop, autostart=autostart, quick=quick)
-    return run(worker, texts, scale)
+
+    def load(name: str, with_thumb: bool) -> Load:
+        return loader(name, hand, quick=quick, thumb=with_thumb, model=model, threads=threads)
+
+    worker = worker_for(source, exercise, hand, loop=loop, autostart=autostart, quick=quick, thumb=thumb,
+                        model=model, threads=threads)  # fmt: skip
+    chosen = (exercise, thumb)
+
+    def choose(name: str, with_thumb: bool) -> None:
+        nonlocal chosen
+        if worker.reload(load(name, with_thumb)):
+            chosen = (name, with_thumb)
+
+    def tune_once() -> None:
+        from handcoach import tune
+
+        tune.in_background(worker.started, lambda tuned: worker.reload(load(*chosen)))
+
+    wants_tuning = model is None and threads is None and not autostart
+    return run(worker, texts, scale, exercise=exercise, thumb=thumb, on_choose=choose,
+               on_ready=tune_once if wants_tuning else None)  # fmt: skip
 
 
-def run(worker: Worker, texts: Texts, scale: float | None = None) -> int:
-    """Show what a worker publishes until the window is closed, then end the worker."""
+def run(
+    worker: Worker, texts: Texts, scale: float | None = None, *, exercise: str = "", thumb: bool = True,
+    on_choose: Callable[[str, bool], None] | None = None, on_ready: Callable[[], None] | None = None,
+) -> int:  # fmt: skip
+    """Show what a worker publishes until the window is closed, then end the worker.
+
+    Args:
+        exercise, thumb: what the worker begins with.
+        on_choose: another exercise, and whether its thumb counts, was chosen in the window; None offers none.
+        on_ready: called once, when everything is loaded.
+    """
     toolkit()  # says what to do where Tk is missing, before anything else imports it
     import tkinter
 
@@ -43,18 +76,24 @@ def run(worker: Worker, texts: Texts, scale: float | None = None) -> int:
 
     try:
         window = Window(texts, on_start=worker.start, on_pause=worker.pause, on_stop=worker.stop,
-                        on_toggle=worker.toggle, scale=scale)  # fmt: skip
+                        on_toggle=worker.toggle, on_choose=on_choose, exercise=exercise, thumb=thumb,
+                        scale=scale)  # fmt: skip
     except tkinter.TclError as error:
         raise HandCoachError(
             f"No window can be opened here ({error}): run this on a desktop, or use handcoach demo."
         ) from error
     presenter = Presenter(texts)
+    waiting = on_ready
 
     def poll() -> None:
+        nonlocal waiting
         try:
             result = worker.mailbox.take()
             if result is not None:
                 show(result)
+                if waiting is not None and result.frame is not None:
+                    waiting()
+                    waiting = None
         finally:
             window.root.after(POLL_MS, poll)
 

@@ -289,8 +289,7 @@ def _ring(image: Image, x: float, y: float, r: float, share: float, colour: Rgb)
 
 
 def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: float, palette: str) -> None:
-    """The camera's picture with the hand's landmarks, the state's word, the finger's hint, and before the
-    start what the exercise is."""
+    """The camera's picture with the hand's landmarks, the state's word and the finger's hint."""
     card = image[box.y : box.y + box.h, box.x : box.x + box.w]
     cv2.rectangle(image, (box.x, box.y), (box.x + box.w - 1, box.y + box.h - 1), (9, 13, 20), -1)
     if view.image is not None:
@@ -316,36 +315,119 @@ def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: fl
         draw_sign(card, view.tone, box.w / 2, box.h / 2, r, TONES[view.tone])
     pad = round(10 * scale)
     _pill(image, box.x + pad, box.y + pad, view.word, TONES[view.tone], scale, view.tone, box.w - 2 * pad)
-    if view.title or view.instructions:
-        _explain(image, box, view, scale)
     if view.hint:
-        px = round(20 * scale)
-        tall = px + round(16 * scale)
-        _pill(image, box.x + pad, box.y + box.h - pad - tall, view.hint, TONES["almost"], scale, "almost",
-              box.w - 2 * pad)  # fmt: skip
+        _low_pill(image, box, view.hint, "almost", scale)
     _round_off(image, box, round(16 * scale))
 
 
-def _explain(image: Image, box: Box, view: ViewState, scale: float) -> None:
-    """Title and instructions of the exercise on a dark ground along the picture's lower edge."""
-    pad, inner = round(10 * scale), round(14 * scale)
-    width, room = box.w - 2 * pad - 2 * inner, round(box.h * 0.36)
+def _low_pill(image: Image, box: Box, word: str, tone: Tone, scale: float) -> None:
+    """A word along the lower edge of a card."""
+    pad, tall = round(10 * scale), round(20 * scale) + round(16 * scale)
+    _pill(image, box.x + pad, box.y + box.h - pad - tall, word, TONES[tone], scale, tone, box.w - 2 * pad)
+
+
+def draw_ready(
+    image: Image, box: Box, view: ViewState, texts: Texts, scale: float, palette: str, camera: view3d.Camera
+) -> None:
+    """Before the start, in place of the hands: what the exercise is, how to sit, and below either a picture
+    of how to sit or the hand to imitate. Nothing of it hides the hand in the camera's picture."""
+    fill_box(image, box, CARD, round(16 * scale))
+    pad = round(min(18 * scale, box.w * 0.06))
+    width, y, end = box.w - 2 * pad, box.y + pad, box.y + box.h - pad
     if width < 40:
         return
-    blocks = []
-    for text, size, most, bold in ((view.title, 22, 1, True), (view.instructions, 18, 6, False)):
-        px, lines = fit_text(text, width, room, round(size * scale), bold, most)
-        line = text_size("Åg", px, bold)[1]
-        room -= line * len(lines)
-        blocks.append((px, lines, line, bold))
-    tall = sum(len(lines) * line for _, lines, line, _ in blocks) + inner
-    y = box.y + box.h - pad - tall
-    fill_box(image, Box(box.x + pad, y, box.w - 2 * pad, tall), WINDOW, round(14 * scale), 0.88)
-    y += inner // 2
-    for px, lines, line, bold in blocks:
-        for words in lines:
-            draw_text(image, words, box.x + pad + inner, y, px, INK, bold)
-            y += line
+    checks = bool(view.checks)
+    y = _block(image, view.title, box.x + pad, y, width, round(box.h * 0.14), 24 * scale, True, 1)
+    room = round(box.h * (0.34 if checks else 0.4))
+    y = _block(image, view.instructions, box.x + pad, y, width, room, 18 * scale, False, 7)
+    y += round(min(10 * scale, box.h * 0.02))
+    if not checks:
+        rest = Box(box.x, y, box.w, box.y + box.h - y)
+        if rest.h > 60 * scale:
+            hand = view3d.draw_hands((rest.w, rest.h), view.teacher, None, None, camera, palette, view.side)
+            image[rest.y : rest.y + rest.h, rest.x : rest.x + rest.w] = hand
+            _round_off(image, box, round(16 * scale))
+        return
+    y = _block(image, texts("setup"), box.x + pad, y, width, round(box.h * 0.12), 18 * scale, True, 1, SOFT)
+    beside = width > 480 * scale and end - y > 130 * scale
+    wide = round(width * 0.56) if beside else width
+    below = not beside and end - y > 260 * scale
+    y_end = y + round((end - y) * 0.52) if below else end
+    _checks(image, view, Box(box.x + pad, y, wide, y_end - y), scale)
+    if beside:
+        _how_to_sit(image, Box(box.x + pad + wide, y, width - wide, end - y), scale)
+    elif below:
+        _how_to_sit(image, Box(box.x + pad, y_end, width, end - y_end), scale)
+
+
+def _block(
+    image: Image, text: str, x: int, y: int, width: int, room: int, px: float, bold: bool, most: int,
+    colour: Rgb = INK,
+) -> int:  # fmt: skip
+    """A text from y on, as large as fits; the y below it."""
+    size, lines = fit_text(text, width, room, round(px), bold, most)
+    line = text_size("Åg", size, bold)[1]
+    for words in lines:
+        draw_text(image, words, x, y, size, colour, bold)
+        y += line
+    return y
+
+
+def _checks(image: Image, view: ViewState, box: Box, scale: float) -> None:
+    """A line for each check: a tick where it is well, a frame where to look, a ring where only the person
+    can see."""
+    each = min(box.h // len(view.checks), round(52 * scale))
+    if each < 8:
+        return
+    sign = min(round(13 * scale), each // 2)
+    for i, check in enumerate(view.checks):
+        y = box.y + i * each
+        x, middle = box.x + sign, y + each / 2
+        tone: Tone = "praise" if check.good else "look"
+        if check.good is None:
+            cv2.circle(image, (round(x * 16), round(middle * 16)), round(0.62 * sign * 16), INK,
+                       max(round(sign * 0.2), 2), cv2.LINE_AA, 4)  # fmt: skip
+        else:
+            draw_sign(image, tone, x, middle, sign, TONES[tone])
+        left = 2 * sign + round(10 * scale)
+        px, lines = fit_text(check.text, box.w - left, each, round(18 * scale), False, 2)
+        line = text_size("Åg", px)[1]
+        top = round(middle - line * len(lines) / 2)
+        for j, words in enumerate(lines):
+            draw_text(image, words, box.x + left, top + j * line, px, INK)
+
+
+def _how_to_sit(image: Image, box: Box, scale: float) -> None:
+    """From the side: the laptop on a book, the forearm on the table before it, the lamp behind the screen."""
+    k = min(box.w / 260, box.h / 170)
+    x0, y0 = box.x + (box.w - 260 * k) / 2, box.y + (box.h - 170 * k) / 2
+
+    def line(points: list[tuple[float, float]], colour: Rgb, thick: float) -> None:
+        at = [(x0 + x * k, y0 + y * k) for x, y in points]
+        _line(image, at, colour, max(round(thick * k), 1))
+
+    def dot(x: float, y: float, r: float, colour: Rgb) -> None:
+        centre = (round((x0 + x * k) * 16), round((y0 + y * k) * 16))
+        cv2.circle(image, centre, max(round(r * k * 16), 16), colour, -1, cv2.LINE_AA, 4)
+
+    look, skin, lamp = TONES["look"], (226, 200, 178), TONES["almost"]
+    line([(4, 160), (256, 160)], SOFT, 4)  # the table
+    for y in (150, 140):  # two books
+        line([(22, y), (98, y)], TONES["rest"], 9)
+    line([(22, 131), (96, 131)], INK, 6)  # the laptop's keys and screen
+    line([(26, 129), (14, 62)], INK, 6)
+    dot(15, 62, 4.5, look)
+    for end in ((150, 84), (150, 156)):  # what its camera sees
+        line([(20, 64), end], TRACK, 2)
+    line([(150, 150), (244, 150)], skin, 18)  # the forearm, the hand, its thumb
+    line([(122, 152), (150, 150)], skin, 11)
+    line([(132, 150), (124, 142)], skin, 6)
+    dot(60, 22, 13, lamp)
+    for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
+        c, s = math.cos(angle), math.sin(angle)
+        line([(60 + 18 * c, 22 + 18 * s), (60 + 24 * c, 22 + 24 * s)], lamp, 3)
+    line([(84, 42), (118, 118)], lamp, 2.5)  # its light falls on the hand
+    line([(110, 111), (118, 118), (119, 107)], lamp, 2.5)
 
 
 def _pill(image: Image, x: int, y: int, word: str, colour: Rgb, scale: float, tone: Tone, room: int) -> None:
@@ -394,6 +476,8 @@ def draw_hands(
             cv2.circle(image, (x + r, y + h // 2), r, colour, -1 if key == "live" else 2, cv2.LINE_AA)
             draw_text(image, texts(key), x + 3 * r, y, px, INK)
             y += h + round(4 * scale)
+    if view.thumb:
+        _low_pill(image, box, view.thumb, "praise" if view.thumb_good else "almost", scale)
     if focused:
         inset = round(4 * scale)
         cv2.rectangle(image, (box.x + inset, box.y + inset), (box.x + box.w - inset, box.y + box.h - inset),
@@ -477,6 +561,9 @@ def compose(
     image = _ground(width, height).copy()
     where = layout(width, height, scale, aspect_of(view))
     draw_camera(image, where.camera, view, texts, scale, palette)
-    draw_hands(image, where.hands, view, texts, scale, palette, camera or view3d.Camera(), focused)
+    if view.title:
+        draw_ready(image, where.hands, view, texts, scale, palette, camera or view3d.Camera())
+    else:
+        draw_hands(image, where.hands, view, texts, scale, palette, camera or view3d.Camera(), focused)
     draw_bar(image, where.bar, view, texts, scale)
     return image

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach import quality
 from handcoach.hand import FINGERS, Array, Side
 from handcoach.ui import view3d
 from handcoach.ui.texts import Texts
@@ -25,6 +26,22 @@ HINT_S = 0.7
 # A finger is named if it is at least this far off (0..1) and this much farther than the next one.
 HINT_FAR, HINT_AHEAD = 0.35, 0.18
 UNDER_WAY = ("search", "hold", "move")
+# A check of the set-up, or a word about the thumb, changes once the new one has lasted so long, seconds.
+SETTLE_S = 0.5
+
+Settled = TypeVar("Settled")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the set-up: what to see to.
+
+    Attributes:
+        good: it is as it should be; None where only the person can tell.
+    """
+
+    text: str
+    good: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +56,10 @@ class ViewState:
         seconds: left to hold or to rest, None where nothing is counted.
         hold, rest: 0..1.
         title, instructions: what the exercise is, before it is started; "" otherwise.
+        checks: the set-up, before the first start of a session; empty later.
         hint: which finger is farthest from the teacher's, or that it may be the wrong hand; "" for none.
+        thumb: what the thumb does, in words of its own; "" for nothing. thumb_good: it is as the teacher's.
+        can_choose: another exercise may be chosen now.
         mirrored: show the picture as a mirror does; points are those of the unmirrored picture.
         dim: the picture is not being judged.
         points: (21, 2) pixels of `image`.
@@ -58,7 +78,11 @@ class ViewState:
     repetitions: int = 0
     title: str = ""
     instructions: str = ""
+    checks: tuple[Check, ...] = ()
     hint: str = ""
+    thumb: str = ""
+    thumb_good: bool = False
+    can_choose: bool = False
     can_start: bool = False
     can_pause: bool = False
     start_text: str = ""
@@ -72,6 +96,22 @@ class ViewState:
     side: Side = "right"
 
 
+class _Settles(Generic[Settled]):
+    """A value that is believed once it has lasted for `SETTLE_S`; the first one at once."""
+
+    def __init__(self) -> None:
+        self._value: Settled | None = None
+        self._candidate: Settled | None = None
+        self._since = 0.0
+
+    def __call__(self, value: Settled, t: float) -> Settled:
+        if value != self._candidate:
+            self._candidate, self._since = value, t
+        if self._value is None or t - self._since >= SETTLE_S:
+            self._value = value
+        return self._value
+
+
 class Presenter:
     """Turns the worker's results into view states. It remembers only what keeps words from flickering."""
 
@@ -81,6 +121,9 @@ class Presenter:
         self._side: Side = "right"
         self._finger: int | None = None  # candidate for the hint
         self._finger_since = 0.0
+        self._started = False  # in this session
+        self._set_up: _Settles[tuple[quality.SetUp, str]] = _Settles()
+        self._thumb: _Settles[bool] = _Settles()
 
     def present(self, result: Result) -> ViewState:
         """The view of one result; results come in the order of their times."""
@@ -95,7 +138,14 @@ class Presenter:
         if hand is not None:
             self._seen, self._side = result.t, hand.side
         state = self._state(result)
+        self._started = self._started or progress.state in (*UNDER_WAY, "rest")
         message, tone = self._say(state, result)
+        checks: tuple[Check, ...] = ()
+        if state == "ready" and not self._started:
+            checks, cure = self._checks(result)
+            if cure:
+                message, tone = cure, "look"
+        thumb, thumb_good = self._say_thumb(state, result)
         live, far = None, None
         if result.posture is not None and hand is not None:
             live = np.asarray(result.posture.aligned, np.float32)
@@ -111,6 +161,7 @@ class Presenter:
             seconds = math.ceil((1 - progress.hold) * result.hold_s - 1e-6)
         start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
         running = progress.state in (*UNDER_WAY, "rest")
+        over = result.stage == "ended" or progress.message == "enough"
         ready = state == "ready"
         return ViewState(
             state=state,
@@ -127,7 +178,11 @@ class Presenter:
             hint=self.texts("mismatch")
             if result.track and result.track.mismatch and running
             else self._hint(state, far, result.t),
-            can_start=not running and result.stage != "ended",
+            checks=checks,
+            thumb=thumb,
+            thumb_good=thumb_good,
+            can_choose=progress.state in ("ready", "stopped", "done") and not over,
+            can_start=not running and not over,
             can_pause=running and result.stage != "ended",
             start_text=texts(start),
             image=result.frame.image if result.frame else None,
@@ -139,6 +194,42 @@ class Presenter:
             far=far,
             side=self._side,
         )
+
+    def _checks(self, result: Result) -> tuple[tuple[Check, ...], str]:
+        """The lines of the set-up, and what to do first; "" where all that can be seen is well."""
+        texts, cure = self.texts, ""
+        bright = whole = None
+        if result.frame is not None and result.track is not None:
+            hand = result.track.hand
+            seen = quality.set_up(result.frame.image, hand.points if hand is not None else None)
+            seen, reason = self._set_up((seen, result.track.reason or ""), result.t)
+            bright, whole = seen.bright, seen.found and seen.whole and seen.large
+            if not bright:
+                cure = texts("too_dark")
+            elif not seen.found:
+                cure = texts(reason or "no_hand")
+            elif not seen.whole:
+                cure = texts("half_out")
+            elif not seen.large:
+                cure = texts("too_far")
+        return (
+            Check(texts("setup_arm")),
+            Check(texts("setup_book")),
+            Check(texts("setup_light"), bright),
+            Check(texts("setup_view"), whole),
+        ), cure
+
+    def _say_thumb(self, state: str, result: Result) -> tuple[str, bool]:
+        """A line about the thumb alone, and whether it is as the teacher's."""
+        posture, exercise = result.posture, result.exercise
+        if state not in ("hold", "move") or posture is None or exercise is None or exercise.thumb == "off":
+            return "", False
+        if not math.isfinite(posture.thumb):
+            return "", False
+        far = float(view3d.closeness(np.array(posture.thumb), exercise.green, exercise.red))
+        good = self._thumb(far < HINT_FAR, result.t)
+        who = self.texts("thumb_apart" if exercise.thumb == "apart" else "finger_thumb")
+        return self.texts("thumb_good" if good else "hint", finger=who), good
 
     def _instructions(self, exercise: Exercise) -> str:
         """What to do, and the fingerprint of whoever signed the exercise, to compare with the therapist's."""
@@ -184,13 +275,15 @@ class Presenter:
             "loading": "calm", "ready": "ready", "search": "look", "rest": "rest", "paused": "rest",
             "stopped": "stop", "done": "done", "ended": "done",
         }  # fmt: skip
-        return self.texts(state), tones[state]
+        # After a whole session there is no next round.
+        return self.texts(progress.message if progress.message == "enough" else state), tones[state]
 
     def _hint(self, state: str, far: NDArray[np.float64] | None, t: float) -> str:
         """The finger that is clearly farthest from the teacher's, once it has been so for a while."""
         finger = None
         if state == "move" and far is not None:
             fingers = far[1:].reshape(5, 4).mean(axis=1)
+            fingers[0] = 0.0  # the thumb has a line of its own
             order = np.argsort(fingers)
             if fingers[order[-1]] >= HINT_FAR and fingers[order[-1]] - fingers[order[-2]] >= HINT_AHEAD:
                 finger = int(order[-1])

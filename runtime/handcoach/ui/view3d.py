@@ -44,6 +44,7 @@ RADII = np.array(
 _WEB = ((5, 9), (9, 13), (13, 17), (1, 5), (2, 5), (1, 9), (0, 2))
 _LEAN = math.radians(17.0)  # from the wrist-to-index axis to the middle finger
 _HEAD = 3.8  # distance of the eye from the middle of the hands, in hand units
+OPEN_REACH = 2.0  # from the wrist to the middle fingertip of an open hand, in hand units
 _DEFAULT_YAW, _DEFAULT_PITCH = math.radians(-38.0), math.radians(12.0)
 
 
@@ -94,10 +95,12 @@ def colours(far: NDArray[np.floating], palette: str = "traffic") -> NDArray[np.f
 def reach_of(teacher: NDArray[np.floating] | None) -> float:
     """How far from the wrist the picture must reach, in hand units, for a teacher's hand (21, 3).
 
-    The teacher's hand sets the size, so that the picture does not breathe with the live hand, whose fingers
-    come out up to a sixth longer where its palm is seen foreshortened.
+    It is the teacher's hand that sets the size, so that the picture does not breathe with the live hand; but
+    an open hand has room even where the teacher shows a fist. A live hand's fingers come out up to a sixth
+    longer where its palm is seen foreshortened.
     """
-    return 1.15 * (float(np.linalg.norm(teacher, axis=-1).max()) if teacher is not None else 2.0)
+    shown = float(np.linalg.norm(teacher, axis=-1).max()) if teacher is not None else 0.0
+    return 1.15 * max(shown, OPEN_REACH)
 
 
 def project(

@@ -17,6 +17,7 @@ from PIL import Image as PilImage
 from PIL import ImageTk
 
 from handcoach.ui import drawing, view3d
+from handcoach.ui.chooser import Chooser
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
@@ -31,6 +32,7 @@ GROUND = "#0f1520"
 BUTTONS = {  # ground, ground under the mouse, text: each pair has 4.5:1
     "start": ("#1b7a43", "#20864b", "#ffffff"),
     "pause": ("#33435e", "#3d5070", "#ffffff"),
+    "exercises": ("#33435e", "#3d5070", "#ffffff"),
     "colours": ("#1b2536", "#33435e", "#dfe7f2"),
     "stop": ("#c62f3e", "#d23a49", "#ffffff"),
 }
@@ -53,9 +55,14 @@ class Window:
         on_pause: Callable[[], None],
         on_stop: Callable[[], None],
         on_toggle: Callable[[], None],
+        on_choose: Callable[[str, bool], None] | None = None,
+        exercise: str = "",
+        thumb: bool = True,
         scale: float | None = None,
     ) -> None:
         """Args:
+        on_choose: with a file and whether its thumb counts; None offers no other exercise.
+        exercise, thumb: what the window begins with.
         scale: 1.0 is 100 %; None asks the system.
         """
         ctk = toolkit()
@@ -75,6 +82,10 @@ class Window:
         self.scale = self._choose_scale(ctk, scale)
         self.family = tkinter.font.nametofont("TkDefaultFont", self.root).actual("family")
         self._build(ctk, on_start, on_pause)
+        self.chooser: Chooser | None = None
+        if on_choose is not None:
+            self.chooser = Chooser(ctk, self.root, texts, self.family, self.scale, on_choose, exercise, thumb,
+                                   self._chooser_closed)  # fmt: skip
         self._bind()
         self._place()
 
@@ -116,12 +127,14 @@ class Window:
         self._fonts: dict[str, tkinter.font.Font] = {}  # only to measure: the buttons have their own
         self._least: dict[str, int] = {}  # width in units
         texts = self.texts
-        for column, (name, width, press) in enumerate((
-            ("start", 170, on_start),
-            ("pause", 130, on_pause),
-            ("colours", 110, self.other_palette),
-            ("stop", 230, self._on_stop),
-        )):  # fmt: skip
+        # Pause and Exercises share a place: one is for while it runs, the other for while it does not.
+        for name, column, width, press in (
+            ("start", 0, 170, on_start),
+            ("pause", 1, 130, on_pause),
+            ("exercises", 1, 130, self.choose),
+            ("colours", 2, 110, self.other_palette),
+            ("stop", 4, 230, self._on_stop),
+        ):
             big = name == "stop"
             ground, over, ink = BUTTONS[name]
             button = ctk.CTkButton(
@@ -129,7 +142,9 @@ class Window:
                 corner_radius=14, border_width=3, border_color=ground, fg_color=ground, hover_color=over,
                 text_color=ink, text_color_disabled=OFF[1], font=(self.family, 20 if big else 16, "bold"),
             )  # fmt: skip
-            button.grid(row=0, column=column if not big else 4, padx=4, pady=2)
+            button.grid(row=0, column=column, padx=4, pady=2)
+            if name == "exercises":
+                button.grid_remove()
             self._reach_by_key(button, name, press)
             self.buttons[name] = button
             self._least[name] = width
@@ -163,7 +178,9 @@ class Window:
         root, stage = self.root, self.stage
         root.bind("<space>", lambda e: self._space_pressed())
         root.bind("<KeyRelease-space>", lambda e: self._space_released())
-        root.bind("<Escape>", lambda e: self._on_stop())
+        root.bind("<Escape>", lambda e: self._escape())
+        for key in ("e", "E"):
+            root.bind(key, lambda e: self.choose())
         for key in ("c", "C"):
             root.bind(key, lambda e: self.other_palette())
         for key, yaw, pitch in (("Left", -1, 0), ("Right", 1, 0), ("Up", 0, -1), ("Down", 0, 1)):
@@ -178,11 +195,33 @@ class Window:
         stage.bind("<Double-Button-1>", lambda e: self._set_camera(view3d.Camera()))
         stage.bind("<Motion>", self._hover)
 
+    def _escape(self) -> None:
+        """Stop, it hurts; while an exercise is being chosen nothing is under way, and it closes the list."""
+        if self.chooser is not None and self.chooser.opened:
+            self.chooser.close()
+        else:
+            self._on_stop()
+
+    def choose(self) -> None:
+        """Show the exercises, or close them again."""
+        if self.chooser is None or self._view is None or not self._view.can_choose:
+            return
+        if self.chooser.opened:
+            self.chooser.close()
+        else:
+            self.chooser.open()
+
+    def _chooser_closed(self) -> None:
+        self.stage.focus_set()
+        self._redraw()
+
     def _space_pressed(self) -> None:
         """Once for each press: held by a hand that cannot let go at once, a key repeats 30 times a second."""
         if self._space_release is not None:
             self.root.after_cancel(self._space_release)
             self._space_release = None
+        if self.chooser is not None and self.chooser.opened:
+            return
         if not self._space_held:
             self._space_held = True
             self._on_toggle()
@@ -239,17 +278,23 @@ class Window:
     def show(self, view: ViewState) -> None:
         """Show a view state, at once."""
         self._view = view
+        if self.chooser is not None and self.chooser.opened and not view.can_choose:
+            self.chooser.close()
         self._show_buttons(view)
         self._draw()
 
     def _show_buttons(self, view: ViewState) -> None:
         labels = self._labels(view)
-        shown = (*labels.values(), view.can_start, view.can_pause)
+        swap = self.chooser is not None and view.can_choose
+        shown = (*labels.values(), view.can_start, view.can_pause, swap)
         if shown == self._shown:  # redrawing a button costs more than the whole picture
             return
         self._shown = shown
         for name, label in labels.items():
             self.buttons[name].configure(text=label)
+        for name, there in (("exercises", swap), ("pause", not swap)):
+            if there != bool(self.buttons[name].winfo_manager()):
+                self.buttons[name].grid() if there else self.buttons[name].grid_remove()
         for name, on in (("start", view.can_start), ("pause", view.can_pause)):
             button, ground = self.buttons[name], BUTTONS[name][0]
             focused = self.root.focus_get() is button
@@ -259,9 +304,11 @@ class Window:
     def _labels(self, view: ViewState) -> dict[str, str]:
         """The buttons' texts, each with its key where there is room for that."""
         texts = self.texts
-        plain = {"start": view.start_text or texts("start"), "pause": texts("pause"),
-                 "colours": texts("colours"), "stop": texts("stop")}  # fmt: skip
-        keys = {"start": "key_space", "pause": "key_space", "colours": "key_colours", "stop": "key_escape"}
+        plain = {name: texts(name) for name in self.buttons}
+        plain["start"] = view.start_text or plain["start"]
+        keys = {"start": "key_space", "pause": "key_space", "exercises": "key_exercises",
+                "colours": "key_colours", "stop": "key_escape"}  # fmt: skip
+        hidden = "pause" if self.chooser is not None and view.can_choose else "exercises"
         keyed = {name: f"{label}  ({texts(keys[name])})" for name, label in plain.items()}
         if not view.can_start:  # the space bar has one meaning at a time
             keyed["start"] = plain["start"]
@@ -272,6 +319,7 @@ class Window:
             need = sum(
                 max(self._fonts[name].measure(label) + 44 * self.scale, self._least[name] * self.scale)
                 for name, label in labels.items()
+                if name != hidden
             )
             if need + 60 * self.scale < self.root.winfo_width():
                 return labels
