@@ -162,3 +162,53 @@ def test_message_is_the_believed_label() -> None:
     clock = running()
     last = clock.show("almost", 1)[-1]
     assert (last.state, last.message) == ("move", "almost")
+
+
+def round_after_round(clock: Clock, seconds: float) -> Progress:
+    """Stretch and let go, and start again after each end, for so long."""
+    last = clock.coach.start(clock.t)
+    end = clock.t + seconds
+    while clock.t < end:
+        clock.show("fist", 0.5)
+        last = clock.show("open", 2.6)[-1]
+        if last.state == "done":
+            last = clock.coach.start(clock.t)
+    return last
+
+
+def test_a_session_ends_kindly_over_all_its_starts_and_does_not_start_again() -> None:
+    clock = Clock(Coach(2, 2, 1, LABELS, session_s=30))
+    last = round_after_round(clock, 60)
+    assert (last.state, last.message) == ("done", "enough")
+    assert 30 <= clock.coach.spent_s < 34
+    assert clock.coach.start(clock.t).message == "enough"
+    clock.coach.stop(clock.t)
+    assert clock.coach.start(clock.t).message == "enough"
+
+
+def test_a_hold_that_is_under_way_is_not_cut_off() -> None:
+    clock = Clock(Coach(3, 5, 1, LABELS, session_s=2))
+    clock.coach.start(0.0)
+    clock.show("fist", 0.5)
+    shown = clock.show("open", 4)
+    assert [p.state for p in shown if p.repetition == 0][-1] == "hold"
+    assert (shown[-1].state, shown[-1].message, shown[-1].repetition) == ("done", "enough", 1)
+
+
+def test_pauses_and_the_time_before_the_start_are_not_counted() -> None:
+    clock = Clock(Coach(2, 2, 1, LABELS, session_s=30))
+    clock.show("fist", 40)
+    clock.coach.start(clock.t)
+    clock.show("fist", 1)
+    clock.coach.pause(clock.t)
+    clock.show("fist", 40)
+    assert clock.coach.start(clock.t).state != "done"
+    assert clock.coach.spent_s < 2
+
+
+def test_a_usual_end_may_start_again() -> None:
+    clock = running(repetitions=1)
+    clock.show("fist", 0.5)
+    last = clock.show("open", 3)[-1]
+    assert (last.state, last.message) == ("done", "done")
+    assert clock.coach.start(clock.t).state == "search"

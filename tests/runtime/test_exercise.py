@@ -1,14 +1,17 @@
 """Advice is right on either hand, and anything doubtful is unsure, never praise."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny.hands import BENDS, template
+from tiny.onnx_parts import with_meta
 
 from handcoach import model
+from handcoach.coach import SESSION_S
 from handcoach.exercise import MIN_PRESENCE, Exercise, margin_of, margins
-from handcoach.hand import Hand, Side, mirror, normalise
+from handcoach.hand import Hand, Side, hand_frame, mirror, normalise
 
 POINTS = np.zeros((21, 2), np.float32)
 
@@ -71,6 +74,56 @@ def test_joint_distances_are_zero_on_the_reference_and_grow_at_the_tips(exercise
     assert exercise.assess(hand(0.0)).joint_distances.max() < 1e-4
     fist = exercise.assess(hand(1.0)).joint_distances
     assert fist[[8, 12, 16, 20]].min() > 0.5 and fist[[0, 5]].max() < 0.05
+
+
+def with_thumb(bend: float, thumb: float) -> Hand:
+    """A hand whose thumb is bent otherwise than its fingers."""
+    landmarks = template(bend)
+    landmarks[1:5] = template(thumb)[1:5]
+    return Hand(landmarks.astype(np.float32), POINTS, "right", 0.99)
+
+
+def without_thumb(bend: float, clusters: tuple[str, ...]) -> list[float]:
+    """Distances to the tiny exercise's centroids over all joints but the thumb's, by numpy."""
+    keep = [0, *range(5, 21)]
+    this = hand_frame(template(bend))[keep]
+    return [float(np.linalg.norm(this - hand_frame(template(BENDS[c]))[keep])) for c in clusters]
+
+
+@pytest.mark.parametrize("thumb", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("bend", [0.0, 0.3, 1.0])
+def test_a_thumb_that_is_switched_off_changes_nothing(tiny_exercise: Path, bend: float, thumb: float) -> None:
+    free = Exercise(model.read(tiny_exercise, "exercise"), thumb=False)
+    posture = free.assess(with_thumb(bend, thumb))
+    np.testing.assert_allclose(posture.distances, without_thumb(bend, free.clusters), atol=2e-3)
+    assert posture.label == free.assess(with_thumb(bend, bend)).label
+    assert (posture.joint_distances[1:5] == 0).all()
+    assert "thumb" not in free.fingers and free.thumb == "off"
+
+
+def test_the_thumb_is_scored_apart_whether_it_counts_or_not(exercise: Exercise, tiny_exercise: Path) -> None:
+    assert exercise.thumb == "counts"
+    for one in (exercise, Exercise(model.read(tiny_exercise, "exercise"), thumb=False)):
+        assert one.assess(with_thumb(0.0, 0.0)).thumb < 1e-4
+        assert one.assess(with_thumb(0.0, 1.0)).thumb > 0.3
+    assert np.isnan(exercise.assess(Hand(template(0.0).astype(np.float32) * 0, POINTS, "left", 1.0)).thumb)
+
+
+def test_an_exercise_that_leaves_the_thumb_out_scores_it_apart(tiny_exercise: Path) -> None:
+    data = with_meta(tiny_exercise.read_bytes(), lambda meta: meta.update(fingers=["index", "middle"]))
+    meta = model.parse(data, tiny_exercise, "exercise").meta
+    file = replace(model.read(tiny_exercise, "exercise"), meta=meta)
+    assert Exercise(file).thumb == "apart"
+    assert Exercise(file, thumb=False).thumb == "off"
+
+
+def test_a_session_may_have_an_end_of_its_own(exercise: Exercise, tiny_exercise: Path) -> None:
+    assert exercise.session_s == SESSION_S
+    data = tiny_exercise.read_bytes()
+    own = model.parse(with_meta(data, lambda meta: meta.update(session_s=300)), tiny_exercise, "exercise")
+    assert Exercise(replace(own, sha256=exercise.file.sha256)).session_s == 300
+    with pytest.raises(model.ModelError, match="session_s"):
+        model.parse(with_meta(data, lambda meta: meta.update(session_s=1)), tiny_exercise, "exercise")
 
 
 def test_margin() -> None:

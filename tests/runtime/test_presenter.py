@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from tiny.hands import blank, template
+from tiny.hands import points as hand_points
 
 import handcoach
 from handcoach.coach import Progress
@@ -206,6 +207,94 @@ def test_a_mismatch_of_sides_is_asked_about(presenter, exercise):
                progress=what.progress, exercise=exercise)
     )  # fmt: skip
     assert "other hand" in view.hint
+
+
+# --- the set-up, the thumb, the end of a session ---
+
+
+def large_hand(side="right"):
+    seen = hand(side)
+    return Hand(seen.landmarks, hand_points(320, 300, 100).astype(np.float32), side, 0.9)
+
+
+def test_before_the_first_start_the_set_up_is_checked_and_can_be_skipped(presenter, exercise):
+    view = presenter.present(result(exercise, progress("ready"), seen=large_hand()))
+    assert [check.good for check in view.checks] == [None, None, True, True]
+    assert view.message == Texts("en")("ready")
+    assert view.can_start
+    presenter.present(result(exercise, progress("search"), seen=large_hand()))
+    assert presenter.present(result(exercise, progress("ready"), seen=large_hand())).checks == ()
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason", "grey", "good", "says"),
+    [
+        (None, "no_hand", 110, [True, False], "no_hand"),
+        (None, "half_out", 110, [True, False], "half_out"),
+        (None, "too_dark", 10, [False, False], "too_dark"),
+        ((320, 300, 100), None, 10, [False, True], "too_dark"),
+        ((320, 60, 100), None, 110, [True, False], "half_out"),
+        ((320, 300, 30), None, 110, [True, False], "too_far"),
+    ],
+)
+def test_what_is_not_well_says_what_to_do_and_start_still_works(exercise, seen, reason, grey, good, says):
+    presenter = Presenter(Texts("en"))
+    there = None
+    if seen is not None:
+        there = Hand(template(0.0).astype(np.float32), hand_points(*seen).astype(np.float32), "right", 0.9)
+    what = result(exercise, progress("ready"), seen=there, reason=reason)
+    view = presenter.present(replace(what, frame=Frame(blank(grey=grey), 0.0, 0)))
+    assert [check.good for check in view.checks[2:]] == good
+    assert (view.message, view.tone) == (Texts("en")(says), "look")
+    assert view.can_start
+
+
+def test_a_check_does_not_flicker(presenter, exercise):
+    def ticks(t, seen):
+        what = result(exercise, progress("ready"), t=t, seen=seen, reason=None if seen else "no_hand")
+        return presenter.present(what).checks[3].good
+
+    assert ticks(0.0, large_hand())
+    assert ticks(0.1, None)
+    assert ticks(0.2, large_hand())
+    assert ticks(0.3, None)
+    assert not ticks(0.9, None)
+
+
+@pytest.mark.parametrize(
+    ("thumb", "words"), [("counts", "Thumb"), ("apart", "Thumb, not counted"), ("off", "")]
+)
+def test_the_thumb_has_a_line_of_its_own(presenter, tiny_exercise_path, thumb, words):
+    exercise = Exercise(read(tiny_exercise_path, "exercise"))
+    exercise.thumb = thumb
+    lines = []
+    for bend, t in ((0.0, 1.0), (1.0, 2.0), (1.0, 3.0)):
+        landmarks = template(0.0)
+        landmarks[1:5] = template(bend)[1:5]
+        seen = Hand(landmarks.astype(np.float32), large_hand().points, "right", 0.9)
+        view = presenter.present(result(exercise, progress("move", "almost", "almost"), t=t, seen=seen))
+        lines.append((view.thumb, view.thumb_good))
+        assert "humb" not in view.hint
+    if thumb == "off":
+        assert lines == [("", False)] * 3
+    else:
+        assert lines[0] == (f"{words}: just right", True)
+        assert lines[2] == (f"{words}: a little more", False)
+    assert presenter.present(result(exercise, progress("rest"), seen=seen)).thumb == ""
+
+
+def test_a_whole_session_ends_kindly_and_offers_no_more(presenter, exercise):
+    view = presenter.present(result(exercise, progress("done", message="enough"), seen=hand()))
+    assert view.message == Texts("en")("enough")
+    assert (view.can_start, view.can_choose, view.tone) == (False, False, "done")
+    usual = presenter.present(result(exercise, progress("done"), seen=hand()))
+    assert (usual.can_start, usual.can_choose) == (True, True)
+
+
+@pytest.mark.parametrize("state", ["search", "hold", "move", "rest", "paused"])
+def test_no_other_exercise_is_offered_in_the_middle_of_one(presenter, exercise, state):
+    assert not presenter.present(result(exercise, progress(state), seen=hand())).can_choose
+    assert presenter.present(result(exercise, progress("stopped"), seen=hand())).can_choose
 
 
 # --- texts and legibility ---

@@ -45,6 +45,16 @@ def test_the_whole_hand_stays_in_the_picture(size, yaw):
     assert (xy < size).all()
 
 
+@pytest.mark.parametrize("size", [(400, 360), (300, 500)])
+def test_an_open_hand_has_room_where_the_teacher_shows_a_fist(size):
+    longer = OPEN * 1.1
+    for side, shown in (("right", longer), ("left", view3d.mirrored(longer))):
+        camera = view3d.Camera()
+        xy, _, _ = view3d.project(shown, camera, size, side, view3d.reach_of(FIST))
+        assert (xy > 0).all() and (xy < size).all()
+    assert view3d.reach_of(FIST) == view3d.reach_of(None)
+
+
 def test_bent_fingers_come_towards_whoever_looks_at_the_palm():
     _, depth, _ = view3d.project(FIST, FRONT, SIZE)
     assert depth[12] > depth[9] + 5

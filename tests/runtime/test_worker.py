@@ -10,6 +10,7 @@ from tiny.hands import blank, template
 
 from handcoach.camera import CameraError
 from handcoach.coach import Coach
+from handcoach.errors import HandCoachError
 from handcoach.hand import Frame, Hand
 from handcoach.tracker import Track
 from handcoach.worker import Mailbox, Worker, worker_for
@@ -227,6 +228,83 @@ def test_repetitions_are_counted():
     worker, _ = make(FakeSource(60), autostart=True)
     worker.begin()
     assert wait_for(worker, lambda r: r.progress and r.progress.repetition == 1).progress.state == "rest"
+    assert worker.end()
+
+
+def test_where_nothing_moves_fewer_frames_are_judged_and_all_are_shown():
+    class Camera(FakeSource):
+        """A camera on a clock of its own: 30 pictures a second, however busy this machine is."""
+
+        def __iter__(self):
+            for frame in super().__iter__():
+                now[0] += 1 / 30
+                yield frame
+
+    now, shown = [0.0], []
+    worker, pipeline = make(Camera(300, live=True), clock=lambda: now[0], throttles=lambda: None)
+    worker.mailbox.put = shown.append
+    worker.begin()
+    worker._thread.join(20)
+    shown = [result for result in shown if result.stage == "running"]
+    assert {result.frame.index for result in shown} == set(range(300))
+    assert all(result.track.hand is HAND for result in shown)  # what was seen last is still so
+    assert 60 + 75 <= len(pipeline.times) <= 60 + 85  # two seconds of every picture, then every third
+
+
+def test_another_exercise_is_loaded_while_nothing_is_under_way_and_the_session_goes_on():
+    worker, _ = make(FakeSource(400))
+    other, coach = FakePipeline(), Coach(9, 7, 9, ("open", "fist"))
+    other.exercise = SimpleNamespace(labels=("open", "fist"), name="other")
+    worker.begin()
+    wait_for(worker, lambda r: r.frame is not None)
+    worker.start()
+    wait_for(worker, lambda r: r.progress.state in ("hold", "rest"))
+    assert not worker.reload(lambda: (other, coach))  # not in the middle of an exercise
+    worker.stop()
+    assert worker.reload(lambda: (other, coach))
+    result = wait_for(worker, lambda r: r.exercise is other.exercise)
+    assert (result.progress.state, result.progress.repetitions) == ("ready", 7)
+    assert coach.spent_s > 0
+    wait_for(worker, lambda r: r.track is not None and other.times)
+    assert worker.end()
+
+
+def test_a_start_while_another_exercise_is_loaded_starts_that_one():
+    gate = threading.Event()
+    worker, _ = make(FakeSource(400))
+    other = FakePipeline()
+    other.exercise = SimpleNamespace(labels=("open", "fist"), name="other")
+
+    def load():
+        gate.wait(5)
+        return other, Coach(9, 7, 9, ("open", "fist"))
+
+    worker.begin()
+    wait_for(worker, lambda r: r.frame is not None)
+    assert worker.reload(load)
+    worker.start()
+    gate.set()
+    result = wait_for(worker, lambda r: r.progress.state in ("search", "hold"))
+    assert result.exercise is other.exercise
+    assert worker.started.is_set()
+    assert worker.end()
+
+
+def test_an_exercise_that_does_not_load_leaves_the_one_before_in_place(capsys):
+    worker, _ = make(FakeSource(400))
+    worker.begin()
+    before = wait_for(worker, lambda r: r.frame is not None).exercise
+
+    def load():
+        raise HandCoachError("It is broken: take another.")
+
+    assert worker.reload(load)
+    end = time.monotonic() + 5
+    while "broken" not in capsys.readouterr().err:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    worker.start()
+    assert wait_for(worker, lambda r: r.progress.state in ("search", "hold")).exercise is before
     assert worker.end()
 
 

@@ -19,7 +19,7 @@ from handcoach.hand import Array, Side, hand_frame
 from handcoach.ui import view3d
 from handcoach.ui.texts import Texts
 
-PICTURE = (132, 108)  # units at 100 %
+PICTURE = (112, 116)  # units at 100 %
 GROUND, CARD, OVER, HERE = "#0f1520", "#1b2536", "#26344c", "#1b7a43"
 INK, SOFT, FOCUS = "#f4f7fb", "#aab8cc", "#ffffff"
 
@@ -29,7 +29,8 @@ class Choice:
     """One exercise as it is offered.
 
     Attributes:
-        path: of its file. sentence: the first of its instructions.
+        path: of its file. sentence: the last of its instructions, which says what the hand does; those before
+            it say how to sit.
         reference: (21, 3) in the hand frame, of the side that it is for; None where the file does not work.
     """
 
@@ -54,7 +55,7 @@ def choices(entries: Iterable[Entry], texts: Texts) -> list[Choice]:
             Choice(
                 entry.path,
                 exercise_file.text_of(meta["title"], texts.lang),
-                first_sentence(exercise_file.text_of(meta["instructions"], texts.lang)),
+                last_sentence(exercise_file.text_of(meta["instructions"], texts.lang)),
                 view3d.mirrored(reference) if side == "left" else reference,
                 side,
             )
@@ -62,8 +63,8 @@ def choices(entries: Iterable[Entry], texts: Texts) -> list[Choice]:
     return found
 
 
-def first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.!?])\s", text.strip(), maxsplit=1)[0]
+def last_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?])\s", text.strip())[-1]
 
 
 def entries(exercise: str) -> list[Entry]:
@@ -115,10 +116,10 @@ class Chooser:
         self._frame.grid_columnconfigure(0, weight=1)
         head = ctk.CTkLabel(self._frame, text=texts("choose"), text_color=INK, anchor="w",
                             font=(self._family, 24, "bold"))  # fmt: skip
-        head.grid(row=0, column=0, sticky="ew", padx=20, pady=12)
+        head.grid(row=0, column=0, sticky="ew", padx=20, pady=14)
         self._thumb_button = self._button(self._thumb_text(), self._toggle_thumb)
         self._thumb_button.grid(row=0, column=1, padx=4)
-        close = self._button(f"{texts('close')}  ({texts('key_escape')})", self.close)
+        close = self._button(f"{texts('close')}  ({texts('key_exercises')})", self.close)
         close.grid(row=0, column=2, padx=(4, 20))
         self._list = ctk.CTkScrollableFrame(self._frame, fg_color=GROUND, corner_radius=0)
         self._list.grid(row=1, column=0, columnspan=3, sticky="nsew", padx=10)
@@ -210,7 +211,7 @@ class Chooser:
         if not label.winfo_exists():  # closed, and opened again
             return
         size = round(PICTURE[0] * self._scale), round(PICTURE[1] * self._scale)
-        drawn = PilImage.fromarray(view3d.draw_hands(size, choice.reference, None, side=choice.side))
+        drawn = PilImage.fromarray(view3d.draw_hands(size, None, choice.reference, side=choice.side))
         label.configure(image=self._ctk.CTkImage(drawn, size=PICTURE))
         self._root.after(1, self._draw_next, left[1:])
 
