@@ -108,6 +108,8 @@ def test_everything_fits_a_laptop_at_every_scale(make_window, lang, scale):
     bottom = root.winfo_rooty() + root.winfo_height()
     edge = root.winfo_rootx()
     for name, button in window.buttons.items():
+        if not button.winfo_ismapped():
+            continue
         assert button.winfo_rootx() >= edge, f"{name} covers the button before it"
         edge = button.winfo_rootx() + button.winfo_width()
         assert edge <= right, f"{name} leaves the window"
@@ -351,6 +353,21 @@ def test_start_pause_and_stop_by_key_and_turning(driven):
     driven.xdotool("mousemove_relative", "--", -60, 0)
     driven.xdotool("mouseup", 1)
     driven.until(lambda line: line.get("yaw", yaw) < yaw)
+
+
+@pytest.mark.ui
+def test_the_set_up_is_checked_another_exercise_is_chosen_and_started(driven):
+    if driven.last["checks"][2:] != [True, True]:
+        driven.until(lambda line: line.get("checks", [])[2:] == [True, True])
+    driven.key("e")
+    driven.xdotool("sleep", 1, "key", "Down", "sleep", 1, "key", "Return")
+    chosen = driven.until(lambda line: "chosen" in line)
+    assert chosen["chosen"] != "exercise"
+    driven.until(lambda line: line.get("title") == "Finger stretch")
+    driven.key("space")
+    driven.state(*UNDER_WAY)
+    driven.key("Escape")
+    assert driven.state("stopped")["checks"] == []
 
 
 @pytest.mark.ui

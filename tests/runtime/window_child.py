@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from pathlib import Path
 
 from handcoach.ui import presenter, window
 from handcoach.ui.app import run
 from handcoach.ui.texts import Texts
-from handcoach.worker import worker_for
+from handcoach.worker import loader, worker_for
 
 
 def tell(**what: object) -> None:
@@ -31,7 +32,8 @@ class TellingWindow(window.Window):
         super().show(view)
         self.root.update_idletasks()
         now = {"state": view.state, "message": view.message, "palette": self.palette,
-               "yaw": round(self.camera.yaw, 3)}  # fmt: skip
+               "yaw": round(self.camera.yaw, 3), "title": view.title,
+               "checks": [check.good for check in view.checks]}  # fmt: skip
         if now != getattr(self, "told", None):
             self.told = now
             centres = {
@@ -47,8 +49,14 @@ def main() -> int:
     source, tiny = sys.argv[1:3]
     window.Window = TellingWindow  # type: ignore[misc]
     models = {"landmarks": f"{tiny}/landmarks.onnx", "finder": f"{tiny}/finder.onnx"}
-    worker = worker_for(source, f"{tiny}/exercise.onnx", loop=True, models=models)
-    code = run(worker, Texts("en"), scale=1.0)
+    exercise = f"{tiny}/exercise.onnx"
+    worker = worker_for(source, exercise, loop=True, models=models)
+
+    def choose(name: str, thumb: bool) -> None:
+        tell(chosen=Path(name).stem, thumb=thumb)
+        worker.reload(loader(name, thumb=thumb, models=models))
+
+    code = run(worker, Texts("en"), scale=1.0, exercise=exercise, on_choose=choose)
     names = [t.name for t in threading.enumerate() if t.name.startswith(("handcoach", "camera"))]
     tell(closed=True, threads=names)
     return code

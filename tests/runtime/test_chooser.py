@@ -1,0 +1,210 @@
+"""The list of exercises: what it offers, and choosing from it by mouse and by keyboard, only while idle."""
+
+from __future__ import annotations
+
+import time
+import tkinter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny.hands import blank
+from tiny.onnx_parts import with_meta
+
+from handcoach import exercise_file, model
+from handcoach.ui import chooser, drawing
+from handcoach.ui.presenter import ViewState
+from handcoach.ui.texts import LANGUAGES, Texts
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_exercise: Path) -> Path:
+    """Shipped exercises a and b, an own one for the left hand, and one that is broken."""
+    shipped, own = tmp_path / "models" / "exercises", tmp_path / "home" / "exercises"
+    for place in (shipped, own):
+        place.mkdir(parents=True)
+    data = tiny_exercise.read_bytes()
+    for name, title in (("a", "First"), ("b", "Second")):
+        words = {"en": f"Rest your arm. {title} thing to do, hold.", "da": f"Hvil armen. {title} ting, hold."}
+        changes = {"name": name, "title": {"en": title}, "instructions": words}
+        (shipped / f"{name}.onnx").write_bytes(with_meta(data, lambda meta, c=changes: meta.update(c)))
+    (own / "mine.onnx").write_bytes(with_meta(data, lambda meta: meta.update(hand="left")))
+    (own / "broken.onnx").write_bytes(data[:500])
+    monkeypatch.setattr(model, "models_dir", lambda: tmp_path / "models")
+    monkeypatch.setenv("HANDCOACH_HOME", str(tmp_path / "home"))
+    return shipped
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_shipped_and_own_exercises_are_offered_with_one_sentence(folder, lang):
+    offered = chooser.choices(exercise_file.known(), Texts(lang))
+    assert [choice.title for choice in offered][:2] == ["First", "Second"]
+    assert offered[0].sentence.startswith("First thing" if lang == "en" else "First ting")
+    by_name = {choice.path.stem: choice for choice in offered}
+    assert by_name["broken"].reference is None
+    assert by_name["broken"].sentence == Texts(lang)("exercise_broken")
+    assert (by_name["mine"].side, by_name["a"].side) == ("left", "right")
+    assert by_name["mine"].reference[17, 1] == -by_name["a"].reference[17, 1]
+
+
+def test_the_exercise_that_runs_is_offered_wherever_it_lies(folder, tmp_path, tiny_exercise):
+    elsewhere = tmp_path / "from-the-therapist.onnx"
+    elsewhere.write_bytes(tiny_exercise.read_bytes())
+    assert chooser.entries(str(elsewhere))[0].path == elsewhere
+    assert len(chooser.entries("a")) == len(chooser.entries("no-such-exercise")) == 4
+
+
+def test_the_list_is_legible():
+    def rgb(text):
+        return tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
+
+    for ground in (chooser.GROUND, chooser.CARD, chooser.OVER):
+        for ink in (chooser.INK, chooser.SOFT):
+            assert drawing.contrast(rgb(ground), rgb(ink)) >= 4.5
+
+
+# --- in a real window ---
+
+IDLE = ViewState("ready", "Ready", "Press Start.", "ready", can_start=True, can_choose=True,
+                 start_text="Start", image=blank(), repetitions=5)  # fmt: skip
+RUNNING = replace(IDLE, state="move", can_start=False, can_choose=False, can_pause=True)
+
+
+@pytest.fixture
+def make_window(folder):
+    from handcoach.ui.window import Window
+
+    windows, told = [], []
+
+    def make(lang="en", scale=1.0, size="1000x640+0+0"):
+        calls = {f"on_{n}": lambda n=n: told.append(n) for n in ("start", "pause", "stop", "toggle")}
+        window = Window(Texts(lang), scale=scale, exercise="b", **calls,
+                        on_choose=lambda path, thumb: told.append((Path(path).stem, thumb)))  # fmt: skip
+        windows.append(window)
+        window.root.geometry(size)
+        window.show(IDLE)
+        window.stage.focus_force()
+        settle(window)
+        return window, told
+
+    yield make
+    for window in windows:
+        window.root.destroy()
+
+
+def settle(window, wanted=lambda: True):
+    """Handle what is waiting, and go on until it is so."""
+    window.root.update()
+    end = time.monotonic() + 20
+    while not wanted():
+        assert time.monotonic() < end
+        window.root.update()
+    window.root.update()
+
+
+def press(window, key, where=None):
+    (where or window.root).event_generate(key)
+    settle(window)
+
+
+def pictures(row):
+    """The label with a card's picture."""
+    import customtkinter
+
+    return [child for child in row.winfo_children() if isinstance(child, customtkinter.CTkLabel)][:1]
+
+
+def focused(window):
+    return str(window.root.tk.call("focus"))
+
+
+@pytest.mark.ui
+def test_by_keyboard(make_window):
+    window, told = make_window()
+    press(window, "<e>")
+    assert window.chooser.opened
+    rows = window.chooser.rows
+    assert len(rows) == 3  # the broken one cannot be chosen
+    settle(window, lambda: focused(window) == str(rows[1]))  # the one that runs
+    yaw = window.camera.yaw
+    tkinter.Misc.event_generate(rows[1], "<Up>")
+    settle(window, lambda: focused(window) == str(rows[0]))
+    assert rows[0].cget("border_color") == chooser.FOCUS
+    assert window.camera.yaw == yaw  # the arrows turn nothing behind the list
+    tkinter.Misc.event_generate(rows[0], "<space>")
+    settle(window)
+    assert told == [("a", True)]  # and no start, which the space bar means elsewhere
+    assert not window.chooser.opened
+
+
+@pytest.mark.ui
+def test_by_mouse_and_the_pictures_come(make_window):
+    window, told = make_window()
+    window.buttons["exercises"].invoke()
+    settle(window)
+    row = window.chooser.rows[2]
+    picture, sentence = pictures(row), row.winfo_children()[-1]
+    settle(window, lambda: all(label.cget("image") for label in picture))
+    sentence.winfo_children()[-1].event_generate("<Button-1>")  # what the mouse really meets
+    settle(window)
+    assert told == [("mine", True)]
+
+
+@pytest.mark.ui
+def test_escape_closes_the_list_and_stops_elsewhere(make_window):
+    window, told = make_window()
+    window.choose()
+    press(window, "<Escape>")
+    assert not window.chooser.opened and told == []
+    press(window, "<Escape>")
+    assert told == ["stop"]
+
+
+@pytest.mark.ui
+def test_it_is_there_only_while_nothing_is_under_way(make_window):
+    window, _ = make_window()
+    assert window.buttons["exercises"].winfo_ismapped() and not window.buttons["pause"].winfo_ismapped()
+    window.choose()
+    window.show(RUNNING)
+    settle(window)
+    assert not window.chooser.opened
+    assert window.buttons["pause"].winfo_ismapped() and not window.buttons["exercises"].winfo_ismapped()
+    press(window, "<e>")
+    assert not window.chooser.opened
+
+
+@pytest.mark.ui
+def test_the_thumb_is_switched_off_and_stays_off(make_window):
+    window, told = make_window()
+    window.choose()
+    settle(window)
+    button = window.chooser._thumb_button
+    window.root.tk.call("focus", "-force", str(button))
+    settle(window, lambda: focused(window) == str(button))
+    tkinter.Misc.event_generate(button, "<Return>")
+    settle(window)
+    assert told == [("b", False)]
+    assert button.cget("text") == Texts("en")("thumb_off")
+    window.chooser._choose(window.chooser._choices[0])
+    assert told[-1] == ("a", False)
+
+
+@pytest.mark.ui
+@pytest.mark.parametrize(
+    ("scale", "size"), [(1.0, "800x600+0+0"), (1.5, "1366x690+0+0"), (2.0, "1366x690+0+0")]
+)
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_nothing_of_it_is_cut_off(make_window, lang, scale, size):
+    window, _ = make_window(lang, scale, size)
+    window.choose()
+    settle(window)
+    settle(window)
+    right = window.root.winfo_rootx() + window.root.winfo_width()
+    for button in [b for b in window.chooser._frame.winfo_children() if hasattr(b, "invoke")]:
+        assert button.winfo_rootx() + button.winfo_width() <= right
+        assert button.winfo_height() >= 44
+    for row in window.chooser.rows:
+        assert row.winfo_rootx() + row.winfo_width() <= right
+        for label in row.winfo_children()[1:]:
+            assert label.winfo_reqwidth() <= label.winfo_width() + 1
+            assert label.winfo_rooty() + label.winfo_reqheight() <= row.winfo_rooty() + row.winfo_height() + 1
