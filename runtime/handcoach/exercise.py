@@ -39,7 +39,8 @@ class Posture:
         aligned: float32 (21, 3), canonical landmarks in the hand frame.
         joint_distances: float32 (21,), from each joint to the reference hand's, both in the hand frame, in
             units of the hand's scale; 0 of a joint that does not count in this exercise.
-        thumb: mean distance of the thumb's joints to the reference's, in the same units; NaN where unknown.
+        thumb: mean distance of the thumb's two outer joints, which show what it does, to the reference's, in
+            the same units; NaN where unknown.
     """
 
     label: str
@@ -79,7 +80,7 @@ class Exercise:
         """Args:
         thumb: False leaves the thumb out of the verdict, whatever the exercise says.
         """
-        self.file = file
+        self.file, self.threads = file, threads
         meta = file.meta
         self.name = file.name
         self.labels: tuple[str, ...] = tuple(meta["labels"])
@@ -152,7 +153,7 @@ class Exercise:
 
     def _posture(self, label: str, cluster: int, distances: Array, margin: float, aligned: Array) -> Posture:
         apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1)
-        thumb = float(apart[THUMB].mean()) if cluster >= 0 else math.nan
+        thumb = float(apart[3:5].mean()) if cluster >= 0 else math.nan
         return Posture(label, cluster, distances, margin, aligned, apart * self.joints_count, thumb)
 
     def _find_thumb_part(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

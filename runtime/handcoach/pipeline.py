@@ -37,6 +37,12 @@ class Pipeline:
             return track, None
         return track, self.exercise.assess(track.hand)
 
+    @property
+    def judge(self) -> Exercise:
+        """The exercise of a pipeline that has one."""
+        assert self.exercise is not None
+        return self.exercise
+
     def reset(self) -> None:
         """Forget the hand, for a new source or after a jump in time."""
         self.tracker.reset()
@@ -72,10 +78,32 @@ def load(
     cv2.setNumThreads(1)
     judge = None
     if exercise is not None:
-        judge = Exercise(model.read(model.find(str(exercise), "exercise"), "exercise"), threads, thumb=thumb)
-        if hand == "auto" and judge.hand in ("left", "right"):
-            hand = "left" if judge.hand == "left" else "right"
+        judge, hand = _judge(exercise, hand, threads, thumb)
     find = Finder(model.read(model.find(str(finder), "finder"), "finder"), threads)
     read = Landmarker(model.read(model.find(str(landmarks), "landmarks"), "landmarks"), threads, provider)
     usual_s = None if network_ms is None else network_ms / 1e3 / NETWORK_SHARE
     return Pipeline(Tracker(find, read, hand, still), judge, usual_s)
+
+
+def with_exercise(
+    before: Pipeline, exercise: str | Path, *, hand: Choice = "auto", thumb: bool = True
+) -> Pipeline:
+    """The same networks with another exercise: quick, and no second copy of them is in memory.
+
+    Args:
+        before: is not used any more. exercise, hand, thumb: as for `load`.
+
+    Raises:
+        ModelError: it is missing or does not fit; `before` is as it was.
+    """
+    judge, hand = _judge(exercise, hand, before.judge.threads, thumb)
+    tracker = before.tracker
+    return Pipeline(Tracker(tracker.finder, tracker.landmarker, hand, tracker.still), judge, before.usual_s)
+
+
+def _judge(exercise: str | Path, hand: Choice, threads: int, thumb: bool) -> tuple[Exercise, Choice]:
+    """The exercise, and the hand to look for: its own where nobody chose one."""
+    judge = Exercise(model.read(model.find(str(exercise), "exercise"), "exercise"), threads, thumb=thumb)
+    if hand == "auto" and judge.hand in ("left", "right"):
+        hand = "left" if judge.hand == "left" else "right"
+    return judge, hand

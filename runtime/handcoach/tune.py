@@ -13,6 +13,8 @@ import math
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +32,7 @@ from handcoach.errors import HandCoachError
 from handcoach.model import ModelFile
 
 FORMAT = 1
-BUDGET_S = 4.0  # for all tries; what has not been tried by then is left out
+BUDGET_S = 3.5  # for all tries; what has not been tried by then is left out
 WARM_UP, RUNS = 3, 24
 THREADS = (1, 2, 4)
 # A variant that lost more of its source's PA-MPJPE than this share is never chosen.
@@ -42,6 +44,7 @@ HEADROOM = 0.4
 # Fewer pictures a second than this are too few for a coach.
 LEAST_FPS = 10.0
 MAX_STORE = 100_000  # bytes
+COMMAND = (sys.executable, "-P", "-m", "handcoach", "tune")
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,9 @@ def tune(fps: float = FPS, give_up: Callable[[], bool] = lambda: False) -> Tuned
 
 def _machine() -> str:
     """What tells this machine from another one that shares the user's folder."""
-    cpu = platform.processor()
+    cpu = os.environ.get(
+        "PROCESSOR_IDENTIFIER", ""
+    )  # Windows; platform.processor() starts a process elsewhere
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
         cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
@@ -306,17 +311,31 @@ def choice(name: str | None = None, threads: int | None = None) -> tuple[str, in
 # --- In the background ----------------------------------------------------------------------------------
 
 
-def in_background(give_up: threading.Event, then: Callable[[Tuned], object]) -> threading.Thread:
-    """Tune in a thread of its own, where nothing is stored yet. `then` is called in it, unless somebody gave
-    up or it did not work: the defaults serve until the next time."""
+def in_background(give_up: threading.Event, command: Sequence[str] = COMMAND) -> threading.Thread:
+    """Tune beside a running program, where nothing is stored yet; the choice serves from the next start on.
+
+    A process of its own does the work: what the tries take of memory goes with it, and it ends at once when
+    somebody gives up.
+
+    Args:
+        command: what tunes and stores.
+    """
 
     def run() -> None:
         try:
-            tuned = tune(give_up=give_up.is_set) if stored() is None else None
-        except HandCoachError:  # `handcoach tune` says why
+            # A packed program has no Python to start.
+            if getattr(sys, "frozen", False) or give_up.is_set() or stored() is not None:
+                return
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )  # fmt: skip
+        except (HandCoachError, OSError):  # the defaults serve; `handcoach tune` says why
             return
-        if tuned is not None:
-            then(tuned)
+        while child.poll() is None:
+            if give_up.wait(0.05):
+                child.kill()
+        child.wait()
 
     thread = threading.Thread(target=run, name="handcoach-tune", daemon=True)
     thread.start()

@@ -23,6 +23,7 @@ from handcoach.pace import Pace, throttles
 
 if TYPE_CHECKING:
     from handcoach.exercise import Exercise, Posture
+    from handcoach.pipeline import Pipeline
     from handcoach.tracker import Track
 
 T = TypeVar("T")
@@ -132,6 +133,7 @@ def loader(
     models: dict[str, str] | None = None,
     model: str | None = None,
     threads: int | None = None,
+    again: Callable[[], Pipeline | None] = lambda: None,
 ) -> Load:
     """What loads an exercise and all that it needs, for a worker.
 
@@ -139,6 +141,7 @@ def loader(
         thumb: False leaves the thumb out of the verdict.
         models: files in place of the shipped models, by the names of `pipeline.load`: landmarks, finder.
         model, threads: as for `tune.choice`, where `models` names no landmark model.
+        again: a pipeline whose networks are used again; None loads them.
     """
 
     def load() -> tuple[PipelineLike, Coach]:
@@ -148,6 +151,10 @@ def loader(
 
         if hand not in CHOICES:
             raise HandCoachError(f"There is no hand {hand!r}: choose one of {', '.join(CHOICES)}.")
+        before = again()
+        if before is not None:
+            path = pipeline.with_exercise(before, exercise, hand=hand, thumb=thumb)  # type: ignore[arg-type]
+            return path, make_coach(path.judge, quick=quick)
         names = dict(models or {})
         count, ms = threads or 1, None
         if "landmarks" not in names:
@@ -155,8 +162,7 @@ def loader(
         path = pipeline.load(
             exercise, hand=hand, threads=count, thumb=thumb, network_ms=ms, **names  # type: ignore[arg-type]
         )  # fmt: skip
-        assert path.exercise is not None
-        return path, make_coach(path.exercise, quick=quick)
+        return path, make_coach(path.judge, quick=quick)
 
     return load
 
@@ -219,6 +225,7 @@ class Worker:
         self._ending = threading.Event()
         self._lock = threading.Lock()  # guards the coach, the last result, and what is to be loaded
         self._coach: Coach | None = None
+        self._pipeline: PipelineLike | None = None
         self._pace = Pace()
         self._last = Result(0.0)
         self._source: SourceLike | None = None
@@ -254,6 +261,11 @@ class Worker:
         with self._lock:
             state = self._last.progress.state if self._last.progress else None
         self._command("pause" if state in UNDER_WAY else "start")
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """Worker's thread: what runs."""
+        return self._pipeline  # type: ignore[return-value]
 
     def reload(self, load: Load) -> bool:
         """Any thread: have another exercise or other models loaded; False while an exercise is under way."""
@@ -320,6 +332,7 @@ class Worker:
                     return
                 played = self._play(source) and self._loop
                 if played and not self._ending.is_set():
+                    assert self._pipeline is not None
                     self._pipeline.reset()
                     self._pace.reset()
         if not self._ending.is_set():
@@ -365,6 +378,7 @@ class Worker:
             if self._stale:
                 self._load_anew()
             pipeline, pace = self._pipeline, self._pace
+            assert pipeline is not None
             due = begun + (count * STILL_S if frame.file is not None else frame.t)
             count += 1
             if not source.live:

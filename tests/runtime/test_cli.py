@@ -354,7 +354,7 @@ def test_run_hands_its_arguments_on_after_looking_at_them(
     from handcoach.ui import app
 
     opened: list[object] = []
-    monkeypatch.setattr(app, "run_window", lambda *args: opened.append(args) or 0)
+    monkeypatch.setattr(app, "run_window", lambda *args, **more: opened.append(args) or 0)
     tiny = {"mobilenetv2": TINY / "landmarks.onnx", "finder": TINY / "finder.onnx"}
     find = model.find
     monkeypatch.setattr(model, "find", lambda name, kind: tiny.get(name) or find(name, kind))

@@ -318,7 +318,7 @@ def test_another_landmark_model_is_said(
 ) -> None:
     import handcoach.ui.app
 
-    monkeypatch.setattr(handcoach.ui.app, "run_window", lambda *args: 0)
+    monkeypatch.setattr(handcoach.ui.app, "run_window", lambda *args, **more: 0)
     shutil.copy(Path(__file__).parents[1] / "tiny" / "finder.onnx", shipped / "finder.onnx")
     assert cli.main(["run", "--exercise", str(file)]) == 0
     out, err = capsys.readouterr()

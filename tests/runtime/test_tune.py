@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -212,29 +215,52 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(models, monkeypatch, tm
     assert "cannot be stored" in capsys.readouterr().err
 
 
-def test_in_the_background_it_tells_once_and_not_again_when_it_is_known(models):
-    told = []
-    tune.in_background(threading.Event(), told.append).join(30)
-    assert told == [tune.stored()]
-    tune.in_background(threading.Event(), told.append).join(30)
-    assert len(told) == 1
+def child(models, code="tune.tune()"):
+    """What tunes with these models in a process of its own."""
+    found = f"import pathlib; model.models_dir = lambda: pathlib.Path({str(models)!r})"
+    return [sys.executable, "-c", f"from handcoach import model, tune; {found}; {code}"]
 
 
-def test_in_the_background_a_start_makes_it_give_up(models):
-    told, started = [], threading.Event()
+def test_in_the_background_it_is_done_once(models):
+    tune.in_background(threading.Event(), child(models)).join(60)
+    before = tune.store_file().read_bytes()
+    assert tune.stored() is not None
+    tune.in_background(threading.Event(), child(models, "tune.store_file().unlink()")).join(60)
+    assert tune.store_file().read_bytes() == before
+
+
+def test_in_the_background_a_start_ends_it_at_once(models, tmp_path):
+    started, began = threading.Event(), tmp_path / "began"
+    code = f"import time; open({str(began)!r}, 'w').close(); time.sleep(600); tune.tune()"
+    thread = tune.in_background(started, child(models, code))
+    end = time.monotonic() + 30
+    while not began.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
     started.set()
-    tune.in_background(started, told.append).join(30)
-    assert told == [] and not tune.store_file().exists()
+    thread.join(10)
+    assert not thread.is_alive() and not tune.store_file().exists()
+    began.unlink()
+    tune.in_background(started, child(models, code)).join(10)  # once started, it is not even tried
+    assert not began.exists()
 
 
-def test_in_the_background_no_model_is_no_drama(models):
+def test_in_the_background_nothing_works_and_nobody_is_troubled(models):
+    for command in (["/no/such/program"], child(models, "1 / 0")):
+        tune.in_background(threading.Event(), command).join(60)
     for path in models.glob("mobilenetv2*"):
         path.unlink()
-    told = []
-    tune.in_background(threading.Event(), told.append).join(30)
-    assert told == []
+    tune.in_background(threading.Event(), child(models)).join(60)
+    assert not tune.store_file().exists()
     with pytest.raises(HandCoachError, match="no landmark model"):
         tune.choice()
+
+
+def test_the_command_that_runs_in_the_background_is_ours():
+    asked = [*tune.COMMAND, "--help"]
+    assert (
+        "find the model" in subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.lower()
+    )
 
 
 def test_an_exercise_fits_every_precision_of_its_model(models, tiny_exercise):

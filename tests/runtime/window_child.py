@@ -54,7 +54,7 @@ def main() -> int:
 
     def choose(name: str, thumb: bool) -> None:
         tell(chosen=Path(name).stem, thumb=thumb)
-        worker.reload(loader(name, thumb=thumb, models=models))
+        worker.reload(loader(name, thumb=thumb, again=lambda: worker.pipeline))
 
     code = run(worker, Texts("en"), scale=1.0, exercise=exercise, on_choose=choose)
     names = [t.name for t in threading.enumerate() if t.name.startswith(("handcoach", "camera"))]

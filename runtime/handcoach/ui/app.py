@@ -9,7 +9,7 @@ from handcoach.errors import HandCoachError
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
-from handcoach.worker import Load, Result, Worker, loader, worker_for
+from handcoach.worker import Result, Worker, loader, worker_for
 
 
 def run_window(
@@ -28,7 +28,7 @@ def run_window(
         quick: short holds and rests, for a demonstration.
         thumb: False leaves the thumb out of the verdict.
         model, threads: of the landmark network; None takes what is fastest on this laptop. Where that is not
-            known yet it is measured in the background, until somebody presses Start.
+            known yet it is measured in the background, for the next time, until somebody presses Start.
         scale: 1.0 is 100 %; None asks the system.
 
     Raises:
@@ -36,22 +36,16 @@ def run_window(
     """
     texts = Texts(lang)
 
-    def load(name: str, with_thumb: bool) -> Load:
-        return loader(name, hand, quick=quick, thumb=with_thumb, model=model, threads=threads)
-
     worker = worker_for(source, exercise, hand, loop=loop, autostart=autostart, quick=quick, thumb=thumb,
                         model=model, threads=threads)  # fmt: skip
-    chosen = (exercise, thumb)
 
     def choose(name: str, with_thumb: bool) -> None:
-        nonlocal chosen
-        if worker.reload(load(name, with_thumb)):
-            chosen = (name, with_thumb)
+        worker.reload(loader(name, hand, quick=quick, thumb=with_thumb, again=lambda: worker.pipeline))
 
     def tune_once() -> None:
         from handcoach import tune
 
-        tune.in_background(worker.started, lambda tuned: worker.reload(load(*chosen)))
+        tune.in_background(worker.started)
 
     wants_tuning = model is None and threads is None and not autostart
     return run(worker, texts, scale, exercise=exercise, thumb=thumb, on_choose=choose,
