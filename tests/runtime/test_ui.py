@@ -360,7 +360,8 @@ def test_the_set_up_is_checked_another_exercise_is_chosen_and_started(driven):
     if driven.last["checks"][2:] != [True, True]:
         driven.until(lambda line: line.get("checks", [])[2:] == [True, True])
     driven.key("e")
-    driven.xdotool("sleep", 1, "key", "Down", "sleep", 1, "key", "Return")
+    driven.until(lambda line: line.get("choosing"))
+    driven.xdotool("key", "Down", "key", "Return")
     chosen = driven.until(lambda line: "chosen" in line)
     assert chosen["chosen"] != "exercise"
     driven.until(lambda line: line.get("title") == "Finger stretch")

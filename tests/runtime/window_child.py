@@ -33,6 +33,7 @@ class TellingWindow(window.Window):
         self.root.update_idletasks()
         now = {"state": view.state, "message": view.message, "palette": self.palette,
                "yaw": round(self.camera.yaw, 3), "title": view.title,
+               "choosing": self.chooser is not None and self.chooser.opened,
                "checks": [check.good for check in view.checks]}  # fmt: skip
         if now != getattr(self, "told", None):
             self.told = now
