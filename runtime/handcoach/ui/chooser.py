@@ -124,6 +124,10 @@ class Chooser:
         self._list = ctk.CTkScrollableFrame(self._frame, fg_color=GROUND, corner_radius=0)
         self._list.grid(row=1, column=0, columnspan=3, sticky="nsew", padx=10)
         self._list.grid_columnconfigure(0, weight=1)
+        self._words: list[Any] = []
+        self._wrapped = 0
+        # The frame around the list: its width does not depend on how the words in it are wrapped.
+        self._frame.bind("<Configure>", lambda e: self._wrap(e.width))
         self._choices = choices(entries(self.exercise), texts)
         here = self._here()
         self.rows = []
@@ -135,6 +139,7 @@ class Chooser:
                 self.rows.append(row)
                 current = row if choice.path == here else current
                 pictures.append((picture, choice))
+        self._wrap(self._root.winfo_width())
         self._root.after_idle(self._draw_next, pictures)
         self._focus(current or (self.rows[0] if self.rows else close))
 
@@ -189,9 +194,7 @@ class Chooser:
             label = ctk.CTkLabel(row, text=text, text_color=ink, anchor="w", justify="left",
                                  font=(self._family, size, weight))  # fmt: skip
             label.grid(row=line, column=1, sticky="new" if line else "sew", padx=(4, 14), pady=2)
-            # Labels do not wrap by themselves.
-            label.bind("<Configure>", lambda e, label=label: label.configure(
-                wraplength=max(e.width / self._scale - 8, 60)))  # fmt: skip
+            self._words.append(label)
         if works:
             tkinter.Frame.configure(row, takefocus=1)
             for widget in (row, *row.winfo_children()):
@@ -214,6 +217,14 @@ class Chooser:
         drawn = PilImage.fromarray(view3d.draw_hands(size, None, choice.reference, side=choice.side))
         label.configure(image=self._ctk.CTkImage(drawn, size=PICTURE))
         self._root.after(1, self._draw_next, left[1:])
+
+    def _wrap(self, width: int) -> None:
+        """Wrap the words for a list of this width in pixels; labels do not do it by themselves."""
+        length = max(round(width / self._scale) - PICTURE[0] - 130, 60)
+        if length != self._wrapped:
+            self._wrapped = length
+            for label in self._words:
+                label.configure(wraplength=length)
 
     # --- what is pressed ---
 
