@@ -280,9 +280,8 @@ class Worker:
         if name == "start":
             self.started.set()
         with self._lock:
-            if (
-                self._coach is None or self._stale
-            ):  # not loaded yet: nothing to start, nothing that could hurt
+            # Not loaded yet: nothing to start, nothing that could hurt.
+            if self._coach is None or self._stale:
                 self._autostart = name == "start" or (self._autostart and name != "stop")
                 if name != "stop" or self._coach is None:
                     return
