@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handcoach.errors import HandCoachError
+from handcoach.ui.texts import LANGUAGES, Texts
 
 IMAGES = Path("tests/data/parity")
 
@@ -44,7 +45,7 @@ people, variants.json for programs.
 """
 MESSAGES = """\
 --messages takes a JSON file (or the name of a built-in one: {built_in}) with any of: title, instructions,
-messages, colours, labels, hold_s, repetitions, rest_s, hand, author, licence. For example:
+messages, colours, labels, hold_s, repetitions, rest_s, session_s, hand, author, licence. For example:
   {{"labels": ["open", "fist"],
     "title": {{"en": "Finger stretch", "da": "Fingerstræk"}},
     "messages": {{"open": {{"en": "Beautiful. Hold it there."}}, "fist": {{"en": "Stretch your fingers."}}}}}}
@@ -107,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
         "--check", type=Path, metavar="DIR",
         help="judge the recording: print what to record again, and write report.json and pictures into DIR",
     )  # fmt: skip
+    sub.add_argument(
+        "--lang", choices=LANGUAGES, default="en", help="language of that verdict (default: %(default)s)"
+    )
     sub.add_argument("--messages", metavar="FILE.json", help="words and settings, see below")
     sub.add_argument("--title", help="title of the exercise, in English")
     sub.add_argument("--name", help="name of the exercise (the file's)")
@@ -114,6 +118,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--hold", type=float, dest="hold_s", metavar="S", help="seconds to hold")
     sub.add_argument("--repetitions", type=int, metavar="N")
     sub.add_argument("--rest", type=float, dest="rest_s", metavar="S", help="seconds of rest between")
+    sub.add_argument(
+        "--session", type=float, dest="session_s", metavar="S", help="seconds that a session may last"
+    )
     sub.add_argument("--hand", choices=("either", "left", "right"), help="the hand that is exercised")
     sub.add_argument(
         "--fingers", nargs="+", metavar="FINGER",
@@ -206,10 +213,11 @@ def _check(args: argparse.Namespace) -> bool:
     """Print the verdict on a recording; is it good enough?"""
     from handcoach_export import exercise
 
-    report = exercise.check(args.recording, args.check, _settings(args))
+    report = exercise.check(args.recording, args.check, _settings(args), args.lang)
+    texts = Texts(args.lang, "studio")
     print(", ".join(f"{count} frames of {label}" for label, count in report.frames.items()))
     for finding in report.findings:
-        print(f"{'REFUSED' if finding.refuses else 'warning'}: {finding.sentence}")
+        print(f"{'REFUSED' if finding.refuses else 'warning'}: {finding.say(texts)}")
     if report.measured:
         shown = report.measured
         clusters = shown["clusters"]
@@ -227,8 +235,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     from handcoach_export import exercise
 
     settings = exercise.read_settings(args.messages) if args.messages else {}
-    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "hand", "fingers", "kept_axes", "author",
-                "licence"):  # fmt: skip
+    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "session_s", "hand", "fingers",
+                "kept_axes", "author", "licence"):  # fmt: skip
         if getattr(args, key) is not None:
             settings[key] = getattr(args, key)
     if args.title is not None:

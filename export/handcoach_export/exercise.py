@@ -6,7 +6,6 @@ this module imports scikit-learn and skl2onnx only when it is used.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from handcoach import model, recording
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, mirror
 from handcoach.quality import Report
+from handcoach.ui.texts import Texts
 
 # What a therapist may set; everything else in the file follows from the recording.
 SETTINGS: dict[str, type | tuple[type, ...]] = {
@@ -148,12 +148,15 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
     return contract.write(convert.to_onnx(fit.pipeline), output, meta, compare)
 
 
-def check(recording_dir: Path, folder: Path, settings: dict[str, Any] | None = None) -> Report:
+def check(
+    recording_dir: Path, folder: Path, settings: dict[str, Any] | None = None, lang: str = "en"
+) -> Report:
     """Judge a recording without making an exercise of it; report.json and the pictures go into a folder.
 
     Args:
         recording_dir, settings: as of `build`.
         folder: of the report; made where new.
+        lang: of the sentences and pictures.
 
     Raises:
         HandCoachError: not a recording, or settings that do not fit. Frames that are not good enough are
@@ -173,6 +176,7 @@ def check(recording_dir: Path, folder: Path, settings: dict[str, Any] | None = N
     labels = words["labels"]
     counts = {label: len(recorded.labels[label]) for label in labels}
     findings = gate.frames(recorded, labels)
+    texts = Texts(lang, "studio")
     pictures: dict[str, Path] = {}
     measured: dict[str, Any] = {}
     try:
@@ -184,13 +188,21 @@ def check(recording_dir: Path, folder: Path, settings: dict[str, Any] | None = N
             )
             findings = sorted([*findings, *gate.overlap(fit)], key=lambda finding: not finding.refuses)
             seen = study(fit, data, recorded.takes)
-            measured = {"method": fit.quality["method"], "purity": fit.quality["purity"], **seen.as_json()}
-            pictures = figures.draw_all(seen, folder)
+            shown = posture.reference(fit, data)[1]
+            measured = {
+                "method": fit.quality["method"], "purity": fit.quality["purity"],
+                "tolerance": posture.tolerance(fit, data, shown), "reference": shown.round(6).tolist(),
+                **seen.as_json(),
+            }  # fmt: skip
+            pictures = figures.draw_all(seen, folder, texts)
         report = Report(tuple(labels), counts, tuple(findings), pictures, measured)
         text = json.dumps(
             {
                 "recording": recording_dir.name, "good": report.good, "labels": labels, "frames": counts,
-                "findings": [dataclasses.asdict(finding) for finding in findings],
+                "findings": [
+                    {"kind": finding.kind, "refuses": finding.refuses, "label": finding.label,
+                     "sentence": finding.say(texts)} for finding in findings
+                ],
                 "figures": {name: path.name for name, path in pictures.items()}, "measured": measured,
             }, indent=1, ensure_ascii=False,
         )  # fmt: skip

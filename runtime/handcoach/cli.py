@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handcoach import exercise_commands
-from handcoach.defaults import EXERCISE, FINDER
+from handcoach.defaults import EXERCISE, FINDER, LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.ui.texts import LANGUAGES
 
@@ -43,6 +43,7 @@ _REASONS = {
 
 _EPILOG = """\
 examples:
+  handcoach studio                                 make an exercise of your own, for therapists
   handcoach demo                                   watch the coach at work, no camera needed
   handcoach run                                    exercise with camera 0
   handcoach run --source 1 --hand left             another camera, the left hand
@@ -56,6 +57,18 @@ examples:
 
 Ask any command for its own help: handcoach assess --help.
 A research and education tool, not a medical device. Nothing is stored unless you ask, nothing is sent.
+"""
+
+_STUDIO_EPILOG = """\
+for therapists: describe the exercise, show each posture for ten seconds, see whether the recording is good
+enough, write what the patient reads, try it, and save one file that the patient runs. What you begin is kept
+in your user folder until you delete it; only landmarks are, unless you tick pictures.
+
+examples:
+  handcoach studio
+  handcoach studio --source 1 --lang da
+
+Checking and saving need more than recording: pip install "handcoach[studio]".
 """
 
 _LANDMARKS_EPILOG = """\
@@ -161,6 +174,12 @@ def parser() -> argparse.ArgumentParser:
     _hand(sub)
     _thumb(sub)
     _model(sub)
+    _language(sub)
+
+    sub = command(
+        "studio", _studio, "make an exercise of your own, step by step, in a window", _STUDIO_EPILOG
+    )
+    sub.add_argument("--source", default="0", help="camera number or video (default: 0)")
     _language(sub)
 
     sub = command("landmarks", _landmarks, "find the 21 joints of the hand in every frame", _LANDMARKS_EPILOG)
@@ -362,6 +381,18 @@ def _tune(args: argparse.Namespace) -> int:
     assert tuned is not None  # nobody gives up here
     print(json.dumps(asdict(tuned)) if args.json else "\n".join([*tune.lines(tuned), tune.summary(tuned)]))
     return 0
+
+
+def _studio(args: argparse.Namespace) -> int:
+    from handcoach import model
+    from handcoach.camera import is_camera
+    from handcoach.ui.studio.app import run_studio
+
+    model.find(LANDMARKS, "landmarks")
+    model.find(FINDER, "finder")
+    if not is_camera(args.source):
+        _open(args.source).close()
+    return run_studio(args.source, language(args.lang))
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from handcoach.crop import extent_of
 from handcoach.hand import Array, hand_frame
+from handcoach.ui.texts import Texts
 
 MIN_FRAMES, GOOD_FRAMES = 20, 60
 # Of the webcam sessions at hand every frame has the whole hand in the picture.
@@ -59,17 +60,30 @@ class Finding:
     """One thing to say about a recording.
 
     Attributes:
-        kind: few_frames, no_palm, other_side, out_of_view, shaky, dark, one_lighting, both_hands, overlap,
-            missing, cut, or damaged.
+        kind: few_frames, too_few_frames, no_palm, other_side, out_of_view, shaky, dark, one_lighting,
+            both_hands, overlap or missing: `finding_KIND` is its sentence in `locale/studio`.
         refuses: no exercise is made of the recording until this is mended; otherwise it is a warning.
         label: the posture, "" if it is about all of them.
-        sentence: what is wrong, and what to record again.
+        values: what the sentence names besides the posture.
     """
 
     kind: str
     refuses: bool
     label: str
-    sentence: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, and what to record again, in English."""
+        return self.say(Texts("en", "studio"))
+
+    def say(self, texts: Texts, names: Mapping[str, str] | None = None) -> str:
+        """The sentence in another language; `names` are what the postures are called, by label."""
+        names = names or {}
+        values = dict(self.values)
+        if "other" in values:
+            values["other"] = names.get(values["other"], values["other"])
+        return texts(f"finding_{self.kind}", label=names.get(self.label, self.label), **values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,43 +154,30 @@ def of_posture(
     """
     found: list[Finding] = []
 
-    def say(kind: str, refuses: bool, sentence: str) -> None:
-        found.append(Finding(kind, refuses, label, sentence))
+    def say(kind: str, refuses: bool, **values: object) -> None:
+        found.append(Finding(kind, refuses, label, values))
 
     n = len(landmarks)
     if n < MIN_FRAMES:
-        say(
-            "few_frames",
-            True,
-            f"The posture {label} has only {n} frames with a hand: record at least {MIN_FRAMES - n} more.",
-        )
+        say("too_few_frames", True, n=n, more=MIN_FRAMES - n)
     elif n < GOOD_FRAMES:
-        say("few_frames", False, f"The posture {label} has {n} frames: {GOOD_FRAMES} or more are safer.")
+        say("few_frames", False, n=n, good=GOOD_FRAMES)
     palm = has_palm(landmarks)
     if not palm.all():
-        say(
-            "no_palm",
-            True,
-            f"{_frames(~palm)} of {label} show no palm, because joints coincide: record this posture again.",
-        )
+        say("no_palm", True, **_frames(~palm))
     if palm.sum() >= 2:
         other = other_side(landmarks[palm])
         if other.sum() >= FEW_OTHER_SIDE:
-            say("other_side", True, f"{_frames(other)} of {label} show the other hand, or were taken for it: "
-                "record this posture again with one hand.")  # fmt: skip
+            say("other_side", True, **_frames(other))
         moved = _shaking(landmarks, palm, times, takes)
         if moved > SHAKY:
-            say("shaky", moved > VERY_SHAKY,
-                f"The fingers of {label} move {moved:.0%} of a palm's length between two frames: "
-                "rest the arm, hold the posture still, and record it again.")  # fmt: skip
+            say("shaky", moved > VERY_SHAKY, moved=moved)
     if views is not None and np.isfinite(views).all() and n:
         cut = views[:, 0] < 1
         if cut.any():
-            say("out_of_view", bool(cut.mean() > MOST_CUT_FRAMES),
-                f"In {cut.mean():.0%} of the frames of {label} the hand is partly out of view: move it to "
-                "the middle or further away, and record this posture again.")  # fmt: skip
+            say("out_of_view", bool(cut.mean() > MOST_CUT_FRAMES), share=float(cut.mean()))
         if np.median(views[:, 1]) < DARK:
-            say("dark", False, f"The pictures of {label} are dark: switch on a lamp and record it again.")
+            say("dark", False)
     return found
 
 
@@ -234,8 +235,7 @@ def _shaking(
     return float(np.linalg.norm(np.diff(features, axis=0), axis=-1).mean(-1)[pair].mean())
 
 
-def _frames(which: NDArray[np.bool_]) -> str:
-    """ "12 frames (40 to 51)", counted from 1."""
+def _frames(which: NDArray[np.bool_]) -> dict[str, int]:
+    """How many frames, and the first and the last of them, counted from 1."""
     numbers = np.flatnonzero(which) + 1
-    where = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    return f"{len(numbers)} frame{'s' * (len(numbers) > 1)} ({where})"
+    return {"n": len(numbers), "first": int(numbers[0]), "last": int(numbers[-1])}

@@ -63,14 +63,19 @@ class Recording:
     views: dict[str, Array] = field(default_factory=dict)
 
 
-def read(folder: str | Path) -> Recording:
+def read(folder: str | Path, only: str | None = None) -> Recording:
     """The recording in a folder.
+
+    Args:
+        only: this label alone, whatever the others' files are like.
 
     Raises:
         RecordingError: there is none, or it is damaged, or it is of another format.
     """
     folder = Path(folder)
     index = _read_index(folder)
+    if only is not None:
+        index["labels"] = {label: name for label, name in index["labels"].items() if label == only}
     labels: dict[str, Array] = {}
     takes: dict[str, NDArray[np.int32]] = {}
     times: dict[str, NDArray[np.float64]] = {}
@@ -89,6 +94,7 @@ def add(
     hand: str,
     landmark_model: str,
     view: NDArray[np.floating] | None = None,
+    replace: bool = False,
 ) -> int:
     """Add frames to a label of the recording in a folder; folder, recording and label are made where new.
 
@@ -97,6 +103,7 @@ def add(
         t: seconds (N,).
         hand: left, right or either.
         view: (N, 2), see `handcoach.quality.view`; None where it is not known.
+        replace: these frames take the place of the label's older ones, which may be damaged.
 
     Returns:
         how many frames the label has now.
@@ -113,12 +120,12 @@ def add(
         raise ValueError(f"landmarks {landmarks.shape}, t {t.shape} and hand {hand!r} do not fit together")
     index = check(folder, label, landmark_model)
     take = np.zeros(len(t), dtype=np.int32)
-    if label in index["labels"]:
+    if label in index["labels"] and not replace:
         old, old_t, old_take, old_seen = _read_label(folder / index["labels"][label])
         seen = np.concatenate([old_seen, seen])
         landmarks, t = np.concatenate([old, landmarks]), np.concatenate([old_t, t])
         take = np.concatenate([old_take, take + (old_take.max(initial=-1) + 1)]).astype(np.int32)
-    if index["labels"] and index["hand"] != hand:
+    if set(index["labels"]) - ({label} if replace else set()) and index["hand"] != hand:
         hand = "either"
     name = index["labels"].setdefault(label, f"{label}.npz")
     index["hand"] = hand
@@ -132,6 +139,35 @@ def add(
     except OSError as error:
         raise _unwritable(folder, error) from error
     return len(landmarks)
+
+
+def labels_in(folder: str | Path) -> list[str]:
+    """The postures of a recording, in order, without reading their frames; none where there is no recording.
+
+    Raises:
+        RecordingError: it is damaged, or of another format.
+    """
+    folder = Path(folder)
+    return list(_read_index(folder)["labels"]) if (folder / INDEX).exists() else []
+
+
+def remove(folder: str | Path, label: str) -> None:
+    """Forget a posture of a recording, where it has it.
+
+    Raises:
+        RecordingError: the recording is damaged, or cannot be written.
+    """
+    folder = Path(folder)
+    index = _read_index(folder)
+    name = index["labels"].pop(label, None)
+    if name is None:
+        return
+    try:
+        text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
+        _replace(folder / INDEX, lambda f: f.write(text.encode()))
+        (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def make_coach(exercise: Exercise, *, quick: bool = False) -> Coach:
     return Coach(hold, exercise.repetitions, rest, exercise.labels, exercise.session_s)
 
 
-Load = Callable[[], tuple[PipelineLike, Coach]]
+Load = Callable[[], tuple[PipelineLike, Coach | None]]
 
 
 def loader(
@@ -211,7 +211,8 @@ class Worker:
         throttles: Callable[[], int | None] = throttles,
     ) -> None:
         """Args:
-        load, open_source: called in the worker thread, since both may take seconds.
+        load, open_source: called in the worker thread, since both may take seconds. Without a coach it
+            only looks: every frame goes through the pipeline, and there is no progress.
         loop: begin a file anew when it ends.
         autostart: start the coach as soon as it is there.
         throttles: how often the processor has slowed itself down, as from `pace.throttles`.
@@ -337,17 +338,19 @@ class Worker:
         if not self._ending.is_set():
             self._publish(stage="ended", track=None, posture=None)
 
-    def _take(self, pipeline: PipelineLike, coach: Coach, **changes: object) -> None:
+    def _take(self, pipeline: PipelineLike, coach: Coach | None, **changes: object) -> None:
         """Go on with what was loaded. The lock is held."""
-        if self._coach is not None:
+        if self._coach is not None and coach is not None:
             coach.spent_s = self._coach.spent_s  # the session is the person's, not the exercise's
         self._pipeline, self._coach, self._pace = pipeline, coach, Pace(pipeline.usual_s)
         t = self._now()
-        progress = coach.start(t) if self._autostart else coach.update(None, t)
+        if coach is not None:
+            changes["progress"] = coach.start(t) if self._autostart else coach.update(None, t)
+            changes |= {"hold_s": coach.hold_s, "rest_s": coach.rest_s}
         self._autostart = False
         self._last = replace(
-            self._last, t=t, progress=progress, exercise=pipeline.exercise, track=None, posture=None,
-            hold_s=coach.hold_s, rest_s=coach.rest_s, **changes,  # type: ignore[arg-type]
+            self._last, t=t, exercise=pipeline.exercise, track=None, posture=None,
+            **changes,  # type: ignore[arg-type]
         )  # fmt: skip
         self.mailbox.put(self._last)
 
@@ -404,7 +407,8 @@ class Worker:
                 pace.throttled(started, self._throttles())
             if frame.file is not None:  # stills have nothing to do with one another
                 pipeline.reset()
-            elif not pace.due(started):  # nothing moves: what was seen last is still so
+            elif not pace.due(started) and self._coach is not None:
+                # Nothing moves: what was seen last is still so.
                 self._publish(frame=frame)
                 continue
             # The tracker's filter needs time that never jumps back, also when a file begins anew.
@@ -422,10 +426,11 @@ class Worker:
         self, source: SourceLike, frame: Frame, track: Track, posture: Posture | None, fps: float
     ) -> None:
         with self._lock:
-            assert self._coach is not None
             t = self._now()
-            progress = self._coach.update(posture.label if posture else None, t)
-            if progress.state in ("paused", "stopped"):  # pressed while this frame was being judged
+            label = posture.label if posture else None
+            progress = self._coach.update(label, t) if self._coach is not None else None
+            if progress is not None and progress.state in ("paused", "stopped"):
+                # Pressed while this frame was being judged.
                 track_, posture_ = None, None
             else:
                 track_, posture_ = track, posture

@@ -16,7 +16,7 @@ from tiny.hands import BENDS, blank, draw_hand
 
 import handcoach
 
-COMMANDS = ("demo", "run", "landmarks", "assess", "record", "exercise", "tune", "doctor")
+COMMANDS = ("demo", "run", "landmarks", "assess", "record", "studio", "exercise", "tune", "doctor")
 PACKAGE = Path(handcoach.__file__).parent
 
 

@@ -42,7 +42,7 @@ def test_nothing_is_said_of_good_frames():
 @pytest.mark.parametrize(
     ("kind", "refuses", "landmarks", "views"),
     [
-        ("few_frames", True, hands()[:19], GOOD[:19]),
+        ("too_few_frames", True, hands()[:19], GOOD[:19]),
         ("few_frames", False, hands()[:59], GOOD[:59]),
         ("no_palm", True, coinciding(), GOOD),
         ("other_side", True, flipped(), GOOD),

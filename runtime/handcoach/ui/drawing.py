@@ -490,6 +490,11 @@ def draw_bar(image: Image, box: Box, view: ViewState, texts: Texts, scale: float
     colour = TONES[view.tone]
     fill_box(image, box, CARD, round(16 * scale))
     pad = max(round(min(14 * scale, box.h * 0.12)), 2)
+    if view.accent:  # beside the sentence, which says the same
+        rgb = int(view.accent[1:3], 16), int(view.accent[3:5], 16), int(view.accent[5:], 16)
+        wide = max(round(8 * scale), 4)
+        cv2.rectangle(image, (box.x, box.y), (box.x + wide, box.y + box.h - 1), rgb, -1)
+        _round_off(image, box, round(16 * scale))
     r = (box.h - 2 * pad) / 2
     x, y = box.x + 1.5 * pad + r, box.y + box.h / 2
     share = view.rest if view.state == "rest" else view.hold

@@ -65,6 +65,7 @@ class ViewState:
         points: (21, 2) pixels of `image`.
         teacher, live: (21, 3) in the hand frame, of the side that is shown.
         far: (21,) 0..1, how far each live joint is from the teacher's.
+        accent: the colour that the therapist gave the posture, like #2e9e5b; "" where none is judged.
     """
 
     state: str
@@ -94,6 +95,7 @@ class ViewState:
     live: Array | None = None
     far: NDArray[np.float64] | None = None
     side: Side = "right"
+    accent: str = ""
 
 
 class _Settles(Generic[Settled]):
@@ -193,6 +195,7 @@ class Presenter:
             live=live,
             far=far,
             side=self._side,
+            accent=exercise.colours.get(progress.message, "") if state in ("hold", "move") else "",
         )
 
     def _checks(self, result: Result) -> tuple[tuple[Check, ...], str]:

@@ -7,7 +7,6 @@ a new one for each frame would be slow and would leak.
 from __future__ import annotations
 
 import math
-import sys
 import tkinter
 import tkinter.font
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from PIL import ImageTk
 from handcoach.ui import drawing, view3d
 from handcoach.ui.chooser import Chooser
 from handcoach.ui.presenter import ViewState
+from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
 
@@ -79,7 +79,7 @@ class Window:
 
         self.root = ctk.CTk(fg_color=GROUND, className="HandCoach")
         self.root.title(texts("title"))
-        self.scale = self._choose_scale(ctk, scale)
+        self.scale = choose_scale(ctk, self.root, scale, SMALLEST)
         self.family = tkinter.font.nametofont("TkDefaultFont", self.root).actual("family")
         self._build(ctk, on_start, on_pause)
         self.chooser: Chooser | None = None
@@ -87,32 +87,9 @@ class Window:
             self.chooser = Chooser(ctk, self.root, texts, self.family, self.scale, on_choose, exercise, thumb,
                                    self._chooser_closed)  # fmt: skip
         self._bind()
-        self._place()
+        place(self.root, self.scale, (WIDTH, HEIGHT), SMALLEST)
 
     # --- building ---
-
-    def _choose_scale(self, ctk: Any, wanted: float | None) -> float:
-        """Pixels per unit. Where the screen is too small for the wish, the largest scale that still fits."""
-        automatic = float(ctk.ScalingTracker.get_window_scaling(self.root))  # Windows tells, others give 1
-        if wanted is None:
-            wanted = automatic
-            if sys.platform.startswith("linux"):
-                wanted = round(self.root.winfo_fpixels("1i") / 96 * 4) / 4
-        across = self.root.winfo_screenwidth() / SMALLEST[0]
-        down = (self.root.winfo_screenheight() - 70) / SMALLEST[1]
-        scale = float(max(0.75, min(wanted, across, down)))
-        ctk.set_widget_scaling(scale / automatic)
-        ctk.set_window_scaling(1 / automatic)  # sizes of the window are given in pixels below
-        return scale
-
-    def _place(self) -> None:
-        room_w, room_h = self.root.winfo_screenwidth(), self.root.winfo_screenheight() - 70
-        w = min(round(WIDTH * self.scale), room_w)
-        h = min(round(HEIGHT * self.scale), room_h)
-        # While it scales its widgets, customtkinter nails the window to its present size for a second.
-        self.root.maxsize(1_000_000, 1_000_000)
-        self.root.minsize(min(round(SMALLEST[0] * self.scale), w), min(round(SMALLEST[1] * self.scale), h))
-        self.root.geometry(f"{w}x{h}+{max((room_w - w) // 2, 0)}+{max((room_h - h) // 3, 0)}")
 
     def _build(self, ctk: Any, on_start: Callable[[], None], on_pause: Callable[[], None]) -> None:
         self.root.grid_rowconfigure(0, weight=1)

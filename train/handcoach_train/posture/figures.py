@@ -1,4 +1,7 @@
-"""The pictures of a `Study`: the paper's figures 9, 10 and 14, and what the paper does not show."""
+"""The pictures of a `Study`: the paper's figures 9, 10 and 14, and what the paper does not show.
+
+Their words are those of `locale/studio`, since a therapist reads them in the studio.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import matplotlib
 import numpy as np
 
 from handcoach.hand import JOINTS
+from handcoach.ui.texts import Texts
 from handcoach_train.posture.study import Study
 
 matplotlib.use("Agg")
@@ -17,18 +21,19 @@ from matplotlib.figure import Figure
 # Okabe & Ito: told apart by everybody. Red is kept for the centroids.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
 RED = "#d00000"
+ENGLISH = Texts("en", "studio")
 MOST_FRAMES = 250  # of a cluster that are drawn as lines
 
 
-def draw_all(study: Study, folder: Path) -> dict[str, Path]:
+def draw_all(study: Study, folder: Path, texts: Texts = ENGLISH) -> dict[str, Path]:
     """Every picture into a folder that exists; name to file."""
     drawn = {
-        "elbow": elbow(study),
-        "distances": distances(study),
-        "explained": explained(study),
-        "confusion": confusion(study),
-        "margins": margin_histogram(study),
-        "angles": angles(study),
+        "elbow": elbow(study, texts),
+        "distances": distances(study, texts),
+        "explained": explained(study, texts),
+        "confusion": confusion(study, texts),
+        "margins": margin_histogram(study, texts),
+        "angles": angles(study, texts),
     }
     return {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
 
@@ -41,30 +46,29 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def elbow(study: Study) -> Figure:
+def elbow(study: Study, texts: Texts = ENGLISH) -> Figure:
     """Figure 9: inertia by the number of clusters, its elbow, and the silhouette beside it."""
     k = np.arange(1, len(study.inertia) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     left.plot(k, study.inertia, "o-", color=COLOURS[0])
-    left.plot(k[[0, -1]], study.inertia[[0, -1]], ":", color="grey", label="first to last")
+    left.plot(k[[0, -1]], study.inertia[[0, -1]], ":", color="grey", label=texts("fig_line"))
     left.plot(study.elbow, study.inertia[study.elbow - 1], "o", ms=14, mfc="none", mec=RED, mew=2,
-              label=f"furthest below the line: {study.elbow}")  # fmt: skip
+              label=texts("fig_elbow_at", k=study.elbow))  # fmt: skip
     left.axvline(
-        len(study.labels), color="grey", ls="--", lw=1, label=f"postures recorded: {len(study.labels)}"
+        len(study.labels), color="grey", ls="--", lw=1, label=texts("fig_postures", k=len(study.labels))
     )
-    left.set(xlabel="clusters", ylabel="inertia (hand units²)", title="Elbow", xticks=k)
+    left.set(xlabel=texts("fig_clusters"), ylabel=texts("fig_inertia"), title=texts("fig_elbow"), xticks=k)
     right.plot(k, study.silhouette, "o-", color=COLOURS[2])
     right.plot(study.roundest, study.silhouette[study.roundest - 1], "o", ms=14, mfc="none", mec=RED, mew=2,
-               label=f"highest: {study.roundest}")  # fmt: skip
-    right.set(
-        xlabel="clusters", ylabel="mean silhouette", title="Silhouette", xticks=k, xlim=(0.5, k[-1] + 0.5)
-    )
+               label=texts("fig_highest", k=study.roundest))  # fmt: skip
+    right.set(xlabel=texts("fig_clusters"), ylabel=texts("fig_silhouette_mean"),
+              title=texts("fig_silhouette"), xticks=k, xlim=(0.5, k[-1] + 0.5))  # fmt: skip
     for axes in (left, right):
         axes.legend(frameon=False)
     return figure
 
 
-def distances(study: Study) -> Figure:
+def distances(study: Study, texts: Texts = ENGLISH) -> Figure:
     """Figure 10: wrist to landmark, a line for every frame of a cluster and the centroid in red."""
     count = len(study.clusters)
     columns = min(3, count)
@@ -81,16 +85,22 @@ def distances(study: Study) -> Figure:
         colour = COLOURS[study.labels.index(study.clusters[k]) % len(COLOURS)]
         axes.plot(range(len(joints)), mine[::step][:, joints].T, color=colour, alpha=0.15, lw=0.6)
         axes.plot(
-            range(len(joints)), study.centroids[k][joints], "o-", color=RED, ms=4, lw=1.8, label="centroid"
+            range(len(joints)),
+            study.centroids[k][joints],
+            "o-",
+            color=RED,
+            ms=4,
+            lw=1.8,
+            label=texts("fig_centroid"),
         )
-        axes.set_title(f"cluster {k}: {study.clusters[k]} ({len(mine)} frames)")
-        _name_joints(axes, joints)
-    grid[0, 0].set_ylabel("distance from the wrist\n(wrist to middle MCP = 1)")
+        axes.set_title(texts("fig_cluster", k=k, label=study.clusters[k], n=len(mine)))
+        _name_joints(axes, joints, texts)
+    grid[0, 0].set_ylabel(texts("fig_from_wrist"))
     grid[0, 0].legend(frameon=False)
     return figure
 
 
-def explained(study: Study) -> Figure:
+def explained(study: Study, texts: Texts = ENGLISH) -> Figure:
     """Figure 14: variance explained (eq. 8) of every cluster and landmark as a heat map."""
     joints = np.flatnonzero(study.joints_count)
     figure, axes = plt.subplots(figsize=(11, 1.2 + 0.55 * len(study.clusters)), layout="constrained")
@@ -102,13 +112,13 @@ def explained(study: Study) -> Figure:
                 axes.text(j, k, f"{value:.0f}", ha="center", va="center", fontsize=7,
                           color="black" if value > 60 else "white")  # fmt: skip
     axes.set_yticks(range(len(study.clusters)), [f"{k}: {label}" for k, label in enumerate(study.clusters)])
-    _name_joints(axes, joints)
-    axes.set_title("Variance explained, % (blank: the landmark does not vary; below 0: shown as 0)")
+    _name_joints(axes, joints, texts)
+    axes.set_title(texts("fig_explained"))
     figure.colorbar(image, ax=axes, pad=0.01)
     return figure
 
 
-def confusion(study: Study) -> Figure:
+def confusion(study: Study, texts: Texts = ENGLISH) -> Figure:
     """Frames that the centroids did not see: recorded posture by judged posture."""
     counts = np.array([[study.confusion[a][b] for b in study.labels] for a in study.labels])
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -120,24 +130,23 @@ def confusion(study: Study) -> Figure:
                   color="white" if share[i, j] > 0.5 else "black")  # fmt: skip
     axes.set_xticks(range(len(study.labels)), study.labels)
     axes.set_yticks(range(len(study.labels)), study.labels)
-    by = "leave one session out" if study.held_out_by == "session" else "blocks of frames left out in turn"
-    axes.set(xlabel="judged", ylabel="recorded", title=f"Clusters: {study.accuracy:.1%} right\n({by})")
+    title = texts("fig_right", share=study.accuracy) + "\n" + texts(f"fig_by_{study.held_out_by}")
+    axes.set(xlabel=texts("fig_judged"), ylabel=texts("fig_recorded"), title=title)
     return figure
 
 
-def margin_histogram(study: Study) -> Figure:
+def margin_histogram(study: Study, texts: Texts = ENGLISH) -> Figure:
     """How clearly the frames belong to their posture: 0 on the border, 1 on a centroid."""
     figure, axes = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
     for i, (label, values) in enumerate(study.margins.items()):
         axes.hist(values, bins=np.linspace(0, 1, 41).tolist(), histtype="step", lw=2,
                   color=COLOURS[i % len(COLOURS)], label=label)  # fmt: skip
-    axes.set(xlabel="margin (0: halfway to another posture, 1: on the centroid)", ylabel="frames",
-             title="Margins")  # fmt: skip
+    axes.set(xlabel=texts("fig_margin"), ylabel=texts("fig_frames"), title=texts("fig_margins"))
     axes.legend(frameon=False)
     return figure
 
 
-def angles(study: Study) -> Figure:
+def angles(study: Study, texts: Texts = ENGLISH) -> Figure:
     """The baseline to beat: the fingers' summed flexion."""
     figure, axes = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
     edges = np.linspace(0, max(float(v.max()) for v in study.flexion.values()) * 1.02, 41)
@@ -145,12 +154,12 @@ def angles(study: Study) -> Figure:
         axes.hist(
             values, bins=edges.tolist(), histtype="step", lw=2, color=COLOURS[i % len(COLOURS)], label=label
         )
-    axes.set(xlabel="summed flexion of the fingers (degrees)", ylabel="frames",
-             title=f"Nearest mean angle: {study.angle_accuracy:.1%} right, clusters {study.accuracy:.1%} "
-             "(held out)")  # fmt: skip
+    title = texts("fig_angles", angles=study.angle_accuracy, clusters=study.accuracy)
+    axes.set(xlabel=texts("fig_flexion"), ylabel=texts("fig_frames"), title=title)
     axes.legend(frameon=False)
     return figure
 
 
-def _name_joints(axes, joints) -> None:
-    axes.set_xticks(range(len(joints)), [JOINTS[j] for j in joints], rotation=90, fontsize=7)
+def _name_joints(axes, joints, texts: Texts) -> None:
+    names = [texts(f"joint_{JOINTS[j]}") for j in joints]
+    axes.set_xticks(range(len(joints)), names, rotation=90, fontsize=7)

@@ -20,8 +20,7 @@ def frames(recorded: Recording, labels: Sequence[str]) -> list[Finding]:
     """What is wrong with the frames themselves; those that refuse come first."""
     found: list[Finding] = []
     if len(labels) < 2:
-        sentence = f"The recording has only the posture {', '.join(labels) or '(none)'}: record at least two."
-        found.append(Finding("missing", True, "", sentence))
+        found.append(Finding("missing", True, labels[0] if labels else "-"))
     for label in labels:
         found += quality.of_posture(
             label,
@@ -34,15 +33,9 @@ def frames(recorded: Recording, labels: Sequence[str]) -> list[Finding]:
         {label: recorded.views[label] for label in labels if label in recorded.views}
     )
     if spread is not None and spread < quality.LIGHT_SPREAD:
-        found.append(
-            Finding("one_lighting", False, "", "All was recorded in one light: add a take of each posture by "
-                    "another lamp or window, so that the exercise does not depend on it.")
-        )  # fmt: skip
+        found.append(Finding("one_lighting", False, ""))
     if recorded.hand == "either":
-        found.append(
-            Finding("both_hands", False, "", "Left and right hands were recorded: if only one is exercised, "
-                    "record that one.")
-        )  # fmt: skip
+        found.append(Finding("both_hands", False, ""))
     return _sorted(found)
 
 
@@ -56,11 +49,7 @@ def overlap(fit: Fit) -> list[Finding]:
                 confusion[a][b] / max(1, sum(confusion[a].values())) for a, b in ((one, other), (other, one))
             ]))  # fmt: skip
             if mixed > SOME_OVERLAP:
-                found.append(
-                    Finding("overlap", mixed > MOST_OVERLAP, one,
-                            f"{one} and {other} look alike ({mixed:.0%} of their frames are taken for the "
-                            "other): record both again, further apart.")
-                )  # fmt: skip
+                found.append(Finding("overlap", mixed > MOST_OVERLAP, one, {"other": other, "share": mixed}))
     return _sorted(found)
 
 

@@ -1,0 +1,210 @@
+"""An exercise in the making: what a therapist has chosen so far, and the folder that keeps it.
+
+    USER FOLDER/studio/NAME/draft.json     the choices, `Draft`
+                            recording/     landmarks, see `handcoach.recording`
+                            pictures/      only where the therapist ticked it
+                            check/         the verdict's pictures
+                            exercise.onnx  the one to try
+
+Everything is written as it is chosen, so that nothing is lost when the window closes or the computer stops.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from handcoach import places, recording
+from handcoach.errors import HandCoachError
+from handcoach.hand import FINGERS
+
+FORMAT = 1
+FILE = "draft.json"
+STRICTNESS = {"gentle": 1.5, "medium": 1.0, "strict": 0.7}  # times the tolerance that the recording gives
+TURNS = ("", "x", "z", "xyz")  # kept axes that a therapist is offered
+MOST_POSTURES = 6
+
+
+class DraftError(HandCoachError):
+    """A draft cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Posture:
+    """One posture of a draft: what the files call it, and what people do."""
+
+    label: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a therapist has chosen so far.
+
+    Attributes:
+        postures: best first.
+        kept_axes: one of TURNS. fingers: those that count.
+        instructions, messages: texts by language; messages by label first. What is not there has a default.
+        colours: by label, like #2e9e5b.
+        hold_s, rest_s: seconds. session_min: longest session, minutes.
+        keep_pictures: a few pictures of each take are kept beside its landmarks.
+    """
+
+    title: str = ""
+    hand: str = "either"
+    postures: tuple[Posture, ...] = ()
+    kept_axes: str = ""
+    fingers: tuple[str, ...] = FINGERS
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    messages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    colours: Mapping[str, str] = field(default_factory=dict)
+    strictness: str = "medium"
+    hold_s: int = 3
+    repetitions: int = 5
+    rest_s: int = 3
+    session_min: int = 15
+    author: str = ""
+    keep_pictures: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(posture.label for posture in self.postures)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What people call each label."""
+        return {posture.label: posture.name for posture in self.postures}
+
+    def as_json(self) -> str:
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def parse(text: str) -> Draft:
+    """A draft from its JSON. Raises ValueError where it is none."""
+    given = json.loads(text)
+    if not isinstance(given, dict) or given.pop("format", None) != FORMAT:
+        raise ValueError("another format")
+    known = {f.name: f for f in fields(Draft)}
+    default = Draft()
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(key)
+        if key == "postures":
+            values[key] = tuple(Posture(str(p["label"]), str(p["name"])) for p in value)
+        elif key == "fingers":
+            values[key] = tuple(value)
+        elif type(value) is type(getattr(default, key)):
+            values[key] = value
+        else:
+            raise ValueError(key)
+    made = Draft(**values)
+    if not set(made.fingers) <= set(FINGERS) or made.strictness not in STRICTNESS:
+        raise ValueError("fingers or strictness")
+    return made
+
+
+def label_of(name: str) -> str:
+    """The label of a posture's name: letters, digits, - and _; "" where nothing is left."""
+    return re.sub(r"[^\w]+", "-", name.strip()).strip("-_").lower()[:40].strip("-")
+
+
+# --- Folders ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A draft that lies in its folder; `draft` is None where it cannot be read. `recorded` are its labels
+    with landmarks, `changed` is when, in seconds since 1970."""
+
+    folder: Path
+    draft: Draft | None
+    recorded: tuple[str, ...]
+    changed: float
+
+
+def studio_folder() -> Path:
+    return places.user_folder() / "studio"
+
+
+def recording_of(folder: Path) -> Path:
+    return folder / "recording"
+
+
+def pictures_of(folder: Path) -> Path:
+    return folder / "pictures"
+
+
+def kept() -> list[Kept]:
+    """The drafts of this user, newest first."""
+    found = []
+    for path in studio_folder().glob(f"*/{FILE}"):
+        try:
+            draft: Draft | None = parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError):
+            draft = None
+        try:
+            recorded = tuple(recording.labels_in(recording_of(path.parent)))
+        except HandCoachError:
+            recorded = ()
+        found.append(Kept(path.parent, draft, recorded, path.stat().st_mtime))
+    return sorted(found, key=lambda one: -one.changed)
+
+
+def new_folder(stamp: str) -> Path:
+    """A folder for a new draft; it is made when the draft is saved.
+
+    Args:
+        stamp: date and time, such as 2026-01-31-1405.
+    """
+    folder, n = studio_folder() / stamp, 2
+    while folder.exists():
+        folder, n = studio_folder() / f"{stamp}-{n}", n + 1
+    return folder
+
+
+def save(folder: Path, draft: Draft) -> None:
+    """Raises DraftError: it cannot be written; the older one is whole."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        places.save(folder / FILE, draft.as_json().encode())
+    except OSError as error:
+        raise DraftError(
+            f"{folder} cannot be written ({error.strerror or error}): make room, or make it writable."
+        ) from error
+
+
+def delete(folder: Path) -> None:
+    """A draft with its recording and pictures."""
+    # The index goes first: what is left after an error is no draft any more.
+    (folder / FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def pictures(folder: Path) -> list[Path]:
+    return sorted(pictures_of(folder).glob("*.jpg"))
+
+
+def add_pictures(folder: Path, label: str, jpegs: list[bytes]) -> None:
+    """Keep JPEG pictures of a posture. Raises DraftError: they cannot be written."""
+    if not jpegs:
+        return
+    place = pictures_of(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        first = 1 + len(list(place.glob(f"{label}-*.jpg")))
+        for n, data in enumerate(jpegs, first):
+            places.save(place / f"{label}-{n:03d}.jpg", data)
+    except OSError as error:
+        raise DraftError(f"The pictures cannot be written ({error.strerror or error}): make room.") from error
+
+
+def delete_pictures(folder: Path, label: str | None = None) -> None:
+    """All pictures, or those of one posture."""
+    for path in pictures_of(folder).glob(f"{label or '*'}-*.jpg"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,550 @@
+"""The composition root of the studio: presenter, worker, files and window are put together here."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from handcoach import builders, draft, exercise_file, model, places, recording, signature
+from handcoach.defaults import FINDER, LANDMARKS
+from handcoach.errors import HandCoachError
+from handcoach.recorder import BURST_S, COUNTDOWN_S, Moment, Recorder, Take
+from handcoach.ui.presenter import Presenter, ViewState
+from handcoach.ui.studio.presenter import STEPS, Recorded, Step, StudioPresenter, recorded_of
+from handcoach.ui.texts import Texts
+from handcoach.ui.toolkit import toolkit
+from handcoach.worker import Mailbox, Result, SourceLike, Worker, make_coach
+
+if TYPE_CHECKING:
+    from handcoach.ui.studio.window import StudioWindow
+
+POLL_MS = 33
+HELD_S = 0.7
+CAMERAS = 4  # numbers that Other camera tries in turn
+
+Open = Callable[[str], AbstractContextManager[SourceLike]]
+
+
+def open_it(source: str) -> AbstractContextManager[SourceLike]:
+    from handcoach.camera import open_source
+
+    return open_source(source)
+
+
+def run_studio(source: str = "0", lang: str = "en", scale: float | None = None) -> int:
+    """Make exercises in a window until it is closed; 0.
+
+    Args:
+        source: a camera's number, or the path of a video, which is played again and again.
+        scale: 1.0 is 100 %; None asks the system.
+
+    Raises:
+        HandCoachError: there is no display, or Tk is not installed.
+    """
+    studio = Studio(Texts(lang, "studio"), source, scale=scale)
+    studio.window.root.mainloop()
+    return 0
+
+
+class Studio:
+    """What a person can do, and what happens then. Main thread only; it owns the threads that help it."""
+
+    def __init__(
+        self,
+        texts: Texts,
+        source: str = "0",
+        *,
+        scale: float | None = None,
+        open_source: Open = open_it,
+        models: dict[str, str] | None = None,
+        countdown_s: float = COUNTDOWN_S,
+        burst_s: float = BURST_S,
+    ) -> None:
+        """Args:
+        open_source: what opens a source; tests bring their own.
+        models: files in place of the shipped models: landmarks, finder.
+        countdown_s, burst_s: of a take.
+        """
+        toolkit()  # says what to do where Tk is missing, before anything else imports it
+        import tkinter
+
+        from handcoach.ui.studio.window import StudioWindow
+
+        self.texts, self.source = texts, source
+        self._open, self._models = open_source, {"landmarks": LANDMARKS, "finder": FINDER} | (models or {})
+        self._countdown_s, self._burst_s = countdown_s, burst_s
+        self.presenter = StudioPresenter(texts)
+        self.closed = False
+        self.folder: Path | None = None  # of the draft
+        self.worker: Worker | None = None
+        self.recorder: Recorder | None = None
+        self._patient = Presenter(texts)
+        self._result: Result | None = None
+        self._jobs: Mailbox[tuple[Callable[[Any, Exception | None], None], Any, Exception | None]] = Mailbox()
+        self._job: threading.Thread | None = None
+        try:
+            self.window: StudioWindow = StudioWindow(texts, self, scale)
+        except tkinter.TclError as error:
+            raise HandCoachError(f"No window can be opened here ({error}): run this on a desktop.") from error
+        self.window.root.protocol("WM_DELETE_WINDOW", self.close)
+        self.window.root.report_callback_exception = self._crashed
+        self._entered()
+        self.window.root.after(POLL_MS, self._poll)
+
+    @property
+    def has_camera(self) -> bool:
+        from handcoach.camera import is_camera
+
+        return is_camera(self.source)
+
+    # --- the start page ---
+
+    def begin(self) -> None:
+        self.presenter.begin()
+        self.folder = draft.new_folder(time.strftime("%Y-%m-%d-%H%M%S"))
+        self._entered()
+
+    def go_on(self, key: str) -> None:
+        folder = Path(key)
+        kept = next((one for one in draft.kept() if one.folder == folder), None)
+        if kept is None or kept.draft is None:
+            self._show()
+            return
+        self.folder = folder
+        known = {label: self._read(label) for label in kept.recorded}
+        self.presenter.go_on(kept.draft, known, len(draft.pictures(folder)))
+        self._entered()
+
+    def delete_draft(self, key: str) -> None:
+        draft.delete(Path(key))
+        self._show()
+
+    # --- moving between steps ---
+
+    def go(self, step: Step) -> None:
+        if step != self.presenter.step and self.presenter.go(step):
+            self._entered()
+
+    def next(self) -> None:
+        if self.presenter.step == STEPS[-1]:
+            self.presenter.step = "home"
+            self._entered()
+        elif self.presenter.next():
+            self._entered()
+
+    def back(self) -> None:
+        if self.presenter.step != "home" and self.presenter.back():
+            self._entered()
+
+    def _entered(self) -> None:
+        """A step begins: what belongs to the last one ends."""
+        self._unwatch()
+        step = self.presenter.step
+        self._show()
+        page = self.window.page()
+        if step == "save":
+            page.entered(self.presenter.draft.author)
+            self._own_key()
+        elif hasattr(page, "entered"):
+            page.entered()
+        if step == "record":
+            self.watch()
+        elif step == "check" and self.presenter.needs_check():
+            self.check_again()
+        elif step == "attempt":
+            self._build_to_try()
+        self._show()
+        if step == "messages":
+            page.focus()
+
+    def escape(self) -> None:
+        if self.recorder is not None and self.recorder.moment.stage != "idle":
+            self.recorder.cancel()
+        elif self.presenter.step == "attempt":
+            self.coach("stop")
+
+    def space(self) -> None:
+        if self.presenter.step == "record":
+            self.record()
+        elif self.presenter.step == "attempt" and self.worker is not None:
+            self.worker.toggle()
+
+    # --- the draft ---
+
+    def change(self, **fields: Any) -> None:
+        self.presenter.set(**fields)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Keep the draft and show it. A new one is kept once it has a name."""
+        if self.folder is not None and (self.presenter.draft.title.strip() or self.folder.exists()):
+            draft.save(self.folder, self.presenter.draft)
+        self._show()
+
+    def rename(self, index: int, name: str) -> None:
+        self.presenter.rename(index, name)
+        self._changed()
+
+    def add_posture(self) -> None:
+        self.presenter.add_posture()
+        self._changed()
+
+    def remove_posture(self, index: int) -> None:
+        label = self.presenter.remove_posture(index)
+        assert self.folder is not None
+        if label and (draft.recording_of(self.folder) / recording.INDEX).exists():
+            recording.remove(draft.recording_of(self.folder), label)
+            draft.delete_pictures(self.folder, label)
+        self._changed()
+
+    def move_up(self, index: int) -> None:
+        self.presenter.move_up(index)
+        self._changed()
+
+    def toggle_finger(self, finger: str) -> None:
+        self.presenter.toggle_finger(finger)
+        self._changed()
+
+    # --- record ---
+
+    def watch(self) -> None:
+        """Open the camera to record."""
+        self._unwatch()
+        hand, models = self.presenter.draft.hand, self._models
+
+        def load() -> tuple[Any, None]:
+            from handcoach import pipeline
+
+            line = pipeline.load(None, models["landmarks"], models["finder"],
+                                 hand="auto" if hand == "either" else hand)  # type: ignore[arg-type]  # fmt: skip
+            self.recorder = Recorder(line, countdown_s=self._countdown_s, burst_s=self._burst_s)
+            return self.recorder, None
+
+        self._start(Worker(load, lambda: self._open(self.source), loop=True))
+
+    def other_camera(self) -> None:
+        self.source = str((int(self.source) + 1) % CAMERAS)
+        self.watch()
+
+    def _start(self, worker: Worker) -> None:
+        self._result, self.worker = None, worker
+        worker.begin()
+
+    def _unwatch(self) -> None:
+        if self.worker is not None:
+            self.worker.end()
+        self.worker = self.recorder = self._result = None
+
+    def select(self, index: int) -> None:
+        self.presenter.select(index)
+        self._show()
+
+    def record(self) -> None:
+        """A take that replaces the older ones of this posture once it is over; or cancel the one now."""
+        self._take(replace=True)
+
+    def record_more(self) -> None:
+        self._take(replace=False)
+
+    def _take(self, *, replace: bool) -> None:
+        if self.recorder is None or self._result is None or self._result.frame is None:
+            return
+        moment = self.recorder.moment
+        if moment.stage != "idle":
+            # Not at once: a key that is held begins and would cancel, again and again.
+            if moment.stage == "burst" or moment.left < self._countdown_s - HELD_S:
+                self.recorder.cancel()
+            return
+        self.presenter.note = None
+        self.presenter.adding = not replace
+        self.recorder.begin(self.presenter.posture.label, self.presenter.draft.keep_pictures)
+
+    def _took(self, take: Take) -> None:
+        if self.presenter.took(take):
+            try:
+                self._keep(take)
+            except HandCoachError as error:
+                self.presenter.not_kept(error)
+
+    def _keep(self, take: Take) -> None:
+        assert self.folder is not None
+        place, replace = draft.recording_of(self.folder), not self.presenter.adding
+        draft.save(self.folder, self.presenter.draft)
+        recording.add(place, take.label, take.landmarks, take.t, hand=take.hand, view=take.view,
+                      landmark_model=take.landmark_model, replace=replace)  # fmt: skip
+        if replace:
+            draft.delete_pictures(self.folder, take.label)
+        draft.add_pictures(self.folder, take.label, list(take.pictures))
+        self.presenter.pictures = len(draft.pictures(self.folder))
+        self.presenter.keep(take.label, self._read(take.label))
+
+    def _read(self, label: str) -> Recorded:
+        assert self.folder is not None
+        try:
+            whole = recording.read(draft.recording_of(self.folder), only=label)
+        except HandCoachError as error:
+            return Recorded(problem=str(error))
+        return recorded_of(
+            label, whole.labels[label], whole.times[label], whole.takes[label], whole.views[label]
+        )
+
+    def toggle_pictures(self) -> None:
+        self.change(keep_pictures=not self.presenter.draft.keep_pictures)
+
+    def delete_pictures(self) -> None:
+        assert self.folder is not None
+        draft.delete_pictures(self.folder)
+        self.presenter.pictures = 0
+        self._show()
+
+    # --- check ---
+
+    def check_again(self) -> None:
+        if self._job is not None or self.folder is None:
+            return
+        folder, settings, lang = (
+            self.folder,
+            self.presenter.settings(self.presenter.file_name),
+            self.texts.lang,
+        )
+        settings.pop("tolerance", None)
+        self.presenter.check_began()
+        self._in_background(
+            lambda: builders.check(draft.recording_of(folder), folder / "check", settings, lang),
+            self.presenter.check_done,
+        )
+        self._show()
+
+    def show_figure(self, name: str) -> None:
+        self.presenter.figure = name
+        self._show()
+
+    # --- messages ---
+
+    def edit_language(self, lang: str) -> None:
+        self.presenter.lang = lang
+        self._show()
+
+    def set_message(self, label: str, text: str) -> None:
+        self.presenter.set_message(label, text)
+        self._changed()
+
+    def set_instructions(self, text: str) -> None:
+        self.presenter.set_instructions(text)
+        self._changed()
+
+    def next_colour(self, label: str) -> None:
+        self.presenter.next_colour(label)
+        self._changed()
+
+    def step_number(self, name: str, up: int) -> None:
+        self.presenter.step_number(name, up)
+        self._changed()
+
+    # --- try ---
+
+    def _build_to_try(self) -> None:
+        if self.presenter.is_built():
+            self._try()
+            return
+        if self._job is not None or self.folder is None:
+            return
+        folder, settings = self.folder, self.presenter.settings(self.presenter.file_name)
+        self.presenter.build_began()
+
+        def built(_: Any, error: Exception | None) -> None:
+            self.presenter.build_done(error)
+            if error is None and self.presenter.step == "attempt":
+                self._try()
+
+        self._in_background(
+            lambda: builders.build(draft.recording_of(folder), folder / "exercise.onnx", settings), built
+        )
+
+    def _try(self) -> None:
+        assert self.folder is not None
+        self._patient = Presenter(self.texts)
+        path, models, hand = self.folder / "exercise.onnx", self._models, self.presenter.draft.hand
+
+        def load() -> Any:
+            from handcoach import pipeline
+
+            line = pipeline.load(path, models["landmarks"], models["finder"],
+                                 hand="auto" if hand == "either" else hand)  # type: ignore[arg-type]  # fmt: skip
+            assert line.exercise is not None
+            return line, make_coach(line.exercise)
+
+        self._start(Worker(load, lambda: self._open(self.source), loop=True))
+
+    def coach(self, what: str) -> None:
+        """start, pause or stop."""
+        if self.worker is not None and self.presenter.step == "attempt":
+            getattr(self.worker, what)()
+
+    # --- save ---
+
+    def _own_key(self) -> None:
+        try:
+            self.presenter.fingerprint = signature.own_fingerprint()
+        except signature.SignatureError:
+            self.presenter.fingerprint = ""
+
+    def toggle_sign(self) -> None:
+        self.presenter.sign = not self.presenter.sign
+        if self.presenter.sign:
+            try:
+                signature.make_key()
+                self.presenter.fingerprint = signature.own_fingerprint()
+                self.presenter.save_problem = ""
+            except signature.SignatureError as error:
+                self.presenter.sign, self.presenter.save_problem = False, str(error)
+        self._show()
+
+    def save_here(self) -> None:
+        """Where exercises are known by name; an older one of that name is replaced when asked twice."""
+        name = self.presenter.file_name
+        target = places.exercises_folder() / f"{name}.onnx"
+        if target.exists() and self.presenter.replacing != name:
+            self.presenter.replacing = name
+            self._show()
+            return
+        self._save(target)
+
+    def save_file(self) -> None:
+        from tkinter import filedialog
+
+        chosen = filedialog.asksaveasfilename(
+            parent=self.window.root, title=self.texts("choose_file"), defaultextension=".onnx",
+            initialfile=f"{self.presenter.file_name}.onnx", filetypes=[(self.texts("file_kind"), "*.onnx")],
+        )  # fmt: skip
+        if chosen:
+            target = Path(chosen).with_suffix(".onnx")
+            self._save(target)
+
+    def _save(self, target: Path) -> None:
+        if self._job is not None or self.folder is None:
+            return
+        folder, settings, sign = self.folder, self.presenter.settings(target.stem), self.presenter.sign
+
+        def job() -> str:
+            # Made, signed and read beside the recording: the older exercise stays until this one is whole.
+            ready = folder / "ready.onnx"
+            builders.build(draft.recording_of(folder), ready, settings)
+            if sign:
+                exercise_file.sign(ready)
+            model.read(ready, "exercise")
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                places.save(target, ready.read_bytes())
+            except OSError as error:
+                raise HandCoachError(
+                    f"{target} cannot be written ({error.strerror or error}): choose another folder."
+                ) from error
+            # By its name, unless a shipped exercise has that name.
+            by_name = (
+                target.parent == places.exercises_folder() and model.find(target.stem, "exercise") == target
+            )
+            return target.stem if by_name else str(target)
+
+        self._in_background(job, lambda name, error: self.presenter.save_done(str(target), name or "", error))
+        self._show()
+
+    # --- threads and showing ---
+
+    def _in_background(self, work: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
+        """Work in a thread; `done` is called in this one with its result or its error."""
+
+        folder = self.folder
+
+        def over(result: Any, error: Exception | None) -> None:
+            if folder == self.folder:  # else it is about a draft that was left meanwhile
+                done(result, error)
+
+        def run() -> None:
+            try:
+                self._jobs.put((over, work(), None))
+            # The thread's outer edge: whatever happens in it must reach the person as one sentence.
+            except Exception as error:
+                if not isinstance(error, HandCoachError):
+                    traceback.print_exc()
+                self._jobs.put((over, None, error))
+
+        self._job = threading.Thread(target=run, name="handcoach-studio-job", daemon=True)
+        self._job.start()
+
+    def _go_on_working(self) -> None:
+        """What waited for another job, or was overtaken by a change."""
+        presenter = self.presenter
+        if presenter.step == "check" and presenter.needs_check() and not presenter.check_problem:
+            self.check_again()
+        elif presenter.step == "attempt" and not presenter.is_built() and not presenter.build_problem:
+            self._build_to_try()
+
+    def _poll(self) -> None:
+        try:
+            if (job := self._jobs.take()) is not None:
+                self._job = None
+                over, outcome, error = job
+                over(outcome, error)
+                self._go_on_working()
+                self._show()
+            if self.worker is not None and (result := self.worker.mailbox.take()) is not None:
+                self._result = result
+                self._show_live()
+            if self.recorder is not None and (take := self.recorder.takes.take()) is not None:
+                self._took(take)
+                self._show()
+        finally:
+            self.window.root.after(POLL_MS, self._poll)
+
+    def _show(self) -> None:
+        """Everything that is not live."""
+        presenter, window = self.presenter, self.window
+        window.show(presenter)
+        step = presenter.step
+        if step == "home":
+            window.home.show(presenter.home(draft.kept(), time.time()))
+        elif step == "new":
+            window.new.show(presenter)
+        elif step == "check":
+            window.check.show(presenter.check())
+        elif step == "messages":
+            window.messages.show(presenter)
+        elif step == "save":
+            window.save.show(presenter, self._job is not None)
+        else:
+            self._show_live()
+
+    def _show_live(self) -> None:
+        presenter, window = self.presenter, self.window
+        if presenter.step == "record":
+            moment = self.recorder.moment if self.recorder is not None else Moment()
+            window.record.show(presenter.record(self._result, moment))
+        elif presenter.step == "attempt":
+            window.attempt.show(self._attempt())
+
+    def _attempt(self) -> ViewState:
+        texts, presenter = self.texts, self.presenter
+        if presenter.build_problem:
+            sentence = texts("attempt_failed", why=presenter.build_problem)
+            return ViewState("error", texts("word_error"), sentence, "error")
+        if self._result is None:
+            return ViewState("loading", texts("word_loading"), texts("attempt_building"), "calm")
+        return self._patient.present(self._result)
+
+    def _crashed(self, kind: Any, error: BaseException, trace: Any) -> None:
+        """Tk's outer edge: a sentence for the person, the rest for a terminal."""
+        if not isinstance(error, HandCoachError):
+            traceback.print_exception(kind, error, trace)
+        self.window.problem(self.presenter.sentence_of(error) if isinstance(error, Exception) else str(error))
+
+    def close(self) -> None:
+        self.closed = True
+        self.window.root.withdraw()
+        self._unwatch()
+        self.window.root.destroy()

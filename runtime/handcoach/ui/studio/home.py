@@ -1,0 +1,73 @@
+"""The start page: a new exercise, or one to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from handcoach.ui.studio.presenter import HomeRow
+from handcoach.ui.studio.widgets import CARD, SOFT, Kit, Scroll
+from handcoach.ui.texts import Texts
+
+if TYPE_CHECKING:
+    from handcoach.ui.studio.app import Studio
+
+
+class HomeView:
+    def __init__(self, kit: Kit, parent: Any, texts: Texts, studio: Studio) -> None:
+        self._kit, self._texts, self._studio = kit, texts, studio
+        self._scroll = Scroll(kit, parent)
+        self.frame = self._scroll.outer
+        self._rows: tuple[HomeRow, ...] | None = None
+        self._sure = ""  # the draft whose Delete was pressed once
+        self._list: Any = None
+        inner = self._scroll.inner
+        inner.grid_columnconfigure(0, weight=1)
+        self.new = kit.button(inner, texts("new_exercise"), studio.begin, "main", 260, 20)
+        self.new.grid(row=0, column=0, sticky="w", pady=(6, 16))
+        self.heading = kit.words(inner, texts("go_on_with"), 18, True)
+        self.heading.grid(row=1, column=0, sticky="ew")
+        small = kit.words(inner, texts("disclaimer"), 14, ink=SOFT)
+        small.grid(row=3, column=0, sticky="ew", pady=(18, 0))
+        self.open: list[Any] = []
+        self.delete: dict[str, Any] = {}
+
+    def show(self, rows: Sequence[HomeRow]) -> None:
+        if self._rows == tuple(rows):
+            return
+        self._rows = tuple(rows)
+        kit, texts = self._kit, self._texts
+        if self._list is not None:
+            self._list.destroy()
+        self._list = kit.frame(self._scroll.inner)
+        self._list.grid(row=2, column=0, sticky="ew")
+        self._list.grid_columnconfigure(0, weight=1)
+        self.open, self.delete, self._sure = [], {}, ""
+        if not rows:
+            kit.words(self._list, texts("home_none"), 16, ink=SOFT).grid(row=0, column=0, sticky="ew", pady=6)
+        for i, row in enumerate(rows):
+            card = kit.frame(self._list, CARD, 12)
+            card.grid(row=i, column=0, sticky="ew", pady=4)
+            card.grid_columnconfigure(0, weight=1)
+            kit.words(card, row.title, 18, True).grid(row=0, column=0, sticky="ew", padx=14, pady=(8, 0))
+            kit.words(card, row.status, 15, ink=SOFT).grid(row=1, column=0, sticky="ew", padx=14, pady=(0, 8))
+            if row.readable:
+                go_on = partial(self._studio.go_on, row.key)
+                button = kit.button(card, texts("open_draft"), go_on, width=120)
+                button.grid(row=0, column=1, rowspan=2, padx=4)
+                self.open.append(button)
+            delete = kit.button(card, texts("delete"), partial(self._delete, row.key), "quiet", 100)
+            delete.grid(row=0, column=2, rowspan=2, padx=(4, 10))
+            self.delete[row.key] = delete
+
+    def _delete(self, key: str) -> None:
+        """Pressed twice it is meant."""
+        if self._sure == key:
+            self._studio.delete_draft(key)
+        else:
+            self._sure = key
+            for other, button in self.delete.items():
+                sure = other == key
+                self._kit.dress(button, text=self._texts("delete_sure" if sure else "delete"),
+                                kind="danger" if sure else "quiet")  # fmt: skip

@@ -1,0 +1,486 @@
+"""What the studio allows and says, without a window: no step before its time, no name twice, no verdict on a
+recording that has changed since, and a sentence for everything that goes wrong with a take."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny.hands import BENDS, blank, template
+
+import handcoach
+from handcoach import builders, draft, recording
+from handcoach.draft import Draft, Posture, label_of
+from handcoach.hand import Frame, Hand
+from handcoach.quality import Finding, Report
+from handcoach.recorder import Moment, Take
+from handcoach.tracker import Track
+from handcoach.ui.studio import presenter as module
+from handcoach.ui.studio.presenter import STEPS, Recorded, StudioPresenter, recorded_of
+from handcoach.ui.texts import LANGUAGES, Texts
+from handcoach.worker import Result
+
+TOLERANCE = {"green": 0.1, "red": 0.4}
+
+
+@pytest.fixture(params=LANGUAGES)
+def studio(request) -> StudioPresenter:
+    presenter = StudioPresenter(Texts(request.param, "studio"))
+    presenter.begin()
+    return presenter
+
+
+def many(bend: float, n: int = 80) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, 0.004, (n, 21, 3)) * (np.arange(21) > 0)[:, None]
+    return (template(bend) + noise).astype(np.float32)
+
+
+def known(bend: float, n: int = 80) -> Recorded:
+    view = np.tile(np.float32([1, 0.5]), (n, 1))
+    return recorded_of("open", many(bend, n), np.arange(n) / 30, np.zeros(n, int), view)
+
+
+def take(label: str, n: int, frames: int | None = None, other: int = 0) -> Take:
+    return Take(label, many(0.0, n), np.arange(n) / 30, np.ones((n, 2), np.float32), "right", "tiny",
+                n if frames is None else frames, other)  # fmt: skip
+
+
+def record_all(studio: StudioPresenter) -> None:
+    studio.set(title="Stretch")
+    for label, bend in zip(studio.draft.labels, BENDS.values(), strict=True):
+        studio.keep(label, known(bend))
+
+
+def check_all(studio: StudioPresenter, good: bool = True) -> None:
+    studio.check_began()
+    finding = Finding(
+        "overlap", True, studio.draft.labels[0], {"other": studio.draft.labels[1], "share": 0.4}
+    )
+    measured = {"accuracy_held_out": 0.98, "tolerance": TOLERANCE, "reference": template(0.0).tolist()}
+    studio.check_done(Report(studio.draft.labels, {}, () if good else (finding,), {}, measured), None)
+
+
+# --- steps ---
+
+
+def test_no_step_is_entered_before_its_time(studio):
+    assert [step for step in STEPS if not studio.why_not(step)] == ["new"]
+    studio.set(title="Stretch")
+    assert studio.next() and studio.step == "record"
+    assert studio.draft.postures[0].name in studio.why_not("check")
+    record_all(studio)
+    assert studio.next() and studio.needs_check()
+    assert not studio.can_next()
+    check_all(studio)
+    assert studio.next() and studio.step == "messages"
+    assert studio.next() and studio.step == "attempt" and not studio.can_next()
+    studio.build_began()
+    studio.build_done(None)
+    assert studio.next() and studio.step == "save"
+    assert not studio.next()
+
+
+def test_a_verdict_on_an_older_recording_does_not_count(studio):
+    record_all(studio)
+    check_all(studio)
+    assert studio.is_checked()
+    studio.keep(studio.draft.labels[0], known(0.1))
+    assert not studio.is_checked() and studio.needs_check() and studio.why_not("messages")
+
+
+@pytest.mark.parametrize("change", [{"kept_axes": "x"}, {"fingers": ("index",)}])
+def test_what_counts_is_checked_again(studio, change):
+    record_all(studio)
+    check_all(studio)
+    studio.set(**change)
+    assert not studio.is_checked()
+
+
+def test_a_verdict_that_comes_after_a_change_is_dropped(studio):
+    record_all(studio)
+    studio.check_began()
+    studio.set(fingers=("index",))
+    studio.check_done(Report(studio.draft.labels, {}, ()), None)
+    assert studio.report is None and studio.needs_check()
+
+
+def test_a_changed_message_is_built_anew_and_a_name_is_not(studio):
+    record_all(studio)
+    check_all(studio)
+    studio.build_began()
+    studio.build_done(None)
+    studio.set(author="Ada")
+    assert studio.is_built()
+    studio.set_message(studio.draft.labels[0], "Hold.")
+    assert not studio.is_built()
+
+
+def test_a_refused_recording_stops_here_and_says_why(studio):
+    record_all(studio)
+    check_all(studio, good=False)
+    view = studio.check()
+    one, other = (posture.name for posture in studio.draft.postures[:2])
+    assert view.findings[0][0] == "poor" and one in view.findings[0][1] and other in view.findings[0][1]
+    studio.step = "check"
+    assert not studio.can_next()
+
+
+# --- the first step ---
+
+
+@pytest.mark.parametrize("name", ["Open", "open", " OPEN ", "o p e n"])
+def test_two_postures_of_one_name_are_told(name):
+    studio = StudioPresenter(Texts("en", "studio"))
+    studio.begin()
+    studio.set(title="Stretch")
+    studio.rename(1, name)
+    assert ("Two postures" in studio.new_problem()) == (name != "o p e n")
+    assert studio.next() == (name == "o p e n")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "?!", "unsure", "Unsure"])
+def test_a_name_that_is_none_is_told(studio, name):
+    studio.set(title="Stretch")
+    studio.rename(1, name)
+    assert studio.new_problem() and not studio.next()
+
+
+def test_a_recorded_posture_keeps_its_label_when_it_is_renamed(studio):
+    record_all(studio)
+    label = studio.draft.labels[0]
+    studio.rename(0, "Flat as a table")
+    assert studio.draft.postures[0] == Posture(label, "Flat as a table")
+
+
+def test_an_exercise_has_two_postures_and_a_finger(studio):
+    studio.set(title="Stretch")
+    for finger in studio.draft.fingers:
+        assert not studio.new_problem()
+        studio.toggle_finger(finger)
+    assert studio.new_problem()
+    studio.toggle_finger("ring")
+    assert studio.draft.fingers == ("ring",)
+    studio.remove_posture(2)
+    assert not studio.new_problem()
+    studio.remove_posture(1)
+    assert studio.new_problem()
+
+
+@pytest.mark.parametrize("name", ["Åben hånd", "a/b\\c", "../../x", "-x", "x" * 60, "Fist (left)"])
+def test_any_name_makes_a_label_that_a_recording_takes(name, tmp_path):
+    recording.check(tmp_path / "recording", label_of(name), "tiny")
+
+
+# --- record ---
+
+
+def seen(studio: StudioPresenter, hand: Hand | None, **more) -> Result:
+    return Result(1.0, "running", frame=Frame(blank(), 1.0, 30), track=Track(hand, **more))
+
+
+def a_hand(side: str = "right", x: float = 300) -> Hand:
+    points = np.stack([np.linspace(x, x + 60, 21), np.linspace(100, 300, 21)], 1).astype(np.float32)
+    return Hand(template(0).astype(np.float32), points, side, 0.9)
+
+
+def test_takes_lead_from_posture_to_posture(studio):
+    studio.set(title="Stretch")
+    studio.next()
+    for i, label in enumerate(studio.draft.labels):
+        assert studio.current == i
+        assert studio.took(take(label, 80))
+        studio.keep(label, known(0.0))
+    assert studio.note == (studio.texts("all_recorded"), "praise") and studio.can_next()
+
+
+@pytest.mark.parametrize(
+    ("what", "kept", "tone"),
+    [
+        (take("open", 80), True, "praise"),
+        (take("open", 7, frames=80), False, "look"),
+        (take("open", 0, frames=80), False, "look"),
+        (take("open", 7, frames=80, other=70), False, "look"),
+        (take("open", 60, frames=80, other=20), True, "almost"),
+        (take("open", 40, frames=80), True, "almost"),
+    ],
+)
+def test_a_take_is_kept_or_not_and_a_sentence_says_so(what, kept, tone):
+    studio = StudioPresenter(Texts("en", "studio"))
+    studio.begin()
+    assert studio.took(what) is kept
+    assert studio.note is not None and studio.note[1] == tone
+    if what.other:
+        assert "other hand" in studio.note[0]
+
+
+def test_a_take_that_cannot_be_written_is_not_called_recorded(studio):
+    label = studio.draft.labels[0]
+    assert studio.took(take(label, 80))
+    studio.not_kept(recording.RecordingError("The disk is full: make room."))
+    assert studio.note == ("The disk is full: make room.", "error") and not studio.recorded
+
+
+def test_a_finding_of_a_take_is_said_at_once(studio):
+    label = studio.draft.labels[0]
+    studio.took(take(label, 80))
+    shaky = Finding("shaky", True, label, {"moved": 0.2})
+    studio.keep(label, replace(known(0.0), findings=(shaky,)))
+    assert studio.note == (shaky.say(studio.texts, studio.draft.names), "look") and studio.current == 0
+    row = studio.record(None, Moment()).rows[0]
+    assert row.level == "poor" and row.status == studio.texts("row_again")
+
+
+def test_a_damaged_posture_is_told_and_can_be_recorded_again(studio):
+    studio.set(title="Stretch")
+    label = studio.draft.labels[1]
+    studio.go_on(studio.draft, {label: Recorded(problem="almost.npz is damaged")}, 0)
+    assert studio.record(None, Moment()).rows[1].status == studio.texts("row_damaged")
+    studio.select(1)
+    assert studio.note == ("almost.npz is damaged", "look")
+
+
+def test_the_live_view_says_what_to_do(studio):
+    studio.set(title="Stretch", hand="right")
+    studio.next()
+    texts, name = studio.texts, studio.draft.postures[0].name
+    loading = studio.record(None, Moment())
+    assert loading.live.state == "loading" and not loading.can_record
+    nothing = studio.record(seen(studio, None, reason="too_far"), Moment())
+    assert nothing.live.message == texts("too_far") and nothing.level == "poor"
+    ready = studio.record(seen(studio, a_hand()), Moment())
+    assert ready.live.message == texts("press_record", name=name) and ready.level == "good"
+    wrong = studio.record(seen(studio, a_hand("left")), Moment())
+    assert (wrong.level, wrong.advice) == ("poor", texts("show_right"))
+    cut = studio.record(seen(studio, a_hand(x=600)), Moment())
+    assert (cut.level, cut.advice) == ("fair", texts("half_out"))
+    count = studio.record(seen(studio, a_hand()), Moment("countdown", "open", 2.2))
+    assert count.big == "3" and count.busy and count.record_text == texts("cancel")
+    burst = studio.record(seen(studio, a_hand()), Moment("burst", "open", 4.0, 0.6, 90, 88))
+    assert burst.live.hold == 0.6 and burst.live.seconds == 4 and burst.level == "good"
+    lost = studio.record(seen(studio, a_hand()), Moment("burst", "open", 4.0, 0.6, 90, 20))
+    assert lost.advice == texts("hand_lost")
+
+
+@pytest.mark.parametrize("key", ["camera_absent", "camera_silent", "camera_gone", "source_unreadable"])
+def test_a_camera_that_fails_is_one_sentence(studio, key):
+    view = studio.record(Result(0.0, "error", error="Camera 0 does not open: ...", error_key=key), Moment())
+    assert view.failed and view.live.message == studio.texts(key) and not view.can_record
+
+
+# --- check, messages, save ---
+
+
+def test_missing_libraries_are_one_sentence_with_the_line_that_brings_them(studio, monkeypatch):
+    monkeypatch.setattr(builders, "missing", lambda: ["sklearn"])
+    studio.check_began()
+    with pytest.raises(builders.MissingBuilder) as error:
+        builders.check(Path("x"), Path("y"), {}, "en")
+    studio.check_done(None, error.value)
+    view = studio.check()
+    assert view.stage == "failed" and builders.PIP_LINE in view.verdict
+    assert not studio.needs_check() or studio.check_problem
+
+
+def test_an_error_that_is_not_for_people_becomes_a_sentence(studio):
+    studio.check_began()
+    studio.check_done(None, KeyError("x"))
+    assert studio.check().verdict == studio.texts("crashed", what="KeyError")
+
+
+def test_settings_are_what_the_builder_takes(studio):
+    record_all(studio)
+    check_all(studio)
+    studio.set(strictness="gentle", session_min=20, author=" Ada ")
+    made = studio.settings("stretch")
+    assert made["tolerance"] == {"green": 0.15, "red": 0.6} and made["session_s"] == 1200
+    assert made["author"] == "Ada" and made["labels"] == list(studio.draft.labels)
+    for texts in (made["title"], made["instructions"], *made["messages"].values()):
+        assert set(texts) == set(LANGUAGES) and all(text.strip() for text in texts.values())
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in made["colours"].values())
+    assert len(set(made["colours"].values())) == 3
+
+
+def test_an_empty_message_stops_here(studio):
+    record_all(studio)
+    check_all(studio)
+    studio.set_message(studio.draft.labels[1], "  ")
+    assert studio.draft.postures[1].name in studio.messages_problem() and studio.why_not("attempt")
+
+
+def test_numbers_stay_in_their_bounds(studio):
+    for name, (_, least, most) in module.NUMBERS.items():
+        for _ in range(100):
+            studio.step_number(name, 1)
+        assert getattr(studio.draft, name) == most
+        for _ in range(100):
+            studio.step_number(name, -1)
+        assert getattr(studio.draft, name) == least
+        assert str(least) in studio.number_text(name)
+
+
+def test_the_preview_is_the_patients_own_view(studio):
+    record_all(studio)
+    check_all(studio)
+    studio.go("messages")
+    best = studio.preview()
+    assert best.tone == "praise" and best.far is not None and best.far.max() < 0.1
+    studio.select(2)
+    studio.set_message(studio.draft.labels[2], "Stretch, please.")
+    worst = studio.preview()
+    assert worst.message == "Stretch, please." and worst.far is not None and worst.far.max() == 1
+    studio.set(hand="left")
+    assert studio.preview().side == "left"
+
+
+# --- texts and drafts ---
+
+
+def test_both_languages_have_the_same_keys_and_values_and_every_key_is_there():
+    tables = {}
+    for lang in LANGUAGES:
+        path = Path(handcoach.__file__).parent / "locale" / "studio" / f"{lang}.json"
+        tables[lang] = json.loads(path.read_text(encoding="utf-8"))
+    assert tables["en"].keys() == tables["da"].keys()
+    for key, text in tables["en"].items():
+        other = tables["da"][key]
+        assert sorted(re.findall(r"{(\w+)", text)) == sorted(re.findall(r"{(\w+)", other)), key
+        for one in (text, other):
+            assert one.strip() == one != "" and len(one) < 190, key
+    texts = Texts("en", "studio")
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(module.__file__).parent.glob("*.py"))
+    for key in re.findall(r'texts\(\s*"(\w+)"', source):
+        assert key in texts, key
+
+
+def test_a_draft_is_read_back_and_a_damaged_one_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANDCOACH_HOME", str(tmp_path))
+    two = (Posture("aaben", "Åben"), Posture("x", "X"))
+    made = Draft("Stræk", "left", two, "x", ("index",), {"da": "Gør"},
+                 {"x": {"da": "Hej"}}, {"x": "#d1495b"}, "strict", 4, 6, 2, 20, "Ada", True)  # fmt: skip
+    draft.save(draft.new_folder("one"), made)
+    assert draft.kept()[0].draft == made and draft.kept()[0].recorded == ()
+    assert draft.new_folder("one").name == "one-2"
+    for spoilt in ("", "[]", "{}", '{"format": 1, "hold_s": "3"}', '{"format": 2}', '{"format": 1, "x": 1}'):
+        (tmp_path / "studio" / "one" / draft.FILE).write_text(spoilt)
+        assert draft.kept()[0].draft is None
+    studio = StudioPresenter(Texts("en", "studio"))
+    assert not studio.home(draft.kept(), 0.0)[0].readable
+    draft.delete(tmp_path / "studio" / "one")
+    assert draft.kept() == []
+
+
+def test_the_start_page_says_how_far_a_draft_is():
+    studio = StudioPresenter(Texts("en", "studio"))
+    kept = draft.Kept(
+        Path("x"), Draft("Stretch", postures=(Posture("a", "A"), Posture("b", "B"))), ("a",), 0.0
+    )
+    for now, says in ((60.0, "a moment ago"), (2 * 3600.0, "2 h ago"), (3 * 86400.0, "3 days ago")):
+        (row,) = studio.home([kept], now)
+        assert row.title == "Stretch" and row.status == f"1 of 2 postures recorded, {says}"
+
+
+def test_pictures_are_deleted_alone_or_all(tmp_path):
+    draft.add_pictures(tmp_path, "open", [b"1", b"2"])
+    draft.add_pictures(tmp_path, "open", [b"3"])
+    draft.add_pictures(tmp_path, "fist", [b"4"])
+    assert [path.name for path in draft.pictures(tmp_path)] == [
+        "fist-001.jpg", "open-001.jpg", "open-002.jpg", "open-003.jpg",
+    ]  # fmt: skip
+    draft.delete_pictures(tmp_path, "open")
+    assert len(draft.pictures(tmp_path)) == 1
+    draft.delete_pictures(tmp_path)
+    assert draft.pictures(tmp_path) == []
+
+
+def test_a_take_replaces_the_older_ones_whole_or_not_at_all(tmp_path, monkeypatch):
+    def add(n: int, replace: bool, hand: str = "right") -> int:
+        return recording.add(tmp_path / "r", "open", many(0, n), np.arange(n) / 30, hand=hand,
+                             landmark_model="tiny", replace=replace)  # fmt: skip
+
+    add(30, False)
+    assert add(25, True, "left") == 25
+    got = recording.read(tmp_path / "r")
+    assert got.hand == "left" and got.takes["open"].max() == 0
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.np, "savez_compressed", full_disk)
+        with pytest.raises(recording.RecordingError):
+            add(40, True)
+    assert len(recording.read(tmp_path / "r").labels["open"]) == 25
+    (tmp_path / "r" / "open.npz").write_bytes(b"damaged")
+    assert add(30, True) == 30  # a damaged posture is mended by recording it again
+    assert len(recording.read(tmp_path / "r", only="open").labels["open"]) == 30
+    recording.remove(tmp_path / "r", "open")
+    assert recording.labels_in(tmp_path / "r") == [] and not (tmp_path / "r" / "open.npz").exists()
+
+
+# --- takes ---
+
+
+def recorder(tracks, choice: str = "auto", **more):
+    from handcoach.recorder import Recorder
+
+    tracks = iter(tracks)
+    tracker = SimpleNamespace(choice=choice, landmarker=SimpleNamespace(file=SimpleNamespace(name="tiny")))
+    line = SimpleNamespace(step=lambda frame: (next(tracks), None), tracker=tracker, reset=lambda: None)
+    return Recorder(line, countdown_s=0.2, burst_s=1.0, **more)
+
+
+def play(made, n: int) -> Take | None:
+    for i in range(n):
+        made.step(Frame(blank(64, 48), i / 20, i))
+    return made.takes.take()
+
+
+def test_a_take_counts_down_and_ends_by_the_frames_own_times():
+    made = recorder([Track(a_hand())] * 60)
+    assert play(made, 5) is None  # nobody has begun
+    made.begin("open")
+    stages, got = [], None
+    for i in range(40):
+        made.step(Frame(blank(64, 48), 10 + i / 20, i))
+        stages.append(made.moment.stage)
+        got = got or made.takes.take()
+    assert stages[:4] == ["countdown"] * 4 and stages[5:20] == ["burst"] * 15 and stages[-1] == "idle"
+    assert got is not None and got.label == "open" and len(got.landmarks) == got.frames == 20
+    assert np.isfinite(got.landmarks).all() and got.hand == "right" and got.landmark_model == "tiny"
+
+
+def test_the_other_hand_in_the_middle_of_a_take_is_left_out():
+    made = recorder([Track(a_hand())] * 15 + [Track(a_hand("left"))] * 6 + [Track(a_hand())] * 9)
+    made.begin("open")
+    got = play(made, 30)
+    assert got is not None and got.other == 6 and len(got.landmarks) == got.frames - 6 and got.hand == "right"
+    chosen = recorder([Track(a_hand())] * 15 + [Track(a_hand(), mismatch=True)] * 15, choice="right")
+    chosen.begin("open")
+    got = play(chosen, 30)
+    assert got is not None and got.other > 5 and len(got.landmarks) + got.other == got.frames
+
+
+def test_frames_without_a_hand_or_a_palm_are_not_kept():
+    flat = Hand(np.zeros((21, 3), np.float32), a_hand().points, "right", 0.9)
+    made = recorder([Track(None, "no_hand")] * 10 + [Track(flat)] * 10 + [Track(a_hand())] * 10)
+    made.begin("open")
+    got = play(made, 30)
+    assert got is not None and got.frames == 20 and len(got.landmarks) == 4
+
+
+def test_a_cancelled_take_leaves_nothing_and_pictures_are_kept_only_where_they_are_wished():
+    made = recorder([Track(a_hand())] * 90)
+    made.begin("open")
+    play(made, 10)
+    made.cancel()
+    assert made.moment.stage == "idle" and play(made, 20) is None
+    for wished in (False, True):
+        made.begin("open", wished)
+        got = play(made, 30)
+        assert got is not None and bool(got.pictures) is wished
+        assert all(data[:2] == b"\xff\xd8" for data in got.pictures)
