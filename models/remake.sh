@@ -4,12 +4,14 @@
 #   ASSETS=DIR PHOTOS=DIR bash models/remake.sh            everything; days of a laptop's time, or an hour of a GPU's
 #   ... bash models/remake.sh export compare               only these stages, in this order
 #
-# stages:  render photos train export compare ship
+# stages:  render photos train export compare ship; and on its own, with what is shipped: library
 #
 #   ASSETS   makehuman_skins/, hdri/, godot_hands/ (CC0) and, if they are there, weights/mobilenet_v2_imagenet.pth
 #   PHOTOS   webcam_hands/ and sign_digits/ (Apache-2.0)
 #   CLONES   clones of the repositories in train/data_sources.toml, named owner+name; left out: without them
 #   EVAL     real_3d/, teacher_sessions/, webcam_hands/: what `compare` measures and `gather` refuses (default PHOTOS)
+#   LIBRARY  what `library` renders and reads (default WORK/library); MODEL, FINDER: its networks (default: the shipped)
+#   FRAMES   of each posture of the library, to record, choose and judge by (default "120 40 60"); WORKERS that render (1)
 #   WORK     what is made on the way (default build/remake); every stage goes on with what it finds there
 #   SHARE    how much of the full numbers to render and train (default 1; 0.01 tries the whole way in minutes)
 #
@@ -138,11 +140,20 @@ BETTER
     say "Shipped. Bring the cards in models/*.md and the README's table up to date with $WORK/accuracy.txt."
 }
 
+# The starter library, checked on people of its own. Without ASSETS it takes the renderings that are there, so that
+# after a new landmark model it takes minutes.
+library() {
+    local frames=(${FRAMES:-120 40 60})
+    handcoach-export library "${LIBRARY:-$WORK/library}" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
+        --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
+        --model "${MODEL:-models/mobilenetv2.onnx}" --finder "${FINDER:-models/finder.onnx}" --ship models/exercises
+}
+
 [ $# -gt 0 ] || set -- render photos train export compare ship
 for stage in "$@"; do
     case $stage in
-    render | photos | train | compare | ship) $stage ;;
+    render | photos | train | compare | ship | library) $stage ;;
     export) export_ ;;
-    *) echo "models/remake.sh: there is no stage $stage: render, photos, train, export, compare or ship." >&2; exit 2 ;;
+    *) echo "models/remake.sh: there is no stage $stage: render, photos, train, export, compare, ship or library." >&2; exit 2 ;;
     esac
 done

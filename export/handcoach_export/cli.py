@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from handcoach import defaults
 from handcoach.errors import HandCoachError
 from handcoach.ui.texts import LANGUAGES, Texts
 
@@ -54,6 +55,17 @@ recorded label is the posture to reach. At least 20 frames of each of two postur
 """
 
 
+LIBRARY = """\
+examples:
+  handcoach-export library build/library --assets ASSETS --own 20 --choose 8 --final 10
+  handcoach-export library build/library --assets ASSETS --ship models/exercises
+  handcoach-export library build/library --model new.onnx --ship models/exercises     renders nothing: minutes
+
+It goes on where it was stopped. Renderings take half a second of one core each and depend on no model; what
+was read of them is kept by the models' content.
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     from handcoach_export.exercise import built_in
 
@@ -62,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         prog="handcoach-export", description=__doc__.split(": ", 1)[1], epilog=EPILOG, formatter_class=raw
     )
     kinds = top.add_subparsers(
-        dest="kind", required=True, metavar="landmarks|finder|quantize|variants|exercise"
+        dest="kind", required=True, metavar="landmarks|finder|quantize|variants|exercise|library"
     )
     for kind, what in (("landmarks", "landmark network"), ("finder", "hand finder")):
         sub = kinds.add_parser(kind, help=f"a trained {what} (needs torch: handcoach[export])")
@@ -130,8 +142,13 @@ def parser() -> argparse.ArgumentParser:
         "--kept-axes", metavar="AXES",
         help="how the hand is turned counts: x keeps where it points, z where the palm looks, xyz all of it",
     )  # fmt: skip
+    sub.add_argument(
+        "--weights", choices=("equal", "recorded"),
+        help="recorded: directions in which one posture scatters count less; for recordings of many people",
+    )  # fmt: skip
     sub.add_argument("--author")
     sub.add_argument("--licence")
+    _library(kinds, raw)
     return top
 
 
@@ -154,9 +171,40 @@ def _judged(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _library(kinds: Any, raw: Any) -> None:
+    sub = kinds.add_parser(
+        "library", help="the starter library, rendered, recorded, built and judged (needs handcoach[all])",
+        epilog=LIBRARY, formatter_class=raw,
+    )  # fmt: skip
+    sub.add_argument(
+        "work", type=Path, help="folder of what is made on the way; everything that fits is kept"
+    )
+    sub.add_argument(
+        "--assets", type=Path, metavar="DIR",
+        help="makehuman_skins/, hdri/ and godot_hands/; left out: nothing is rendered, what is there is used",
+    )  # fmt: skip
+    sub.add_argument(
+        "--own", type=int, default=120, metavar="N", help="frames of each posture to record (%(default)s)"
+    )
+    sub.add_argument("--choose", type=int, default=40, metavar="N", help="to choose by (%(default)s)")
+    sub.add_argument(
+        "--final", type=int, default=60, metavar="N", help="to judge by in the end (%(default)s)"
+    )
+    sub.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that render (%(default)s)"
+    )
+    sub.add_argument(
+        "--model", default=defaults.LANDMARKS, metavar="NAME|FILE", help="landmark model (%(default)s)"
+    )
+    sub.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="finder (%(default)s)")
+    sub.add_argument("--ship", type=Path, metavar="DIR", help="put what passes, and library.md, here")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
+        if args.kind == "library":
+            return _make_library(args)
         if args.kind == "exercise" and args.check and not _check(args):
             return 1
         if args.kind == "exercise" and args.output is None:
@@ -203,6 +251,25 @@ def _variants(args: argparse.Namespace) -> int:
     return 0
 
 
+def _make_library(args: argparse.Namespace) -> int:
+    """Make it and say what passes."""
+    try:
+        from handcoach_export import library
+    except ModuleNotFoundError as error:
+        raise HandCoachError(f'The library needs {error.name}: run pip install "handcoach[all]".') from error
+    found = library.make(
+        args.work, library.Assets(args.assets) if args.assets else None,
+        library.Models(args.model, args.finder),
+        {"own": args.own, "choose": args.choose, "final": args.final}, args.ship, args.workers,
+    )  # fmt: skip
+    passed = [name for name, figures in found.items() if library.passes(figures)]
+    print(
+        f"{len(passed)} of {len(found)} exercises pass: {', '.join(passed) or 'none'}; "
+        f"see {args.work / 'library.md'}"
+    )
+    return 0
+
+
 def _exercise(args: argparse.Namespace) -> dict[str, Any]:
     from handcoach_export import exercise
 
@@ -236,7 +303,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
     settings = exercise.read_settings(args.messages) if args.messages else {}
     for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "session_s", "hand", "fingers",
-                "kept_axes", "author", "licence"):  # fmt: skip
+                "kept_axes", "weights", "author", "licence"):  # fmt: skip
         if getattr(args, key) is not None:
             settings[key] = getattr(args, key)
     if args.title is not None:

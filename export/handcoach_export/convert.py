@@ -71,14 +71,14 @@ def _hand_frame(scope: Any, operator: Any, container: Any) -> None:
     frame = op("Cast", turned, to=TensorProto.FLOAT, output_names=[FEATURES])
     transformer = operator.raw_operator
     rows = [(x, y, z)[i] for i in transformer.kept_rows]
-    if not rows:
-        last = op("Mul", frame, transformer.weights[None], output_names=operator.outputs)
-    else:
+    last = op("Mul", frame, transformer.weights[None])
+    if rows:
         kept = op("Mul", op("Concat", *rows, axis=1), np.array([ROTATION_WEIGHT]))
-        kept = op("Cast", kept, to=TensorProto.FLOAT)
-        weighted = op("Mul", frame, transformer.weights[None])
-        last = op("Concat", weighted, kept, axis=1, output_names=operator.outputs)
-    last.add_to(scope, container)
+        last = op("Concat", last, op("Cast", kept, to=TensorProto.FLOAT), axis=1)
+    if transformer.mix is not None:
+        mixed = op("MatMul", op("Cast", last, to=TensorProto.DOUBLE), transformer.mix)
+        last = op("Cast", mixed, to=TensorProto.FLOAT)
+    op("Identity", last, output_names=operator.outputs).add_to(scope, container)
 
 
 def _kmeans(scope: Any, operator: Any, container: Any) -> None:

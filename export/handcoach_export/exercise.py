@@ -24,12 +24,13 @@ from handcoach.ui.texts import Texts
 SETTINGS: dict[str, type | tuple[type, ...]] = {
     "name": str, "version": str, "title": dict, "instructions": dict, "labels": list, "messages": dict,
     "colours": dict, "tolerance": dict, "unsure": dict, "hold_s": (int, float), "repetitions": int,
-    "rest_s": (int, float), "session_s": (int, float), "kept_axes": str, "fingers": list, "hand": str,
+    "rest_s": (int, float), "session_s": (int, float), "kept_axes": str, "fingers": list, "weights": str,
+    "hand": str,
     "author": str, "licence": str,
 }  # fmt: skip
 GENERAL = {
     "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "fingers": list(FINGERS),
-    "hand": "either", "author": "", "licence": "none stated",
+    "weights": "equal", "hand": "either", "author": "", "licence": "none stated",
 }  # fmt: skip
 BEST, WORST = "#2e9e5b", "#d1495b"
 
@@ -108,8 +109,9 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
     data = {label: recorded.labels[label] for label in labels}
     gate.refuse(gate.frames(recorded, labels))
     fit = posture.fit(
-        data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes
-    )
+        data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
+        weights=words["weights"],
+    )  # fmt: skip
     gate.refuse(gate.overlap(fit))
     index, shown = posture.reference(fit, data)
     frames = sum(len(hands) for hands in data.values())
@@ -124,7 +126,7 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
         "clusters": list(fit.clusters),
         "reference": [[round(float(v), 6) for v in joint] for joint in shown],
         "tolerance": words.get("tolerance") or posture.tolerance(fit, data, shown),
-        "unsure": words.get("unsure") or fit.unsure,
+        "unsure": fit.unsure | words.get("unsure", {}),
         "landmark_model": recorded.landmark_model,
         "quality": {**fit.quality, "reference_frame": index},
     }
@@ -184,8 +186,9 @@ def check(
         if not any(finding.refuses for finding in findings):
             data = {label: recorded.labels[label] for label in labels}
             fit = posture.fit(
-                data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes
-            )
+                data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
+                weights=words["weights"],
+            )  # fmt: skip
             findings = sorted([*findings, *gate.overlap(fit)], key=lambda finding: not finding.refuses)
             seen = study(fit, data, recorded.takes)
             shown = posture.reference(fit, data)[1]
@@ -228,10 +231,10 @@ def _trial_hands(recorded: Array) -> Array:
 def _words(settings: dict[str, Any], recorded: list[str], name: str) -> dict[str, Any]:
     """Complete settings for the recorded labels: given, then built-in, then general ones."""
     words: dict[str, Any] = {}
-    for candidate in built_in():
-        theirs = read_settings(candidate)
-        if set(theirs["labels"]) == set(settings.get("labels", recorded)):
-            words = theirs | {"name": name}
+    alike = [theirs for theirs in map(read_settings, built_in())
+             if set(theirs["labels"]) == set(settings.get("labels", recorded))]  # fmt: skip
+    if len(alike) == 1:  # several exercises call their postures touch and open
+        words = alike[0] | {"name": name}
     words = {**GENERAL, "name": name, "labels": recorded, **words, **settings}
     labels = words["labels"]
     if len(set(labels)) != len(labels) or not all(isinstance(label, str) for label in labels):

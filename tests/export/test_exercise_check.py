@@ -111,12 +111,16 @@ def test_a_refused_recording_still_gets_its_report(tmp_path, capsys):
     assert not json.loads((tmp_path / "report/report.json").read_text())["good"]
 
 
-@pytest.mark.parametrize(("axes", "fingers"), [("", FINGERS), ("xz", FINGERS), ("y", ("index", "middle"))])
-def test_source_and_file_agree_on_ten_thousand_random_hands(axes, fingers):
+@pytest.mark.parametrize(
+    ("axes", "fingers", "weights"),
+    [("", FINGERS, "equal"), ("xz", FINGERS, "recorded"), ("y", ("index", "middle"), "equal"),
+     ("", ("thumb", "ring"), "recorded")],
+)  # fmt: skip
+def test_source_and_file_agree_on_ten_thousand_random_hands(axes, fingers, weights):
     import onnxruntime
 
     data = {label: hands(bend, seed=seed) for seed, (label, bend) in enumerate(BEND.items())}
-    fit = posture.fit(data, tuple(BEND), kept_axes=axes, fingers=fingers)
+    fit = posture.fit(data, tuple(BEND), kept_axes=axes, fingers=fingers, weights=weights)
     session = onnxruntime.InferenceSession(convert.to_onnx(fit.pipeline).SerializeToString())
     random = np.random.default_rng(0).normal(0, 0.7, (10_000, 21, 3)).astype(np.float32)
     frame, cluster, distances = session.run(["hand_frame", "cluster", "distances"], {"landmarks": random})
@@ -124,6 +128,22 @@ def test_source_and_file_agree_on_ten_thousand_random_hands(axes, fingers):
     assert frame.shape == (10_000, 63) and np.abs(distances - ours).max() <= 1e-5
     two = np.sort(ours, 1)
     assert (cluster == fit.pipeline.predict(random))[two[:, 1] - two[:, 0] > 1e-5].all()
+
+
+@pytest.mark.parametrize("weights", ["equal", "recorded"])
+def test_far_from_every_posture_nobody_is_sure(tmp_path, weights):
+    folder, file = record(tmp_path / "rec"), tmp_path / "x.onnx"
+    assert main(["exercise", str(folder), "-o", str(file), "--weights", weights]) == 0
+    exercise = Exercise(model.read(file, "exercise"))
+    assert exercise.file.meta["weights"] == weights
+    nowhere = np.zeros((21, 2), np.float32)
+    for label, bend in BEND.items():
+        seen = exercise.assess(Hand(hands(bend, 1, 7)[0], nowhere, "right", 1.0))
+        assert seen.label == label and seen.distances.min() <= exercise.max_distance
+    strange = hands(0.02, 1, 3)[0]
+    strange[[8, 12, 16, 20]] += np.float32([0.5, 2.5, -2.5])
+    seen = exercise.assess(Hand(strange, nowhere, "right", 1.0))
+    assert seen.label == "unsure" and seen.distances.min() > exercise.max_distance
 
 
 def test_kept_axes_and_fingers_go_all_the_way(tmp_path):

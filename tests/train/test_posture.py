@@ -78,6 +78,24 @@ def test_impure_clusters_are_fitted_within_each_label():
     assert fit.pipeline.transform(data["open"]).shape == (30, len(fit.clusters))
 
 
+def test_weights_from_the_recording_calm_what_scatters():
+    """Tips that jump about hide a small bend of the index, unless they count less."""
+    rng = np.random.default_rng(5)
+    data = {}
+    for label, bend in (("lifted", 0.0), ("resting", 0.12)):
+        x = hands(0.3, 80, seed=len(label))
+        one = hands(bend, 80, seed=7 + len(label))
+        x = hand_frame(x)
+        x[:, 5:9] = hand_frame(one)[:, 5:9]
+        x[:, [4, 16, 20]] += rng.normal(0, 0.3, (80, 3, 3))
+        data[label] = x.astype(np.float32)
+    equal, calm = (posture.fit(data, ("lifted", "resting"), weights=w) for w in ("equal", "recorded"))
+    assert calm.quality["accuracy_held_out"] > equal.quality["accuracy_held_out"] + 0.05
+    assert calm.quality["accuracy_held_out"] > 0.9
+    with pytest.raises(HandCoachError, match="equal or recorded"):
+        posture.fit(data, ("lifted", "resting"), weights="heavy")
+
+
 def test_margin_is_towards_another_label():
     distances = np.array([[1.0, 1.1, 4.0], [2.0, 2.0, 2.0], [0.0, 1.0, 3.0]])
     np.testing.assert_allclose(posture.margins(distances, ["a", "a", "b"]), [0.75, 0.0, 1.0])

@@ -26,8 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
     )
-    p.add_argument("--view", choices=("any", "exercise"), default="any",
-                   help="any side of the hand, or as a laptop's webcam sees a hand on a table")  # fmt: skip
+    p.add_argument("--view", choices=("any", "exercise", "library"), default="any",
+                   help="any side of the hand, as a webcam sees a hand on a table, or as the library's "
+                   "exercises are shown (with --full-frames and one of its postures: flat, ...)")  # fmt: skip
     p.add_argument(
         "--posture", help="only this posture: open, almost, relaxed, fist, count, point, v, thumb, ok, ..."
     )

@@ -37,6 +37,10 @@ MOST_CLUSTERS = 5  # of one label
 # Where the orientation counts: a turn by 30 degrees moves a hand by 1, which lies between a hand's shaking
 # (0.3) and what parts a fist from a stretched hand (3).
 ROTATION_WEIGHT = 2.0
+# How the coordinates count: all alike, or by how little they scatter within a posture.
+WEIGHTS = ("equal", "recorded")
+# Of the mean variance within a posture that is added to each direction, so that no direction counts too much.
+CALM = 0.3
 
 
 class HandFrame(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -48,11 +52,15 @@ class HandFrame(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             counts: x keeps where the hand points, z where the palm looks, all three the whole rotation. A
             direction has no jump, as an angle has at 180 degrees.
         fingers: those that count; the landmarks of the others are set to 0.
+        mix: (D, D), by which the features are multiplied in the end, see `calmed`; None: by nothing.
     """
 
-    def __init__(self, kept_axes: str = "", fingers: Sequence[str] = FINGERS) -> None:
+    def __init__(
+        self, kept_axes: str = "", fingers: Sequence[str] = FINGERS, mix: NDArray[np.float64] | None = None
+    ) -> None:
         self.kept_axes = kept_axes
         self.fingers = fingers
+        self.mix = mix
 
     @property
     def weights(self) -> Array:
@@ -70,12 +78,39 @@ class HandFrame(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: NDArray[np.floating]) -> Array:
         """Raises DegenerateHandError where a palm has no area or a value is not finite."""
+        plain = self.plain(X)
+        return plain if self.mix is None else np.asarray(plain @ self.mix, np.float32)
+
+    def plain(self, X: NDArray[np.floating]) -> Array:
+        """The features before they are mixed; see `transform`."""
         landmarks = np.asarray(X).reshape(-1, 21, 3)
         features = hand_frame(landmarks).reshape(-1, 63) * self.weights
         if not self.kept_rows:
             return features
         turned = hand_axes(landmarks)[:, self.kept_rows].reshape(len(landmarks), -1) * ROTATION_WEIGHT
         return np.concatenate([features, turned.astype(np.float32)], axis=1)
+
+
+def calmed(features: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+    """A matrix (D, D) that makes directions count the less, the more hands of one posture scatter in them.
+
+    The inverse root of the covariance within the postures with CALM of its mean variance added, as in
+    regularised discriminant analysis (Friedman 1989), scaled so that the postures' means stay as far apart.
+
+    Args:
+        features: of each label (N, D).
+    """
+    means = np.array([rows.mean(0, dtype=np.float64) for rows in features.values()])
+    within = np.mean([np.cov(rows.T, bias=True) for rows in features.values()], axis=0)
+    # One part of all variance at least: hands that are all alike have none.
+    variance, ways = np.linalg.eigh(
+        within + (CALM * within.trace() / len(within) + 1e-9) * np.eye(len(within))
+    )
+    mix = (ways / np.sqrt(variance)) @ ways.T
+    apart = np.linalg.norm(means - means.mean(0)) / max(
+        float(np.linalg.norm((means - means.mean(0)) @ mix)), 1e-9
+    )
+    return np.asarray(mix * apart)
 
 
 def counts(fingers: Sequence[str]) -> NDArray[np.bool_]:
@@ -125,6 +160,7 @@ def fit(
     fingers: Sequence[str] = FINGERS,
     groups: Mapping[str, NDArray[np.integer]] | None = None,
     paper: bool = False,
+    weights: str = "equal",
 ) -> Fit:
     """Fit the hand frame and k-means to the recorded postures.
 
@@ -139,12 +175,15 @@ def fit(
         groups: session (N,) of each label's frames; where every label has the same two or more, held-out
             accuracy is by leave-one-session-out, else on FOLDS contiguous blocks.
         paper: as the paper did it: scikit-learn's defaults, which are one start, over all frames.
+        weights: equal, or recorded: directions in which hands of one posture scatter count less (`calmed`).
 
     Raises:
         HandCoachError: one posture only, too few frames, landmarks that are not finite or have no palm; with
             `paper`, clusters that do not stand for the labels.
     """
     labels = tuple(labels)
+    if weights not in WEIGHTS:
+        raise HandCoachError(f"The weights are {' or '.join(WEIGHTS)}, not {weights!r}.")
     frame = HandFrame(kept_axes, fingers).fit(np.empty((0, 63)))
     features = {label: _features(recording, label, frame) for label in labels}
     if len(labels) < 2:
@@ -159,19 +198,23 @@ def fit(
             )
 
     held = folds(features, groups)
+    plain, calm = features, weights == "recorded"
+    if calm:
+        frame.mix = calmed(plain)
+        features = {label: np.asarray(rows @ frame.mix, np.float32) for label, rows in plain.items()}
     one = _cluster_all(features, seed, paper)
     method = "one k-means, as the paper's" if paper else "one k-means"
     if one is None and paper:
         raise HandCoachError("One start of k-means, as the paper's, merged postures: fit with ten starts.")
     if one is None:
         method = "k-means within each label"
-        scores = [_merit(*held_out(features, held, seed, k), labels) for k in range(1, MOST_CLUSTERS + 1)]
+        scores = [_merit(*held_out(plain, held, seed, k, calm), labels) for k in range(1, MOST_CLUSTERS + 1)]
         k = 1 + next(i for i, score in enumerate(scores) if score >= max(scores) - 0.005)
         kmeans, clusters = _cluster_within(features, seed, k)
-        accuracy, confusion = held_out(features, held, seed, k)
+        accuracy, confusion = held_out(plain, held, seed, k, calm)
     else:
         kmeans, clusters = one
-        accuracy, confusion = held_out(features, held, seed, None)
+        accuracy, confusion = held_out(plain, held, seed, None, calm)
 
     rows = np.concatenate(list(features.values()))
     truth = np.repeat(np.asarray(labels), [len(features[label]) for label in labels])
@@ -286,21 +329,30 @@ def folds(
 
 
 def held_out(
-    features: Mapping[str, Array], fold_of: Mapping[str, NDArray[np.integer]], seed: int, k: int | None
+    features: Mapping[str, Array],
+    fold_of: Mapping[str, NDArray[np.integer]],
+    seed: int,
+    k: int | None,
+    calm: bool = False,
 ) -> tuple[float, dict[str, dict[str, int]]]:
     """Accuracy (mean over labels) and confusion on folds that the centroids did not see.
 
     Args:
         features: of each label (N, D). fold_of: fold (N,) of each label's frames, see `folds`.
         k: clusters of each label; None: one k-means over all where that is pure.
+        calm: the features are yet to be mixed by `calmed`, which sees as little of the fold.
     """
     confusion = {label: dict.fromkeys(features, 0) for label in features}
     for fold in range(1 + max(int(numbers.max()) for numbers in fold_of.values())):
         train = {label: rows[fold_of[label] != fold] for label, rows in features.items()}
+        mix = calmed(train) if calm else None
+        if mix is not None:
+            train = {label: np.asarray(rows @ mix, np.float32) for label, rows in train.items()}
         found = _cluster_all(train, seed) if k is None else None
         kmeans, clusters = found or _cluster_within(train, seed, k or 1)
         for label, rows in features.items():
             test = rows[fold_of[label] == fold]
+            test = test if mix is None else np.asarray(test @ mix, np.float32)
             for cluster in kmeans.predict(test) if len(test) else ():
                 confusion[label][clusters[cluster]] += 1
     rates = [confusion[label][label] / len(features[label]) for label in features]

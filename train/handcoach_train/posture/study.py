@@ -97,9 +97,14 @@ def study(
     inertia, silhouette = curves(rows, int(fit.quality["seed"]))
     away = {label: estimator.transform(x) for label, x in features.items()}
     nearest = np.concatenate([d.argmin(1) for d in away.values()])
-    hands = rows[:, :63].reshape(-1, 21, 3).astype(np.float64)
+    # What pictures show is the hand itself, before directions were weighed.
+    plain = {label: frame.plain(recording[label]) for label in fit.labels}
+    hands = np.concatenate(list(plain.values()))[:, :63].reshape(-1, 21, 3).astype(np.float64)
     wrist = np.linalg.norm(hands, axis=-1)
-    centres = estimator.cluster_centers_[:, :63].reshape(-1, 21, 3).astype(np.float64)
+    centres = estimator.cluster_centers_.astype(np.float64)
+    if frame.mix is not None:
+        centres = np.linalg.solve(frame.mix.T, centres.T).T
+    centres = centres[:, :63].reshape(-1, 21, 3)
     names = np.asarray(fit.clusters)
     fold_of = folds(features, groups)
     flexion = {label: summed_flexion(recording[label], frame.fingers) for label in fit.labels}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render import backdrop, draw, posture
+from handcoach_train.render import backdrop, draw, posture, starter
 from handcoach_train.render.arm import Arm, Bodies, Floats, palm_normal
 from handcoach_train.render.things import Thing, random_things, upper_arm
 from handcoach_train.render.webcam import Picture, photograph
@@ -263,6 +263,20 @@ def hand_views(
     return joints, views, about
 
 
+def _in_the_picture(
+    rng: np.random.Generator, joints: Floats, k: Floats, width: int, height: int, margin: float = 24
+) -> Floats:
+    """Where (3,) to move a hand of joints (21, 3), metres, so that all of it is seen."""
+    for _ in range(200):
+        depth = rng.uniform(*starter.DISTANCE)
+        place = np.array([rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height])
+        shift = np.array([*((place - k[:2, 2]) / k[0, 0] * depth), depth]) - joints[9]
+        seen = project(k, np.eye(4), joints + shift)
+        if (seen > margin).all() and (seen < np.array([width, height]) - margin).all():
+            break
+    return shift
+
+
 def _limb(rng: np.random.Generator, arm: Arm, vertices: Floats, look: draw.Look) -> Thing:
     return upper_arm(rng, vertices, arm.traits[:, 3], look.cloth if look.sleeve < 1 else look.back)
 
@@ -284,13 +298,17 @@ def facts(arm: Arm, look: draw.Look) -> dict[str, Any]:
 def full_frame(
     studio: Studio, rng: np.random.Generator, view: str, kind: str | None = None, hands: int | None = None
 ) -> tuple[Picture, list[dict[str, Any]]]:
-    """A webcam's whole frame with 0 to 2 hands, left or right.
+    """A webcam's whole frame with 0 to 2 hands, left or right; in the view `library` with one that shows the
+    posture `kind` of `starter` as its exercise says.
 
     Returns:
         image uint8 RGB, and per hand `side`, `points` (21, 2) pixels, `joints` (21, 3) in camera metres,
         `facts`.
     """
-    if hands is None:
+    how = starter.shown(str(kind)) if view == "library" else None
+    if how:
+        hands = 1
+    elif hands is None:
         hands = (
             int(rng.choice([0, 1, 2], p=[0.12, 0.6, 0.28]))
             if view == "any"
@@ -320,6 +338,13 @@ def full_frame(
             shift = np.array([rng.normal(0, 0.05), rng.normal(0, 0.05), 0]) - joints[9] * [1, 1, 0]
             if hands == 2:
                 shift[0] += 0.12 if n else -0.12
+        elif how:
+            (vertices, joints, pose), name = starter.posed(rng, arm, how), str(kind)
+            turn = starter.turn_to_camera(rng, how, pose).T @ _axes(joints)
+            vertices, joints = vertices @ turn.T, joints @ turn.T
+            if left:
+                vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
+            shift = _in_the_picture(rng, joints, k, width, height)
         else:
             name = kind or posture.random_kind(rng)
             vertices, joints, _ = posture.random_posed(rng, arm, name)
@@ -355,7 +380,7 @@ def full_frame(
                 "posture": name,
             }
         )
-        if not left:
+        if not left and not how:
             things += random_things(rng, joints, view == "exercise")
     behind: NDArray[np.floating] = studio.background(rng, env, m[:3, :3], f, view == "exercise")
     for _ in range(int(rng.choice([0, 1, 2], p=[0.55, 0.35, 0.1])) if view == "any" else 0):

@@ -6,6 +6,7 @@ bytes and an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -19,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render import people, posture, scene
+from handcoach_train.render import people, posture, scene, starter
 from handcoach_train.render.arm import Bodies
 from handcoach_train.render.godot import FILE as GODOT_FILE
 from handcoach_train.render.webcam import Picture
@@ -67,10 +68,12 @@ def render(job: Job, workers: int) -> int:
     _check_assets(job)
     if job.count < 1 or job.size < 16:
         raise TrainError("Nothing to render: give a --count of at least 1 and a --size of at least 16.")
-    if job.view not in ("any", "exercise"):
-        raise TrainError(f"The view is any or exercise, not {job.view!r}.")
-    known = ("almost", *posture.KINDS)
-    if job.posture not in (None, *known):
+    if job.view not in ("any", "exercise", "library"):
+        raise TrainError(f"The view is any, exercise or library, not {job.view!r}.")
+    if job.view == "library" and not job.full_frames:
+        raise TrainError("The view library is for whole frames: give --full-frames, or another view.")
+    known = tuple(starter.SHOWN) if job.view == "library" else ("almost", *posture.KINDS)
+    if job.posture not in (known if job.view == "library" else (None, *known)):
         raise TrainError(f"The posture {job.posture!r} is unknown: give one of {', '.join(known)}.")
     _check_disk(job)
     job.out.mkdir(parents=True, exist_ok=True)
@@ -158,7 +161,8 @@ def _claim(job: Job) -> None:
     note = {
         k: str(v) if isinstance(v, Path) else v for k, v in vars(job).items() if k not in ("out", "count")
     }
-    note |= {"people": job.people, "renderer": RENDERER}
+    # Whose arms they are, so that baked people may show as many pictures as one likes.
+    note |= {"people": 0 if job.arms else job.people, "renderer": RENDERER}
     file = job.out / "render.json"
     if file.is_file():
         if json.loads(file.read_text()) != note:
@@ -190,8 +194,13 @@ def _start(job: Job) -> None:
     os.environ.setdefault("LP_NUM_THREADS", "1")
     cv2.setNumThreads(1)
     height = job.size * 3 // 4 if job.full_frames else job.size
-    _studio = scene.Studio(job.out / "bodies.npz", job.size, height, job.skins, job.hdri, job.godot)
+    people_file = job.arms or job.out / "bodies.npz"
+    _studio = _kept_studio(people_file, job.size, height, job.skins, job.hdri, job.godot)
     _job = job
+
+
+# Many small renderings in one process share it: textures and shaders take seconds to load.
+_kept_studio = functools.lru_cache(maxsize=1)(scene.Studio)
 
 
 def _frame(n: int) -> None:

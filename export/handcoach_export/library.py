@@ -1,0 +1,495 @@
+"""The starter library: rendered, recorded, built and judged by one command, `handcoach-export library`.
+
+    WORK/bodies/SET.npz              arms of made-up people; no person is in two sets
+    WORK/frames/SET/POSTURE/         their renderings, as `handcoach-train render` writes them
+    WORK/read/SET/POSTURE-*.npz      what finder and landmark network read in them, by the models' content
+    WORK/recordings/EXERCISE/        of the own people, as `handcoach record` writes them
+    WORK/exercises/EXERCISE.onnx     and its picture
+
+Three sets of people: `own` is recorded, `choose` decides on weights and thresholds, `final` is looked at
+once, for the figures that are reported. Everything that is there and fits is kept, so that the command goes
+on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from handcoach import defaults, exercise_file, model, pipeline, places, quality, recording
+from handcoach.coach import UNSURE
+from handcoach.errors import HandCoachError
+from handcoach.exercise import Exercise
+from handcoach.hand import Array, Frame, Hand
+from handcoach.tracker import Choice
+from handcoach_export import exercise
+from handcoach_train.posture import clusters
+
+SETS = {"own": 9001, "choose": 9002, "final": 9003}  # and the seed of their people
+PEOPLE = {"own": 60, "choose": 40, "final": 40}
+SIZE = 640  # pixels across a frame
+LARGE = 64  # pixels from the middle MCP to the farthest joint
+FOLLOWED = 6  # frames, at 30 a second, that a hand is followed for before it is judged as tracked
+NOT_FOUND = "not found"
+READER = 1  # raised when the same pictures and models are read differently
+GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
+MARGINS = (0.1, 0.06, 0.03)  # for `unsure`, of which one is chosen
+STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
+
+
+THUMBS = ("index", "middle", "ring", "little")
+
+
+def _thumb(finger: str) -> dict[str, tuple[str, ...]]:
+    others = tuple(f"thumb_{other}" for other in THUMBS if other != finger)
+    return {
+        "touch": (f"thumb_{finger}",),
+        "almost": (f"thumb_{finger}_half",),
+        "other": others,
+        "open": ("flat",),
+    }
+
+
+# Each exercise's labels, as its words in exercises/*.json have them, and the postures that show them.
+LIBRARY: dict[str, dict[str, tuple[str, ...]]] = {
+    "finger-stretch": {label: (label,) for label in STRETCH},
+    "fist": {"fist": ("closed",), "almost": ("closed_half",), "hook": ("hooked",), "open": ("straight",)},
+    "hook-fist": {"hook": ("hooked",), "almost": ("hooked_half",), "fist": ("closed",),
+                  "open": ("straight",)},
+    "table-top": {"table": ("tabletop",), "almost": ("tabletop_half",), "curled": ("closed", "hooked"),
+                  "flat": ("straight",)},
+    "finger-spread": {"apart": ("apart",), "almost": ("apart_half",), "together": ("flat",)},
+    **{f"thumb-to-{finger}": _thumb(finger) for finger in THUMBS},
+    "finger-lift": {"lifted": ("index_lifted",), "resting": ("index_resting",)},
+    "wrist-up": {"up": ("wrist_up",), "almost": ("wrist_up_half",), "level": ("wrist_level",),
+                 "down": ("wrist_down",)},
+    "wrist-down": {"down": ("wrist_down",), "almost": ("wrist_down_half",), "level": ("wrist_level",),
+                   "up": ("wrist_up",)},
+    "forearm-turn": {"turned": ("turned",), "almost": ("turned_half",), "palm": ("flat",)},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Models:
+    """Landmark network and finder, by name or file."""
+
+    landmarks: str = defaults.LANDMARKS
+    finder: str = defaults.FINDER
+
+    @property
+    def name(self) -> str:
+        return model.read(model.find(self.landmarks, "landmarks"), "landmarks").name
+
+    @property
+    def content(self) -> tuple[str, str]:
+        return (
+            model.read(model.find(self.landmarks, "landmarks"), "landmarks").sha256,
+            model.read(model.find(self.finder, "finder"), "finder").sha256,
+        )
+
+
+@dataclass(frozen=True)
+class Assets:
+    """Folders with what renderings are made of, see models/remake.sh."""
+
+    root: Path
+
+    @property
+    def skins(self) -> Path:
+        return self.root / "makehuman_skins"
+
+    @property
+    def hdri(self) -> Path:
+        return self.root / "hdri"
+
+    @property
+    def godot(self) -> Path:
+        return self.root / "godot_hands"
+
+
+def postures() -> tuple[str, ...]:
+    """All that is rendered: the finger stretch's three and those of `starter`."""
+    from handcoach_train.render import starter
+
+    return (*STRETCH, *starter.SHOWN)
+
+
+def render(work: Path, assets: Assets, counts: dict[str, int], workers: int = 1) -> None:
+    """Render what is missing: so many frames of each posture, by set."""
+    from handcoach_train.render import starter, write
+
+    for name, count in counts.items():
+        people = work / "bodies" / f"{name}.npz"
+        if not people.is_file():
+            write.bake(people, PEOPLE[name], SETS[name], "mixed", assets.godot)
+        for posture in postures():
+            # Of the view on a table only a part is large and wholly in the picture; of a fist a third.
+            wanted = count * (3 if posture in STRETCH else 1)
+            job = write.Job(
+                work / "frames" / name / posture, wanted, SIZE,
+                seed=SETS[name] * 1000 + zlib.crc32(posture.encode()) % 1000,
+                view="exercise" if posture in STRETCH else "library",
+                posture=posture, full_frames=True, hands=1, skins=assets.skins, hdri=assets.hdri,
+                godot=assets.godot, arms=people,
+            )  # fmt: skip
+            as_shown = repr((starter.SHOWN.get(posture), starter.DISTANCE))
+            said = job.out / "shown.txt"
+            if said.is_file() and said.read_text("utf-8") != as_shown:
+                shutil.rmtree(job.out)  # the posture was shown in another way
+            job.out.mkdir(parents=True, exist_ok=True)
+            said.write_text(as_shown, "utf-8")
+            if len(list((job.out / "labels").glob("*.json"))) < wanted:
+                write.render(job, workers)
+
+
+# --- What the program sees in the renderings ---
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The hands of one posture's frames, in the frames' order.
+
+    Attributes:
+        landmarks: (N, 21, 3), canonical; of a frame without a hand NaN.
+        score: presence (N,); 0 without a hand.
+        right_side: (N,), whether the hand was taken for the one it is.
+        view: (N, 2), see `handcoach.quality.view`.
+    """
+
+    landmarks: Array
+    score: Array
+    right_side: NDArray[np.bool_]
+    view: Array
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+def read(
+    work: Path, name: str, posture: str, models: Models, *, known_side: bool = False, tracked: bool = False
+) -> Seen:
+    """Read a posture's renderings by finder and landmark network, unless they were read before.
+
+    Only frames with a large hand wholly in the picture: the program tells people to move otherwise.
+
+    Args:
+        known_side: somebody said which hand it is, as a therapist does; else the program finds out.
+        tracked: each frame is followed for FOLLOWED frames as the picture of a hand that shakes a little, and
+            the last one counts.
+    """
+    folder = work / "frames" / name / posture
+    frames = [file for file in sorted((folder / "labels").glob("*.json")) if (hand := _clear(file))]
+    what = [READER, models.content, known_side, tracked, *((f.stem, f.stat().st_size) for f in frames)]
+    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    kept = work / "read" / name / f"{posture}-{key}.npz"
+    if not kept.is_file():
+        choices: tuple[Choice, ...] = ("left", "right") if known_side else ("auto",)
+        lines = {choice: pipeline.load(None, models.landmarks, models.finder, hand=choice, still=not tracked)
+                 for choice in choices}  # fmt: skip
+        rows = []
+        for file in tqdm(frames, desc=f"read {name} {posture}", leave=False):
+            hand = _clear(file)
+            image = cv2.imread(str(folder / "frames" / f"{file.stem}.jpg"))[..., ::-1]
+            line = lines[hand["side"] if known_side else "auto"]
+            rows.append(_look(line, np.ascontiguousarray(image), hand["side"], int(file.stem), tracked))
+        shapes = ((0, 21, 3), (0,), (0,), (0, 2))
+        parts = [np.array(part) for part in zip(*rows, strict=True)] or [np.zeros(shape) for shape in shapes]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        beside = kept.with_suffix(".part")
+        with beside.open("wb") as out:
+            np.savez_compressed(out, *parts)
+        beside.replace(kept)
+    with np.load(kept) as data:
+        landmarks, score, right_side, view = (data[f"arr_{i}"] for i in range(4))
+    return Seen(landmarks.astype(np.float32), score.astype(np.float32), right_side.astype(bool), view)
+
+
+def _clear(file: Path) -> dict[str, Any] | None:
+    """The hand of a frame's truth, where it is large and wholly in the picture."""
+    truth = json.loads(file.read_text())
+    hand = truth["hands"][0] if truth["hands"] else None
+    if hand is None:
+        return None
+    points = np.array(hand["points"])
+    large = np.linalg.norm(points - points[9], axis=1).max() >= LARGE
+    inside = (points > 8).all() and (points < np.array(truth["size"]) - 8).all()
+    return hand if large and inside else None
+
+
+def _look(line: pipeline.Pipeline, image: NDArray[np.uint8], side: str, number: int, tracked: bool) -> Any:
+    """Landmarks, score, whether the side is right, and view of one frame."""
+    line.reset()
+    rng = np.random.default_rng(number)
+    for n in range(FOLLOWED if tracked else 1):
+        shown = _shaken(rng, image) if tracked else image
+        track, _ = line.step(Frame(shown, n / 30, n))
+    if track.hand is None:
+        return np.full((21, 3), np.nan, np.float32), 0.0, False, (0.0, 0.0)
+    hand = track.hand
+    return hand.canonical, hand.score, hand.side == side, quality.view(image, hand.points)
+
+
+def _shaken(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture of a hand that shakes a little, with a webcam's noise of its own."""
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 0.6), 1 + rng.normal(0, 0.004))
+    turn[:, 2] += rng.normal(0, 1.2, 2)
+    moved = cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
+    return np.clip(moved + rng.normal(0, 4, moved.shape), 0, 255).astype(np.uint8)
+
+
+# --- Recording, building, judging ---
+
+
+def record(work: Path, name: str, models: Models) -> Path:
+    """The recording of an exercise, of its own people, as `handcoach record` writes it; made anew."""
+    folder = work / "recordings" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    for label, shown in LIBRARY[name].items():
+        for posture in shown:
+            seen = read(work, "own", posture, models, known_side=True)
+            there = seen.score > 0
+            # Single pictures, as `record` gives to those of a folder: their times say nothing.
+            recording.add(
+                folder, label, seen.landmarks[there], np.zeros(int(there.sum())), hand="either",
+                landmark_model=models.name, view=seen.view[there],
+            )  # fmt: skip
+    return folder
+
+
+def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
+    """Build an exercise with the weights and the margin that do best on the people of `choose`.
+
+    Where `almost` cannot be told from the others on them and the rest can, the exercise does without.
+
+    Returns:
+        the file, and its metadata.
+
+    Raises:
+        HandCoachError: the recording is refused.
+    """
+    settings = exercise.read_settings(name)
+    for posture in (posture for shown in LIBRARY[name].values() for posture in shown):
+        for people in ("own", "final"):
+            if not any((work / "frames" / people / posture / "labels").glob("*.json")):
+                raise HandCoachError(f"Nobody of {people} shows {posture} yet: give --assets, to render it.")
+    recorded = record(work, name, models)
+    others = {label: _together([read(work, "choose", posture, models) for posture in shown])
+              for label, shown in LIBRARY[name].items()}  # fmt: skip
+    file = work / "exercises" / f"{name}.onnx"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    chosen, figures, problem = _best(recorded, file, settings, others)
+    told = all(map(len, others.values())) and passes({"stills": figures})
+    if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not told)):
+        fewer = {label: seen for label, seen in others.items() if label != "almost"}
+        without = settings | {
+            "labels": list(fewer),
+            "messages": {label: settings["messages"][label] for label in fewer},
+        }
+        other, better, refused = _best(recorded, file, without, fewer)
+        if not refused and (problem or passes({"stills": better})):
+            settings, chosen, problem = without, other, None
+    if problem:
+        raise problem
+    return file, exercise.build(recorded, file, settings | chosen)
+
+
+def _best(
+    recorded: Path, file: Path, settings: dict[str, Any], others: dict[str, Seen]
+) -> tuple[dict[str, Any], dict[str, Any], HandCoachError | None]:
+    """Of the weights and margins those that do best on other people, and their figures there; and why the
+    recording was refused with all weights, if it was."""
+    problem: HandCoachError | None = None
+    best, chosen, of_best = -np.inf, {}, {"right": 0.0, "wrong_praise": 1.0}
+    trial = file.with_name("trial.onnx")
+    for weights in clusters.WEIGHTS:
+        try:
+            exercise.build(recorded, trial, settings | {"weights": weights})
+        except HandCoachError as error:
+            problem = error
+            continue
+        judge = Exercise(model.read(trial, "exercise"))
+        for margin in MARGINS:
+            judge.min_margin = margin
+            if all(map(len, others.values())):
+                figures = _figures({label: judged(judge, seen) for label, seen in others.items()})
+                # Praise that is not deserved teaches the wrong thing: it counts twice.
+                merit = figures["right"] - figures["wrong_praise"]
+            else:  # no people to choose by: the recording's own held-out frames speak, for the weights alone
+                figures, merit = of_best, judge.file.meta["quality"]["accuracy_held_out"]
+            if merit > best + 0.002:
+                best, of_best = merit, figures
+                chosen = {"weights": weights, "unsure": {"min_margin": margin}}
+    trial.unlink(missing_ok=True)
+    return chosen, of_best, None if chosen else problem
+
+
+def judged(judge: Exercise, seen: Seen) -> list[str]:
+    """What the exercise says of each hand; "not found" where there is none."""
+    nowhere = np.zeros((21, 2), np.float32)
+    return [
+        judge.assess(Hand(hand, nowhere, "right", float(score))).label if score > 0 else NOT_FOUND
+        for hand, score in zip(seen.landmarks, seen.score, strict=True)
+    ]
+
+
+def _together(parts: Sequence[Seen]) -> Seen:
+    columns = ("landmarks", "score", "right_side", "view")
+    return Seen(*(np.concatenate([getattr(part, column) for part in parts]) for column in columns))
+
+
+def _figures(said: dict[str, list[str]]) -> dict[str, Any]:
+    """Shares by label and their means: `right`, and `wrong_praise` of what is not the best label."""
+    best = next(iter(said))
+    right = {label: float(np.mean([word == label for word in words])) for label, words in said.items()}
+    praised = [
+        float(np.mean([word == best for word in words])) for label, words in said.items() if label != best
+    ]
+    return {
+        "frames": sum(map(len, said.values())),
+        "right": float(np.mean(list(right.values()))),
+        "right_by_label": right,
+        "wrong_praise": float(np.mean(praised)),
+        "unsure": float(np.mean([word in (UNSURE, NOT_FOUND) for words in said.values() for word in words])),
+    }
+
+
+def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
+    """Figures on the people of `final`: stills, tracked, and how often each posture is praised."""
+    runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
+    result: dict[str, Any] = {}
+    for mode in ("stills", "tracked"):
+        said = {
+            label: [word for posture in shown
+                    for word in judged(runs, read(work, "final", posture, models, tracked=mode == "tracked"))]
+            for label, shown in LIBRARY[name].items() if label in runs.labels
+        }  # fmt: skip
+        result[mode] = _figures(said)
+    result["praised"] = {
+        posture: float(
+            np.mean([word == runs.labels[0] for word in judged(runs, read(work, "final", posture, models))])
+        )
+        for posture in postures()
+    }
+    return result
+
+
+def make(
+    work: Path,
+    assets: Assets | None,
+    models: Models,
+    counts: dict[str, int],
+    ship: Path | None,
+    workers: int = 1,
+) -> dict[str, dict[str, Any]]:
+    """Everything, in order; figures by exercise. What passes goes into `ship`, and so does library.md.
+
+    Args:
+        assets: None where all is rendered.
+    """
+    if assets is not None:
+        render(work, assets, {name: count for name, count in counts.items() if count}, workers)
+    found: dict[str, dict[str, Any]] = {}
+    for name in LIBRARY:
+        try:
+            file, meta = build(work, name, models)
+        except HandCoachError as error:
+            found[name] = {"refused": str(error)}
+            print(f"{name}: {error}", flush=True)
+            continue
+        found[name] = judge(work, name, models) | {"meta": meta}
+        stills, tracked = found[name]["stills"], found[name]["tracked"]
+        print(f"{name}: right {stills['right']:.1%} (tracked {tracked['right']:.1%}), "
+              f"wrong praise {stills['wrong_praise']:.1%}", flush=True)  # fmt: skip
+        places.save(file.with_suffix(".png"), exercise_file.picture(model.read(file, "exercise")))
+    (work / "library.md").write_text(as_markdown(work, found, models), "utf-8")
+    if ship is not None:
+        _ship(work, found, ship)
+    return found
+
+
+def passes(figures: dict[str, Any]) -> bool:
+    """The bar for shipping."""
+    if "refused" in figures:
+        return False
+    stills = figures["stills"]
+    return bool(stills["right"] >= GOOD and stills["wrong_praise"] <= MOST_WRONG_PRAISE)
+
+
+def _ship(work: Path, found: dict[str, dict[str, Any]], ship: Path) -> None:
+    """Exercises and pictures; one that does not pass any more is taken away, but never the program's own."""
+    for name, figures in found.items():
+        for suffix in (".onnx", ".png"):
+            made, there = work / "exercises" / f"{name}{suffix}", ship / f"{name}{suffix}"
+            if passes(figures):
+                places.save(there, made.read_bytes())
+            elif name != defaults.EXERCISE:
+                there.unlink(missing_ok=True)
+    places.save(ship / "library.md", (work / "library.md").read_bytes())
+
+
+def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) -> str:
+    """library.md: what is shipped, its figures, and who praises whose good posture."""
+    titles = {name: exercise.read_settings(name)["title"] for name in LIBRARY}
+    lines = [
+        "# The starter library", "",
+        "Written by `models/remake.sh library`; do not edit. Every exercise is made of rendered recordings "
+        "of made-up people, read by finder and landmark network and built as a therapist's recording is, and "
+        "judged on people that are in no recording. Between the good and the almost good posture lies a gap "
+        "in which nobody shows anything; how well real hands are told apart is known of the finger stretch "
+        "only (finger-stretch.md).", "",
+        f"Landmarks by `{models.name}`. An exercise ships if {GOOD:.0%} or more of the stills are right and "
+        f"at most {MOST_WRONG_PRAISE:.0%} of its other postures are praised; `unsure` is not right, and no "
+        "praise. Shares are means over the labels. Tracked: each picture followed for a fifth of a second as "
+        "a hand that shakes.", "",
+        "| exercise | på dansk | postures, best first | frames own / judged | stills right | tracked right | "
+        "wrong praise | unsure | |", "|---|---|---|---|---:|---:|---:|---:|---|",
+    ]  # fmt: skip
+    for name, figures in found.items():
+        labels = ", ".join(figures["meta"]["labels"] if "meta" in figures else LIBRARY[name])
+        first = f"| {titles[name]['en']} (`{name}`) | {titles[name]['da']} | {labels} "
+        if "refused" in figures:
+            lines.append(f"{first}| | | | | | not shipped: {figures['refused']} |")
+            continue
+        stills, tracked = figures["stills"], figures["tracked"]
+        own = sum(figures["meta"]["quality"]["frames"].values())
+        what = f"![]({name}.png)" if passes(figures) else "not shipped"
+        lines.append(
+            f"{first}| {own} / {stills['frames']} | {stills['right']:.1%} | {tracked['right']:.1%} | "
+            f"{stills['wrong_praise']:.1%} | {stills['unsure']:.1%} | {what} |"
+        )
+    judges = [name for name, figures in found.items() if "praised" in figures]
+    lines += ["", "## Who praises whose good posture", "",
+              "Rows: the good posture that is shown, as stills. Columns: the exercise that judges it. Per "
+              "cent of the frames praised; the diagonal is deserved. A stretched hand is open to the finger "
+              "stretch, however it is held.", "",
+              "| shown | " + " | ".join(judges) + " |", "|---|" + "---:|" * len(judges)]  # fmt: skip
+    for name in LIBRARY:
+        good = next(iter(LIBRARY[name].values()))[0]
+        cells = [f"{100 * found[other]['praised'][good]:.0f}" for other in judges]
+        cells = [f"**{cell}**" if other == name else cell for cell, other in zip(cells, judges, strict=True)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "## How each was made", "",
+              "| exercise | weights | least margin | kept axes | clusters | stills right by posture |",
+              "|---|---|---:|---|---|---|"]  # fmt: skip
+    for name in judges:
+        meta, stills = found[name]["meta"], found[name]["stills"]
+        each = ", ".join(f"{label} {share:.0%}" for label, share in stills["right_by_label"].items())
+        for label in set(LIBRARY[name]) - set(stills["right_by_label"]):
+            each += (
+                f"; {label} is not told apart, {found[name]['praised'][LIBRARY[name][label][0]]:.0%} praised"
+            )
+        lines.append(f"| {name} | {meta['weights']} | {meta['unsure']['min_margin']:g} | "
+                     f"{meta['kept_axes'] or 'none'} | {len(meta['clusters'])} | {each} |")  # fmt: skip
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,172 @@
+"""The starter library's path from what was read to what ships, on crude hands instead of renderings."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("skl2onnx")
+pytest.importorskip("moderngl")
+
+from handcoach import exercise_file
+from handcoach.errors import HandCoachError
+from handcoach_export import exercise, library
+from handcoach_train.render import starter
+
+BEND = {"index_lifted": 0.02, "index_resting": 0.9, "open": 0.02, "almost": 0.45, "fist": 1.2}
+
+
+def hands(bend, count, seed):
+    rng = np.random.default_rng(seed)
+    out = np.zeros((count, 21, 3))
+    for finger in range(5):
+        point = np.repeat([[0.5 - 0.25 * finger if finger != 2 else 0.0, -1.0, 0.0]], count, axis=0)
+        angle = np.zeros(count)
+        out[:, 1 + 4 * finger] = point
+        for joint in range(1, 4):
+            angle = angle + bend + rng.normal(0, 0.02, count)
+            point = point + 0.35 * np.stack([0 * angle, -np.cos(angle), -np.sin(angle)], axis=1)
+            out[:, 1 + 4 * finger + joint] = point
+    return (out + rng.normal(0, 0.01, out.shape) * (np.arange(21) % 9 > 0)[:, None]).astype(np.float32)
+
+
+@pytest.fixture
+def crude(monkeypatch):
+    """Two exercises, whose hands are drawn from numbers; one in ten is not found."""
+    two = {name: library.LIBRARY[name] for name in ("finger-lift", "finger-stretch")}
+    monkeypatch.setattr(library, "LIBRARY", two)
+    monkeypatch.setattr(library, "postures", lambda: tuple(BEND))
+
+    def read(work, name, posture, models, known_side=False, tracked=False):
+        assert known_side == (name == "own")
+        n = 40
+        score = np.ones(n, np.float32)
+        score[::10] = 0
+        x = hands(BEND[posture], n, library.SETS[name] + tracked)
+        x[::10] = np.nan
+        return library.Seen(x, score, score > 0, np.tile(np.float32([1, 0.5]), (n, 1)))
+
+    monkeypatch.setattr(library, "read", read)
+
+
+def shown(work):
+    """Every posture has been rendered, as far as a look at the folders tells."""
+    for people in ("own", "final"):
+        for posture in BEND:
+            folder = work / "frames" / people / posture / "labels"
+            folder.mkdir(parents=True)
+            (folder / "000000.json").write_text("{}")
+    return work
+
+
+def test_what_passes_ships_with_its_picture_and_its_figures(tmp_path, crude, capsys):
+    ship = tmp_path / "ship"
+    ship.mkdir()
+    found = library.make(shown(tmp_path / "work"), None, library.Models(), {}, ship)
+    # A hand that is not found is not right.
+    assert found["finger-lift"]["stills"]["right"] == pytest.approx(0.9)
+    assert found["finger-lift"]["stills"]["wrong_praise"] == 0
+    assert (
+        found["finger-lift"]["praised"]["index_resting"] == 0
+        and found["finger-lift"]["praised"]["index_lifted"] == 0.9
+    )
+    file = exercise_file.read(str(ship / "finger-lift.onnx"))
+    assert all(check.level != "fail" for check in exercise_file.check(file))
+    own = library.read(None, "own", "index_lifted", None, known_side=True).landmarks
+    assert (np.abs(own - np.float32(file.meta["reference"])).max((1, 2)) < 1e-5).any()  # a recorded frame
+    assert cv2.imread(str(ship / "finger-lift.png")).shape == (720, 720, 3)
+    text = (ship / "library.md").read_text()
+    assert "| 90.0% | 90.0% | 0.0% |" in text and "![](finger-lift.png)" in text and "not shipped" not in text
+    assert "finger-lift: right 90.0%" in capsys.readouterr().out
+
+
+def test_what_fails_the_bar_is_named_and_taken_away(tmp_path, crude, monkeypatch):
+    monkeypatch.setattr(library, "GOOD", 0.95)
+    ship = tmp_path / "ship"
+    ship.mkdir()
+    for name in ("finger-lift", "finger-stretch"):
+        (ship / f"{name}.onnx").write_bytes(b"before")
+    library.make(shown(tmp_path / "work"), None, library.Models(), {}, ship)
+    assert not (ship / "finger-lift.onnx").exists()
+    assert (ship / "finger-stretch.onnx").read_bytes() == b"before"  # the program cannot do without
+    assert (ship / "library.md").read_text().count("not shipped") == 2
+
+
+def test_a_recording_that_is_refused_is_said_and_the_others_go_on(tmp_path, crude, monkeypatch):
+    build = library.build
+
+    def refusing(work, name, models):
+        if name == "finger-lift":
+            raise HandCoachError("lifted and resting look alike.")
+        return build(work, name, models)
+
+    monkeypatch.setattr(library, "build", refusing)
+    found = library.make(shown(tmp_path / "work"), None, library.Models(), {}, None)
+    assert "refused" in found["finger-lift"] and "stills" in found["finger-stretch"]
+    assert "not shipped: lifted and resting look alike." in (tmp_path / "work/library.md").read_text()
+
+
+def test_what_nobody_shows_yet_is_refused(tmp_path, crude):
+    (shown(tmp_path) / "frames/final/index_lifted/labels/000000.json").unlink()
+    found = library.make(tmp_path, None, library.Models(), {}, None)
+    assert found["finger-lift"]["refused"].startswith("Nobody of final shows index_lifted yet")
+    assert "stills" in found["finger-stretch"]
+
+
+def test_without_people_to_choose_by_the_recording_speaks(tmp_path, crude, monkeypatch):
+    read = library.read
+
+    def nobody_to_choose(work, name, *rest, **how):
+        seen = read(work, name, *rest, **how)
+        if name != "choose":
+            return seen
+        return library.Seen(seen.landmarks[:0], seen.score[:0], seen.right_side[:0], seen.view[:0])
+
+    monkeypatch.setattr(library, "read", nobody_to_choose)
+    found = library.make(shown(tmp_path), None, library.Models(), {}, None)
+    assert found["finger-lift"]["meta"]["unsure"]["min_margin"] == library.MARGINS[0]
+    assert found["finger-lift"]["stills"]["right"] == pytest.approx(0.9)
+
+
+def test_words_labels_and_postures_fit_together():
+    known = set(library.postures())
+    assert known == {"open", "almost", "fist", *starter.SHOWN}
+    assert set(library.LIBRARY) == set(exercise.built_in())
+    for name, labels in library.LIBRARY.items():
+        words = exercise.read_settings(name)
+        assert words["labels"] == list(labels) == list(words["messages"]) and words["name"] == name
+        texts = [words["title"], words["instructions"], *words["messages"].values()]
+        assert all(text["en"] and text["da"] and text["en"] != text["da"] for text in texts)
+        assert {posture for shown in labels.values() for posture in shown} <= known
+
+
+def test_what_was_read_is_kept_until_a_model_or_a_picture_changes(tmp_path, monkeypatch):
+    folder = tmp_path / "frames/final/flat"
+    for part in ("frames", "labels"):
+        (folder / part).mkdir(parents=True)
+    points = np.linspace([100, 100], [260, 260], 21).tolist()
+    for n, side in enumerate(("left", "right", "right")):
+        hand = {"side": side, "points": points if n < 2 else [[5, 5]] * 21}
+        (folder / f"labels/{n:06d}.json").write_text(json.dumps({"size": [640, 480], "hands": [hand]}))
+        cv2.imwrite(str(folder / f"frames/{n:06d}.jpg"), np.zeros((480, 640, 3), np.uint8))
+    looked = []
+
+    def look(line, image, side, number, tracked):
+        looked.append((line, side, number, tracked))
+        return np.zeros((21, 3)), 1.0, True, (1.0, 0.5)
+
+    monkeypatch.setattr(library, "_look", look)
+    monkeypatch.setattr(library.pipeline, "load", lambda *a, hand, still: f"{hand} {still}")
+    models = library.Models()
+    first = library.read(tmp_path, "final", "flat", models)
+    assert len(first) == 2 and looked == [("auto True", "left", 0, False), ("auto True", "right", 1, False)]
+    again = library.read(tmp_path, "final", "flat", models)
+    assert len(looked) == 2 and np.array_equal(first.landmarks, again.landmarks)
+    library.read(tmp_path, "final", "flat", models, known_side=True, tracked=True)
+    assert looked[2:] == [("left False", "left", 0, True), ("right False", "right", 1, True)]
+    monkeypatch.setattr(library.Models, "content", ("other", "weights"))
+    library.read(tmp_path, "final", "flat", models)
+    assert len(looked) == 6
