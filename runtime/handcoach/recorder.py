@@ -75,6 +75,7 @@ class Recorder:
     """A pipeline that keeps what it sees while a take is under way."""
 
     exercise = None
+    usual_s = None  # a take wants every frame
 
     def __init__(self, line: Pipeline, *, countdown_s: float = COUNTDOWN_S, burst_s: float = BURST_S) -> None:
         self.takes: Mailbox[Take] = Mailbox()
