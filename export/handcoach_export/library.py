@@ -34,7 +34,6 @@ from handcoach.exercise import Exercise
 from handcoach.hand import Array, Frame, Hand
 from handcoach.tracker import Choice
 from handcoach_export import exercise
-from handcoach_train.data.samples import read_image
 from handcoach_train.posture import clusters
 
 SETS = {"own": 9001, "choose": 9002, "final": 9003}  # and the seed of their people
@@ -190,8 +189,8 @@ def read(
             the last one counts.
     """
     folder = work / "frames" / name / posture
-    hands = {file: hand for file in sorted((folder / "labels").glob("*.json")) if (hand := _clear(file))}
-    what = [READER, models.content, known_side, tracked, *((f.stem, f.stat().st_size) for f in hands)]
+    clear = {file: hand for file in sorted((folder / "labels").glob("*.json")) if (hand := _clear(file))}
+    what = [READER, models.content, known_side, tracked, *((f.stem, f.stat().st_size) for f in clear)]
     key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
     kept = work / "read" / name / f"{posture}-{key}.npz"
     if not kept.is_file():
@@ -199,8 +198,13 @@ def read(
         lines = {choice: pipeline.load(None, models.landmarks, models.finder, hand=choice, still=not tracked)
                  for choice in choices}  # fmt: skip
         rows = []
-        for file, hand in tqdm(hands.items(), desc=f"read {name} {posture}", leave=False):
-            image = read_image(folder / "frames" / f"{file.stem}.jpg")
+        for file, hand in tqdm(clear.items(), desc=f"read {name} {posture}", leave=False):
+            picture = cv2.imread(str(folder / "frames" / f"{file.stem}.jpg"))
+            if picture is None:
+                raise HandCoachError(
+                    f"{folder} lacks the picture of {file.name}: remove it, and render again."
+                )
+            image = picture[..., ::-1]
             line = lines[hand["side"] if known_side else "auto"]
             rows.append(_look(line, np.ascontiguousarray(image), hand["side"], int(file.stem), tracked))
         shapes = ((0, 21, 3), (0,), (0,), (0, 2))
@@ -244,7 +248,7 @@ def _shaken(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.ui
     """The picture of a hand that shakes a little, with a webcam's noise of its own."""
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, 0.6), 1 + rng.normal(0, 0.004))
-    turn[:, 2] = turn[:, 2] + rng.normal(0, 1.2, 2)
+    turn = np.column_stack([turn[:, :2], turn[:, 2] + rng.normal(0, 1.2, 2)])
     moved = cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
     return np.clip(moved + rng.normal(0, 4, moved.shape), 0, 255).astype(np.uint8)
 
