@@ -146,7 +146,8 @@ library() {
     local frames=(${FRAMES:-120 40 60})
     handcoach-export library "${LIBRARY:-$WORK/library}" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
         --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
-        --model "${MODEL:-models/mobilenetv2.onnx}" --finder "${FINDER:-models/finder.onnx}" --ship models/exercises
+        --model "${MODEL:-models/mobilenetv2.onnx}" --finder "${FINDER:-models/finder.onnx}" --ship models/exercises \
+        --keep finger-stretch # `export` makes it, of a longer recording
 }
 
 [ $# -gt 0 ] || set -- render photos train export compare ship

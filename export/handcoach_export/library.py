@@ -369,6 +369,14 @@ def _figures(said: dict[str, list[str]]) -> dict[str, Any]:
     }
 
 
+def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any]]:
+    """What is shipped already, and its metadata."""
+    file = work / "exercises" / f"{name}.onnx"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model.find(str(ship / file.name), "exercise"), file)
+    return file, model.read(file, "exercise").meta
+
+
 def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
     """Figures on the people of `final`: stills, tracked, and how often each posture is praised."""
     runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
@@ -396,18 +404,20 @@ def make(
     counts: dict[str, int],
     ship: Path | None,
     workers: int = 1,
+    keep: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Everything, in order; figures by exercise. What passes goes into `ship`, and so does library.md.
 
     Args:
         assets: None where all is rendered.
+        keep: exercises that have a recording of their own elsewhere: those of `ship` are judged as they are.
     """
     if assets is not None:
         render(work, assets, {name: count for name, count in counts.items() if count}, workers)
     found: dict[str, dict[str, Any]] = {}
     for name in LIBRARY:
         try:
-            file, meta = build(work, name, models)
+            file, meta = _kept(work, name, ship) if name in keep and ship else build(work, name, models)
         except HandCoachError as error:
             found[name] = {"refused": str(error)}
             print(f"{name}: {error}", flush=True)
@@ -494,6 +504,6 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
             each += (
                 f"; {label} is not told apart, {found[name]['praised'][LIBRARY[name][label][0]]:.0%} praised"
             )
-        lines.append(f"| {name} | {meta['weights']} | {meta['unsure']['min_margin']:g} | "
+        lines.append(f"| {name} | {meta.get('weights', 'equal')} | {meta['unsure']['min_margin']:g} | "
                      f"{meta['kept_axes'] or 'none'} | {len(meta['clusters'])} | {each} |")  # fmt: skip
     return "\n".join(lines) + "\n"

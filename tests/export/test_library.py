@@ -95,6 +95,18 @@ def test_what_fails_the_bar_is_named_and_taken_away(tmp_path, crude, monkeypatch
     assert (ship / "library.md").read_text().count("not shipped") == 2
 
 
+def test_what_is_made_elsewhere_is_judged_as_it_is(tmp_path, crude):
+    """The finger stretch has a longer recording than the library's: neither replaced nor left unjudged."""
+    ship = tmp_path / "ship"
+    ship.mkdir()
+    work = shown(tmp_path / "work")
+    library.make(work, None, library.Models(), {}, ship)
+    before = (ship / "finger-stretch.onnx").read_bytes()
+    found = library.make(work, None, library.Models(), {}, ship, keep=("finger-stretch",))
+    assert (ship / "finger-stretch.onnx").read_bytes() == before
+    assert found["finger-stretch"]["stills"]["right"] == pytest.approx(0.9)
+
+
 def test_a_recording_that_is_refused_is_said_and_the_others_go_on(tmp_path, crude, monkeypatch):
     build = library.build
 
