@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from tiny.hands import blank, draw_hand
 
+from handcoach import model
 from handcoach.ui import drawing
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.texts import LANGUAGES, Texts
@@ -364,7 +365,8 @@ def test_the_set_up_is_checked_another_exercise_is_chosen_and_started(driven):
     driven.xdotool("key", "Down", "key", "Return")
     chosen = driven.until(lambda line: "chosen" in line)
     assert chosen["chosen"] != "exercise"
-    driven.until(lambda line: line.get("title") == "Finger stretch")
+    title = model.read(model.find(chosen["chosen"], "exercise")).meta["title"]["en"]
+    driven.until(lambda line: line.get("title") == title)
     driven.key("space")
     driven.state(*UNDER_WAY)
     driven.key("Escape")
