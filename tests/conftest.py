@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -54,6 +55,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if reason is not None:
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=f"UI test: {reason}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """Closed windows are freed here, in Tk's own thread. Freed by chance in another test's thread, each of
+    their variables and pictures waits a second for a main loop that is not there."""
+    result = yield
+    if item.get_closest_marker("ui"):
+        gc.collect()
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
