@@ -149,10 +149,18 @@ def hand_axes(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     p = np.asarray(landmarks, dtype=np.float64)
     p = p - p[..., :1, :]
     x = p[..., INDEX_MCP, :]
-    z = np.cross(x, p[..., LITTLE_MCP, :])
+    z = _cross(x, p[..., LITTLE_MCP, :])
     length_x = np.linalg.norm(x, axis=-1, keepdims=True)
     length_z = np.linalg.norm(z, axis=-1, keepdims=True)
     if not np.isfinite(p).all() or (length_x < 1e-6).any() or (length_z < 1e-6).any():
         raise DegenerateHandError("Wrist, index and little knuckles lie on a line: this hand has no palm.")
     x, z = x / length_x, z / length_z
-    return np.asarray(np.stack([x, np.cross(z, x), z], axis=-2))
+    return np.asarray(np.stack([x, _cross(z, x), z], axis=-2))
+
+
+_YZX, _ZXY = np.array([1, 2, 0]), np.array([2, 0, 1])
+
+
+def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a cross b for vectors (..., 3): what np.cross gives, at a tenth of its cost for single ones."""
+    return a.take(_YZX, -1) * b.take(_ZXY, -1) - a.take(_ZXY, -1) * b.take(_YZX, -1)
