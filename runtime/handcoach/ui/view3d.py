@@ -351,7 +351,7 @@ def draw_hands(
     camera: Camera | None = None,
     palette: str = "traffic",
     side: str = "right",
-    supersize: int = 640,
+    supersize: int = 480,
 ) -> Image:
     """The 3D picture.
 
