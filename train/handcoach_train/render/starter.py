@@ -61,6 +61,7 @@ class Shown:
 
 BESIDE = (38, 78)  # turned so far that knuckles and fingertips are seen from the little finger's side
 THUMB_SIDE = (112, 148)  # it sees a level hand from its front and its thumb's side
+DOWN = (22, 42)  # the laptop stands on a book: it looks down on a hand that lies on the table
 PAST = (35, 62)  # the camera sees a level hand from its front and its little finger's side
 
 
@@ -85,10 +86,10 @@ SHOWN = {
     "tabletop": Shown(flexion=((70, 90), (0, 14), (0, 8)), turn=BESIDE),
     "tabletop_half": Shown(flexion=((30, 46), (0, 14), (0, 8)), turn=BESIDE),
     "turned": Shown(turn=(155, 195)),
-    "turned_half": Shown(turn=(75, 110)),
-    "index_resting": Shown("level", BENT, fan=(0, 6), turn=THUMB_SIDE, above=(4, 20)),
+    "turned_half": Shown(turn=(105, 130)),  # edge-on, nobody sees what a hand does
+    "index_resting": Shown("level", BENT, fan=(0, 6), turn=THUMB_SIDE, above=DOWN),
     "index_lifted": Shown(
-        "level", BENT, {0: ((-24, -12), (0, 8), (0, 5))}, (0, 6), turn=THUMB_SIDE, above=(4, 20)
+        "level", BENT, {0: ((-24, -12), (0, 8), (0, 5))}, (0, 6), turn=THUMB_SIDE, above=DOWN
     ),
     "wrist_level": _loose(-8, 8),
     "wrist_up_half": _loose(-32, -20),
