@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("skl2onnx")
 
+from tiny.hands import bent_hands
+
 from handcoach import model, recording
 from handcoach.errors import HandCoachError
-from handcoach.hand import JOINTS
 from handcoach_export import contract, convert
 from handcoach_export import exercise as builder
 from handcoach_export.cli import main
@@ -20,27 +21,12 @@ from handcoach_train import posture
 LABELS = ("open", "almost", "fist")
 
 
-def hands(bend: float, count: int, seed: int) -> np.ndarray:
-    """Crude canonical hands (N, 21, 3): straight fingers, each joint bent by `bend` radians."""
-    rng = np.random.default_rng(seed)
-    out = np.zeros((count, len(JOINTS), 3))
-    for finger in range(5):
-        point, angle = np.array([0.5 - 0.25 * finger, -1.0, 0.0]), np.zeros(count)
-        point = np.repeat([point if finger != 2 else [0.0, -1.0, 0.0]], count, axis=0)
-        out[:, 1 + 4 * finger] = point
-        for joint in range(1, 4):
-            angle = angle + bend + rng.normal(0, 0.02, count)
-            point = point + 0.35 * np.stack([0 * angle, -np.cos(angle), -np.sin(angle)], axis=1)
-            out[:, 1 + 4 * finger + joint] = point
-    return (out + rng.normal(0, 0.01, out.shape) * (np.arange(21) % 9 > 0)[:, None]).astype(np.float32)
-
-
 POSTURES = {"fist": 1.2, "open": 0.02, "almost": 0.4}
 
 
 def record(folder, postures=POSTURES, count=30):
     for seed, (label, bend) in enumerate(postures.items()):
-        recording.add(folder, label, hands(bend, count, seed), np.arange(count) / 30.0, hand="right",
+        recording.add(folder, label, bent_hands(bend, count, seed), np.arange(count) / 30.0, hand="right",
                       landmark_model="tiny")  # fmt: skip
     return folder
 
@@ -62,12 +48,12 @@ def test_a_recording_becomes_an_exercise(tmp_path, capsys):
     assert np.abs(recorded - np.float32(file.meta["reference"])).max(axis=(1, 2)).min() < 1e-6
     session = model.Session(file)
     for label, bend in POSTURES.items():
-        clusters = session.run(hands(bend, 5, 99))["cluster"]
+        clusters = session.run(bent_hands(bend, 5, 99))["cluster"]
         assert {file.meta["clusters"][k] for k in clusters} == {label}
 
 
 def test_the_graph_is_exact_at_a_centroid_and_at_a_boundary():
-    data = {label: hands(POSTURES[label], 30, seed) for seed, label in enumerate(LABELS)}
+    data = {label: bent_hands(POSTURES[label], 30, seed) for seed, label in enumerate(LABELS)}
     fit = posture.fit(data, LABELS)
     # A centroid that is a recorded hand: the expanded square is slightly negative there.
     hand = data["open"][:1]

@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("skl2onnx")
 
+from tiny.hands import bent_hands
+
 from handcoach import model, recording
 from handcoach.exercise import Exercise
 from handcoach.hand import FINGERS, Hand
@@ -19,23 +21,8 @@ from handcoach_train import posture
 BEND = {"open": 0.02, "almost": 0.4, "fist": 1.2}
 
 
-def hands(bend: float, count: int = 40, seed: int = 0, noise: float = 0.01) -> np.ndarray:
-    """Crude canonical hands (N, 21, 3): straight fingers, each joint bent by `bend` radians."""
-    rng = np.random.default_rng(seed)
-    out = np.zeros((count, 21, 3))
-    for finger in range(5):
-        point = np.repeat([[0.5 - 0.25 * finger if finger != 2 else 0.0, -1.0, 0.0]], count, axis=0)
-        angle = np.zeros(count)
-        out[:, 1 + 4 * finger] = point
-        for joint in range(1, 4):
-            angle = angle + bend + rng.normal(0, 0.02, count)
-            point = point + 0.35 * np.stack([0 * angle, -np.cos(angle), -np.sin(angle)], axis=1)
-            out[:, 1 + 4 * finger + joint] = point
-    return (out + rng.normal(0, noise, out.shape) * (np.arange(21) % 9 > 0)[:, None]).astype(np.float32)
-
-
 def record(folder, change=None, view=None):
-    data = {label: hands(bend, seed=seed) for seed, (label, bend) in enumerate(BEND.items())}
+    data = {label: bent_hands(bend, seed=seed) for seed, (label, bend) in enumerate(BEND.items())}
     data = change(data) if change else data
     for label, x in data.items():
         recording.add(folder, label, x, np.arange(len(x)) / 30, hand="right", landmark_model="tiny",
@@ -59,7 +46,7 @@ def same_name(folder):
 
 
 def not_a_number(folder):
-    x = hands(0.4)
+    x = bent_hands(0.4)
     x[7, 3, 1] = np.nan
     np.savez(folder / "almost.npz", landmarks=x, t=np.arange(40) / 30, take=np.zeros(40, np.int32))
 
@@ -75,8 +62,8 @@ def not_a_number(folder):
         (no_palm, None, None, "joints coincide"),
         (lambda d: d | {"fist": d["fist"][:9]}, None, None, "record at least 11 more"),
         (lambda d: {"open": d["open"]}, None, None, "only the posture open"),
-        (lambda d: d | {"almost": hands(0.02, seed=9)}, None, None, "look alike"),
-        (lambda d: d | {"fist": hands(1.2, noise=0.15)}, None, None, "hold the posture still"),
+        (lambda d: d | {"almost": bent_hands(0.02, seed=9)}, None, None, "look alike"),
+        (lambda d: d | {"fist": bent_hands(1.2, noise=0.15)}, None, None, "hold the posture still"),
         (None, (0.6, 0.5), None, "partly out of view"),
     ],
 )  # fmt: skip
@@ -119,7 +106,7 @@ def test_a_refused_recording_still_gets_its_report(tmp_path, capsys):
 def test_source_and_file_agree_on_ten_thousand_random_hands(axes, fingers, weights):
     import onnxruntime
 
-    data = {label: hands(bend, seed=seed) for seed, (label, bend) in enumerate(BEND.items())}
+    data = {label: bent_hands(bend, seed=seed) for seed, (label, bend) in enumerate(BEND.items())}
     fit = posture.fit(data, tuple(BEND), kept_axes=axes, fingers=fingers, weights=weights)
     session = onnxruntime.InferenceSession(convert.to_onnx(fit.pipeline).SerializeToString())
     random = np.random.default_rng(0).normal(0, 0.7, (10_000, 21, 3)).astype(np.float32)
@@ -138,9 +125,9 @@ def test_far_from_every_posture_nobody_is_sure(tmp_path, weights):
     assert exercise.file.meta["weights"] == weights
     nowhere = np.zeros((21, 2), np.float32)
     for label, bend in BEND.items():
-        seen = exercise.assess(Hand(hands(bend, 1, 7)[0], nowhere, "right", 1.0))
+        seen = exercise.assess(Hand(bent_hands(bend, 1, 7)[0], nowhere, "right", 1.0))
         assert seen.label == label and seen.distances.min() <= exercise.max_distance
-    strange = hands(0.02, 1, 3)[0]
+    strange = bent_hands(0.02, 1, 3)[0]
     strange[[8, 12, 16, 20]] += np.float32([0.5, 2.5, -2.5])
     seen = exercise.assess(Hand(strange, nowhere, "right", 1.0))
     assert seen.label == "unsure" and seen.distances.min() > exercise.max_distance
@@ -150,14 +137,14 @@ def test_kept_axes_and_fingers_go_all_the_way(tmp_path):
     turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float32)  # by 90 degrees about the camera's axis
 
     def turned(data):
-        return {"up": data["open"], "side": hands(0.02, seed=5) @ turn}
+        return {"up": data["open"], "side": bent_hands(0.02, seed=5) @ turn}
 
     folder, file = record(tmp_path / "rec", turned), tmp_path / "turn.onnx"
     argv = ["exercise", str(folder), "-o", str(file), "--kept-axes", "xz", "--fingers", "index", "middle"]
     assert main(argv) == 0
     exercise = Exercise(model.read(file, "exercise"))
     assert exercise.kept_axes == "xz" and exercise.fingers == ("index", "middle")
-    hand = hands(0.02, 1, 8)[0]
+    hand = bent_hands(0.02, 1, 8)[0]
     hand[4] += 0.5  # a thumb that does not count
     for way, label in ((np.eye(3, dtype=np.float32), "up"), (turn, "side")):
         seen = exercise.assess(Hand(hand @ way, np.zeros((21, 2), np.float32), "right", 1.0))

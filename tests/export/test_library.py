@@ -11,26 +11,14 @@ import pytest
 pytest.importorskip("skl2onnx")
 pytest.importorskip("moderngl")
 
+from tiny.hands import bent_hands
+
 from handcoach import exercise_file
 from handcoach.errors import HandCoachError
 from handcoach_export import exercise, library
 from handcoach_train.render import starter
 
 BEND = {"index_lifted": 0.02, "index_resting": 0.9, "open": 0.02, "almost": 0.45, "fist": 1.2}
-
-
-def hands(bend, count, seed):
-    rng = np.random.default_rng(seed)
-    out = np.zeros((count, 21, 3))
-    for finger in range(5):
-        point = np.repeat([[0.5 - 0.25 * finger if finger != 2 else 0.0, -1.0, 0.0]], count, axis=0)
-        angle = np.zeros(count)
-        out[:, 1 + 4 * finger] = point
-        for joint in range(1, 4):
-            angle = angle + bend + rng.normal(0, 0.02, count)
-            point = point + 0.35 * np.stack([0 * angle, -np.cos(angle), -np.sin(angle)], axis=1)
-            out[:, 1 + 4 * finger + joint] = point
-    return (out + rng.normal(0, 0.01, out.shape) * (np.arange(21) % 9 > 0)[:, None]).astype(np.float32)
 
 
 @pytest.fixture
@@ -45,7 +33,7 @@ def crude(monkeypatch):
         n = 40
         score = np.ones(n, np.float32)
         score[::10] = 0
-        x = hands(BEND[posture], n, library.SETS[name] + tracked)
+        x = bent_hands(BEND[posture], n, library.SETS[name] + tracked)
         x[::10] = np.nan
         return library.Seen(x, score, score > 0, np.tile(np.float32([1, 0.5]), (n, 1)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import cv2
 import pytest
@@ -12,23 +11,13 @@ pytest.importorskip("skl2onnx")
 pytest.importorskip("matplotlib")
 
 from tiny.hands import BENDS, blank, draw_hand
-from tiny.live import Hands
+from tiny.live import Hands, pump
 
 from handcoach import cli, model, places
 from handcoach.ui.studio.presenter import FIGURES
 from handcoach.ui.texts import Texts
 
 pytestmark = pytest.mark.ui
-
-
-def pump(studio, until=lambda: True, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    for _ in range(3):
-        studio.window.root.update()
-    while not until():
-        assert time.monotonic() < end, "it never came"
-        studio.window.root.update()
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ walks it to the end."""
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from tiny.hands import BENDS
-from tiny.live import Hands
+from tiny.live import Hands, pump
 
 from handcoach import builders, draft, recording
 from handcoach.ui import drawing
@@ -48,16 +47,6 @@ def open_studio(home, hands, tiny_landmarks, tiny_finder):
     for studio in opened:
         if not studio.closed:
             studio.close()
-
-
-def pump(studio, until=lambda: True, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    for _ in range(3):
-        studio.window.root.update()
-    while not until():
-        assert time.monotonic() < end, "it never came"
-        studio.window.root.update()
-        time.sleep(0.005)
 
 
 def describe(studio, title: str = "Stretch") -> None:

@@ -39,6 +39,21 @@ def template(bend: float) -> NDArray[np.float64]:
     return joints
 
 
+def bent_hands(bend: float, count: int = 40, seed: int = 0, noise: float = 0.01) -> NDArray[np.float32]:
+    """Crude canonical hands (N, 21, 3): straight fingers, each joint bent by `bend` radians."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((count, 21, 3))
+    for finger in range(5):
+        point = np.repeat([[0.5 - 0.25 * finger if finger != 2 else 0.0, -1.0, 0.0]], count, axis=0)
+        angle = np.zeros(count)
+        out[:, 1 + 4 * finger] = point
+        for joint in range(1, 4):
+            angle = angle + bend + rng.normal(0, 0.02, count)
+            point = point + 0.35 * np.stack([0 * angle, -np.cos(angle), -np.sin(angle)], axis=1)
+            out[:, 1 + 4 * finger + joint] = point
+    return (out + rng.normal(0, noise, out.shape) * (np.arange(21) % 9 > 0)[:, None]).astype(np.float32)
+
+
 def blank(width: int = 640, height: int = 480, grey: int = 110) -> NDArray[np.uint8]:
     """A grey picture (H, W, 3) without a hand."""
     return np.full((height, width, 3), grey, np.uint8)

@@ -1,13 +1,26 @@
-"""A made-up camera for the window's tests: shows the hand that the test wishes, as fast as it is asked."""
+"""For tests of the windows: their event loop, and a made-up camera that shows the hand that the test wishes,
+as fast as it is asked."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from handcoach.hand import Frame
 from tiny.hands import blank, draw_hand
+
+
+def pump(studio: Any, until: Callable[[], bool] = lambda: True, seconds: float = 120.0) -> None:
+    """Let a studio's window go on until something is so."""
+    end = time.monotonic() + seconds
+    for _ in range(3):
+        studio.window.root.update()
+    while not until():
+        assert time.monotonic() < end, "it never came"
+        studio.window.root.update()
+        time.sleep(0.005)
 
 
 class Hands:
