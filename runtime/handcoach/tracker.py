@@ -52,10 +52,10 @@ SIDE_FLIPS = 0.35
 # One-Euro (Casiez et al. 2012). Speeds are in hand extents per second, so that one set fits near and far
 # hands: cutoff (Hz) = MIN_CUTOFF_HZ + BETA * speed. Chosen from a grid on the demo's rendered clip, as it is
 # and three times slower, at 30 frames a second with noise of 0.0075 hand units on every coordinate: these
-# lag by at most 67 ms (`handcoach.measure.lag`; the goal is 80) and add 44 % less jitter than constants that
-# lag by 51 ms.
-MIN_CUTOFF_HZ = 0.15
-BETA = 1.0  # Hz per extent per second
+# lag by at most 73 ms (`handcoach.measure.lag`; the goal is 80) and add 23 % less jitter than constants that
+# lag by 68 ms.
+MIN_CUTOFF_HZ = 0.1
+BETA = 0.9  # Hz per extent per second
 SPEED_CUTOFF_HZ = 1.0
 
 # A cut-out that would move, grow and turn by less than this (shares of its size, radians) follows slowly, by
