@@ -133,11 +133,11 @@ def project(
 
 
 class _Surface:
-    """Height map and normals of one hand, float32 (H, W); larger height is nearer to the eye."""
+    """Height map and normals (x and y) of one hand, float32 (H, W); larger height is nearer to the eye."""
 
     def __init__(self, width: int, height: int) -> None:
         self.height = np.full((height, width), -1e9, np.float32)
-        self.normal = np.zeros((height, width, 2), np.float32)
+        self.normal = np.zeros((2, height, width), np.float32)
         self.cover = np.zeros((height, width), np.float32)
         self.box = [width, height, 0, 0]
         self.glass: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None  # see _glass_of
@@ -170,10 +170,10 @@ class _Surface:
         old = self.height[y0:y1, x0:x1]
         # A half-covered edge pixel hides nothing: inside the hand it would draw a jagged seam.
         win = (new > old) & ((cover >= 1) | ((cover > 0) & (old < -1e8)))
-        old[win] = new[win]
+        np.copyto(old, new, where=win)
         inverse = 1 / np.maximum(radius, distance)
-        self.normal[y0:y1, x0:x1, 0][win] = (x * inverse)[win]
-        self.normal[y0:y1, x0:x1, 1][win] = (y * inverse)[win]
+        np.copyto(self.normal[0, y0:y1, x0:x1], x * inverse, where=win)
+        np.copyto(self.normal[1, y0:y1, x0:x1], y * inverse, where=win)
         np.maximum(self.cover[y0:y1, x0:x1], cover, out=self.cover[y0:y1, x0:x1])
         box = self.box
         self.box = [min(box[0], x0), min(box[1], y0), max(box[2], x1), max(box[3], y1)]
@@ -222,14 +222,18 @@ def _soften(surface: _Surface, sigma: float) -> tuple[NDArray[np.float32], NDArr
     """Smooth normals (h, w, 3) and a cheap shadow (h, w) 0..1 of the box that the hand fills."""
     x0, y0, x1, y1 = surface.box
     inside = surface.cover[y0:y1, x0:x1] > 0
+    share = inside.astype(np.float32)
     # Third channel: how much of the neighbourhood is hand. Outside the hand the normals are zero already.
-    both = np.dstack([surface.normal[y0:y1, x0:x1], inside.astype(np.float32)])
-    blurred = np.asarray(cv2.GaussianBlur(both, (0, 0), sigma), np.float32)
+    # Blurred at half the size: so smooth an image has nothing to lose.
+    both = cv2.merge([*surface.normal[:, y0:y1, x0:x1], share])
+    both = cv2.resize(both, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    both = cv2.GaussianBlur(both, (0, 0), sigma / 2)
+    blurred = np.asarray(cv2.resize(both, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), np.float32)
     normal = blurred / np.maximum(blurred[..., 2:], 1e-3)
     x, y = normal[..., 0], normal[..., 1]
     normal[..., 2] = np.sqrt(np.maximum(1 - x * x - y * y, 0))
     height = np.where(inside, surface.height[y0:y1, x0:x1], 0)
-    small = np.dstack([height, inside.astype(np.float32)])
+    small = cv2.merge([height, share])
     small = cv2.resize(small, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), max(sigma, 1.0))
     mean = small[..., 0] / np.maximum(small[..., 1], 1e-3)
@@ -250,7 +254,9 @@ def _draw_clay(canvas: NDArray[np.float32], surface: _Surface, sigma: float) -> 
     key = np.clip(normal @ _KEY, 0, 1)
     fill = np.clip(normal @ _FILL, 0, 1)
     rim = (1 - normal[..., 2]) ** 2
-    shine = np.clip(normal @ _HALF, 0, 1) ** 24
+    shine = np.clip(normal @ _HALF, 0, 1) ** 2
+    shine = (shine**2) ** 2
+    shine = shine * shine**2  # to the 24th, at a tenth of what a power costs
     light = (0.30 + 0.72 * key + 0.16 * fill) * (1 - shadow)
     colour = CLAY * light[..., None]
     # Warm where the light comes through thin flesh, cool at the rim: what makes clay look alive.
@@ -269,10 +275,8 @@ def _smooth_seams(colour: NDArray[np.float32], height: NDArray[np.float32]) -> N
     kernel = np.ones((3, 3), np.uint8)
     seam = (cv2.dilate(inside, kernel) - cv2.erode(inside, kernel)) > 5
     seam &= cv2.erode((height > -1e8).astype(np.uint8), kernel) > 0
-    wide = cv2.dilate(seam.astype(np.uint8), kernel) > 0
-    soft = cv2.GaussianBlur(colour, (5, 5), 1.2)
-    colour[wide] = soft[wide]
-    return colour
+    wide = cv2.dilate(seam.astype(np.uint8), kernel)
+    return np.asarray(cv2.copyTo(cv2.GaussianBlur(colour, (5, 5), 1.2), wide, colour), np.float32)
 
 
 def _draw_glass(canvas: NDArray[np.float32], surface: _Surface, sigma: float, solid: _Surface | None) -> None:
