@@ -284,10 +284,6 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
         HandCoachError: the recording is refused.
     """
     settings = exercise.read_settings(name)
-    for posture in (posture for shown in LIBRARY[name].values() for posture in shown):
-        for people in ("own", "final"):
-            if not any((work / "frames" / people / posture / "labels").glob("*.json")):
-                raise HandCoachError(f"Nobody of {people} shows {posture} yet: give --assets, to render it.")
     recorded = record(work, name, models)
     others = {label: _together([read(work, "choose", posture, models) for posture in shown])
               for label, shown in LIBRARY[name].items()}  # fmt: skip
@@ -411,9 +407,16 @@ def make(
     Args:
         assets: None where all is rendered.
         keep: exercises that have a recording of their own elsewhere: those of `ship` are judged as they are.
+
+    Raises:
+        HandCoachError: a posture is shown by nobody; nothing was changed.
     """
     if assets is not None:
         render(work, assets, {name: count for name, count in counts.items() if count}, workers)
+    for posture in sorted({p for shown in LIBRARY.values() for ps in shown.values() for p in ps}):
+        for people in ("own", "final"):
+            if not any((work / "frames" / people / posture / "labels").glob("*.json")):
+                raise HandCoachError(f"Nobody of {people} shows {posture} yet: give --assets, to render it.")
     found: dict[str, dict[str, Any]] = {}
     for name in LIBRARY:
         try:

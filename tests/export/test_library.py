@@ -110,10 +110,14 @@ def test_a_recording_that_is_refused_is_said_and_the_others_go_on(tmp_path, crud
 
 
 def test_what_nobody_shows_yet_is_refused(tmp_path, crude):
+    """Before anything that ships is replaced or taken away."""
     (shown(tmp_path) / "frames/final/index_lifted/labels/000000.json").unlink()
-    found = library.make(tmp_path, None, library.Models(), {}, None)
-    assert found["finger-lift"]["refused"].startswith("Nobody of final shows index_lifted yet")
-    assert "stills" in found["finger-stretch"]
+    ship = tmp_path / "ship"
+    ship.mkdir()
+    (ship / "finger-lift.onnx").write_bytes(b"before")
+    with pytest.raises(HandCoachError, match="Nobody of final shows index_lifted yet"):
+        library.make(tmp_path, None, library.Models(), {}, ship)
+    assert [(p.name, p.read_bytes()) for p in ship.iterdir()] == [("finger-lift.onnx", b"before")]
 
 
 def test_without_people_to_choose_by_the_recording_speaks(tmp_path, crude, monkeypatch):
