@@ -235,6 +235,7 @@ def _words(settings: dict[str, Any], recorded: list[str], name: str) -> dict[str
              if set(theirs["labels"]) == set(settings.get("labels", recorded))]  # fmt: skip
     if len(alike) == 1:  # several exercises call their postures touch and open
         words = alike[0] | {"name": name}
+        del words["author"], words["licence"]  # the words are ours, the recording is not
     words = {**GENERAL, "name": name, "labels": recorded, **words, **settings}
     labels = words["labels"]
     if len(set(labels)) != len(labels) or not all(isinstance(label, str) for label in labels):
