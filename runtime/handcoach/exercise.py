@@ -22,8 +22,8 @@ Thumb = Literal["counts", "apart", "off"]
 MIN_PRESENCE = 0.6
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
-    "en": "Show your whole hand to the camera.",
-    "da": "Vis hele hånden til kameraet.",
+    "en": "I cannot tell yet: show your whole hand, and hold it still.",
+    "da": "Jeg kan ikke se det endnu: vis hele hånden, og hold den stille.",
 }
 
 
