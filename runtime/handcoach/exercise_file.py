@@ -46,12 +46,15 @@ def known() -> list[Entry]:
     """The shipped exercises, then those in the user's own folder."""
     entries = []
     for path in [*model.shipped("exercise"), *model.own_exercises()]:
-        shipped = path.parent == model.models_dir() / "exercises"
         try:
-            entries.append(Entry(path, shipped, model.read(path, "exercise")))
+            entries.append(Entry(path, _is_shipped(path), model.read(path, "exercise")))
         except ModelError as error:
-            entries.append(Entry(path, shipped, None, str(error)))
+            entries.append(Entry(path, _is_shipped(path), None, str(error)))
     return entries
+
+
+def _is_shipped(path: Path) -> bool:
+    return path.parent == model.models_dir() / "exercises"
 
 
 # --- Describing -----------------------------------------------------------------------------------------
@@ -130,6 +133,8 @@ def _held_out(meta: dict[str, Any]) -> float | None:
 
 
 def signature_line(file: ModelFile) -> str:
+    if _is_shipped(file.path):
+        return "part of HandCoach"
     if not file.signed_by:
         return "not signed"
     return f"unchanged since it was signed with the key {file.signed_by}"
@@ -273,6 +278,8 @@ def verify(file: ModelFile, by: str | None = None) -> str:
     Raises:
         HandCoachError: it is not signed, or with another key.
     """
+    if not file.signed_by and _is_shipped(file.path):
+        raise HandCoachError(f"{file.path} comes with HandCoach and carries no signature of its own.")
     if not file.signed_by:
         raise HandCoachError(f"{file.path} is not signed: ask whoever made it to sign it.")
     if by is not None and _digits(by) != _digits(file.signed_by):
