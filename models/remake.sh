@@ -22,6 +22,11 @@ cd "$(dirname "$0")/.."
 WORK=${WORK:-build/remake} SHARE=${SHARE:-1} EVAL=${EVAL:-${PHOTOS:-}}
 new=$WORK/models
 
+command -v handcoach-train >/dev/null || {
+    echo "models/remake.sh: handcoach-train is not there: activate an environment with pip install -e '.[all]' first." >&2
+    exit 2
+}
+
 say() { printf '\n== %s\n' "$*"; }
 need() { [ -n "${!1:-}" ] || { echo "models/remake.sh: set $1 (see the head of the script)." >&2; exit 2; }; }
 some() { # some NUMBER MULTIPLE: SHARE of a number, rounded up to a multiple
@@ -93,6 +98,10 @@ CLEAR
 }
 
 export_() {
+    local file
+    for file in "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors"; do
+        [ -f "$file" ] || { echo "models/remake.sh: $file is missing: run the stage train first." >&2; exit 2; }
+    done
     mkdir -p "$new/checkpoints" "$new/exercises"
     cp "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors" "$new/checkpoints/"
     local networks=("$new/checkpoints/mobilenetv2.safetensors") photos=()

@@ -100,6 +100,8 @@ def open_source(spec: str | Path) -> Source:
         SourceError: there is nothing there, or it cannot be read.
     """
     text = str(spec)
+    if not text:
+        raise SourceError("The source is empty: give a camera's number (0), a video, an image or a folder.")
     path = Path(text)
     if is_camera(text):
         return Camera(int(text))

@@ -175,6 +175,8 @@ class _Write:
 @contextmanager
 def _writer(out: Path, fps: float) -> Iterator[tuple[_Write, Path]]:
     """A video file: MPEG-4 where OpenCV can, else motion JPEG in an .avi beside it."""
+    if out.suffix.lower() not in (".mp4", ".avi") or out.is_dir():
+        raise HandCoachError(f"{out} is no name for a video: give one that ends in .mp4 or .avi.")
     if not out.parent.is_dir():
         raise HandCoachError(f"The folder {out.parent} does not exist: create it, or choose another file.")
     fps = fps if math.isfinite(fps) and fps > 0 else 25.0

@@ -18,7 +18,7 @@ from handcoach_bench.photographs import real_3d_peer
 EPILOG = """\
 examples:
   handcoach-bench accuracy ../shared/data --json accuracy.json
-  handcoach-bench accuracy data --part real-3d --model mobilenetv2 resnet50 --peer .venv-mediapipe/bin/python
+  handcoach-bench accuracy data --part real-3d --model mobilenetv2 mobilenetv2-float --peer PYTHON
   handcoach-bench accuracy data --part teacher --model mine.onnx --exercise mine-too.onnx
 
 DATA holds any of these folders; a part whose folder is missing is skipped and named:
