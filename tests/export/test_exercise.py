@@ -41,6 +41,7 @@ def test_a_recording_becomes_an_exercise(tmp_path, capsys):
     assert file.meta["labels"] == ["open", "almost", "fist"]
     assert file.meta["messages"]["open"]["en"] == "Beautiful. Hold it there."
     assert all(set(text) == {"en", "da"} for text in file.meta["messages"].values())
+    assert (file.meta["author"], file.meta["licence"]) == ("", "none stated")  # the recording is not ours
     assert file.meta["parity"]["against"] == "scikit-learn" and 0 <= file.meta["parity"]["max_abs"] <= 1e-5
     assert file.meta["opset"] == contract.OPSET
     assert file.meta["landmark_model"] == "tiny" and file.meta["quality"]["frames"]["fist"] == 30

@@ -91,6 +91,11 @@ def test_an_image_that_cannot_be_decoded_is_counted_and_keeps_its_index(tmp_path
     assert source.skipped == 2
 
 
+def test_no_source_is_not_the_current_folder() -> None:
+    with pytest.raises(SourceError, match="source is empty"):
+        open_source("")
+
+
 @pytest.mark.parametrize("name", ["gone.png", "gone.mp4", "gone", "123", ""])
 def test_what_is_not_there_is_one_sentence(tmp_path: Path, name: str) -> None:
     with pytest.raises(SourceError, match="does not exist"):

@@ -111,6 +111,8 @@ def test_bad_input_is_one_sentence(clip, tiny_exercise, models, tmp_path):
         demo.write_video(str(clip), str(tiny_exercise), tmp_path / "no" / "a.mp4", models=models)
     with pytest.raises(HandCoachError, match="never ends"):
         demo.write_video("7", str(tiny_exercise), tmp_path / "a.mp4", models=models)
+    with pytest.raises(HandCoachError, match=r"ends in \.mp4 or \.avi"):
+        demo.write_video(str(clip), str(tiny_exercise), tmp_path / "a.txt", models=models)
 
 
 def test_a_missing_clip_names_the_cure(monkeypatch):

@@ -150,6 +150,8 @@ def test_anothers_key(signed: Path, home: Path, capsys: pytest.CaptureFixture[st
 def test_not_signed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not signed" in refused(capsys, "verify", file)
     assert "signature     not signed" in run(capsys, "show", file)[1]
+    assert "signature     part of HandCoach" in run(capsys, "show", "finger-stretch")[1]
+    assert "comes with HandCoach" in refused(capsys, "verify", "finger-stretch")
 
 
 @pytest.mark.parametrize(

@@ -210,12 +210,12 @@ def fill_box(image: Image, box: Box, colour: Rgb, radius: int, alpha: float = 1.
 def _round_off(image: Image, box: Box, radius: int) -> None:
     """Give what is drawn in a box round corners on the window's ground."""
     radius = max(min(radius, box.w // 2, box.h // 2), 1)
-    cover = _round_cover(box.w, box.h, radius)
+    cover = _round_cover(2 * radius, 2 * radius, radius)  # corners only: a card's mask is large
     ground = np.array(WINDOW, np.float32)
-    for rows in (slice(0, radius), slice(box.h - radius, box.h)):
-        for columns in (slice(0, radius), slice(box.w - radius, box.w)):
-            part = image[box.y : box.y + box.h, box.x : box.x + box.w][rows, columns]
-            part[:] = (ground + (part - ground) * cover[rows, columns] + 0.5).astype(np.uint8)
+    for y, above in ((box.y, cover[:radius]), (box.y + box.h - radius, cover[radius:])):
+        for x, corner in ((box.x, above[:, :radius]), (box.x + box.w - radius, above[:, radius:])):
+            part = image[y : y + radius, x : x + radius]
+            part[:] = (ground + (part - ground) * corner + 0.5).astype(np.uint8)
 
 
 def _line(image: Image, points: list[tuple[float, float]], colour: Rgb, thick: int) -> None:
