@@ -197,7 +197,8 @@ def add_pictures(folder: Path, label: str, jpegs: list[bytes]) -> None:
     place = pictures_of(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        first = 1 + len(list(place.glob(f"{label}-*.jpg")))
+        numbers = (path.stem.rpartition("-")[2] for path in _own(folder, label))
+        first = 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
         for n, data in enumerate(jpegs, first):
             places.save(place / f"{label}-{n:03d}.jpg", data)
     except OSError as error:
@@ -206,5 +207,10 @@ def add_pictures(folder: Path, label: str, jpegs: list[bytes]) -> None:
 
 def delete_pictures(folder: Path, label: str | None = None) -> None:
     """All pictures, or those of one posture."""
-    for path in pictures_of(folder).glob(f"{label or '*'}-*.jpg"):
+    for path in pictures(folder) if label is None else _own(folder, label):
         path.unlink(missing_ok=True)
+
+
+def _own(folder: Path, label: str) -> list[Path]:
+    """The pictures of one posture. Not by a pattern: open-* is also what another posture, open-wide, has."""
+    return [path for path in pictures(folder) if path.stem.rpartition("-")[0] == label]

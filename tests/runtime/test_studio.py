@@ -148,6 +148,20 @@ def test_pictures_are_kept_only_where_they_are_ticked_and_deleted_at_once(open_s
     assert not draft.pictures(studio.folder) and not studio.window.record.delete.winfo_manager()
 
 
+def test_a_posture_that_is_removed_takes_its_pictures_along(open_studio, hands):
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    studio.window.record.keep.invoke()
+    record(studio, hands, 0.0)
+    assert studio.presenter.pictures > 0
+    studio.back()
+    studio.remove_posture(0)
+    studio.next()
+    pump(studio)
+    assert not draft.pictures(studio.folder) and not studio.window.record.delete.winfo_manager()
+
+
 def test_escape_cancels_and_space_records(open_studio, hands):
     studio = open_studio()
     describe(studio)

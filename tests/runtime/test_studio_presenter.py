@@ -397,6 +397,19 @@ def test_pictures_are_deleted_alone_or_all(tmp_path):
     assert draft.pictures(tmp_path) == []
 
 
+def test_pictures_of_a_posture_leave_those_of_a_similar_name_alone(tmp_path):
+    draft.add_pictures(tmp_path, "open-wide", [b"1", b"2"])
+    draft.add_pictures(tmp_path, "open", [b"3", b"4"])
+    draft.pictures_of(tmp_path).joinpath("open-001.jpg").unlink()
+    draft.add_pictures(tmp_path, "open", [b"5"])  # after the last one, which a count would overwrite
+    kept = {path.name: path.read_bytes() for path in draft.pictures(tmp_path)}
+    assert kept == {
+        "open-002.jpg": b"4", "open-003.jpg": b"5", "open-wide-001.jpg": b"1", "open-wide-002.jpg": b"2",
+    }  # fmt: skip
+    draft.delete_pictures(tmp_path, "open")
+    assert [path.name for path in draft.pictures(tmp_path)] == ["open-wide-001.jpg", "open-wide-002.jpg"]
+
+
 def test_a_take_replaces_the_older_ones_whole_or_not_at_all(tmp_path, monkeypatch):
     def add(n: int, replace: bool, hand: str = "right") -> int:
         return recording.add(tmp_path / "r", "open", many(0, n), np.arange(n) / 30, hand=hand,

@@ -200,6 +200,7 @@ class Studio:
         if label and (draft.recording_of(self.folder) / recording.INDEX).exists():
             recording.remove(draft.recording_of(self.folder), label)
             draft.delete_pictures(self.folder, label)
+            self.presenter.pictures = len(draft.pictures(self.folder))
         self._changed()
 
     def move_up(self, index: int) -> None:
