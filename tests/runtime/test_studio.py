@@ -5,6 +5,8 @@ walks it to the end."""
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 
 import pytest
 from tiny.hands import BENDS
@@ -210,6 +212,58 @@ def test_a_camera_that_fails_is_told_and_tried_again(open_studio, hands, monkeyp
     studio.window.record.other.invoke()
     assert studio.source == "1"
     pump(studio, lambda: studio.window.record.record.cget("state") == "normal")
+
+
+@pytest.fixture
+def workers(monkeypatch):
+    """All that the studio has begun, in order."""
+    from handcoach.ui.studio import app
+
+    begun = []
+
+    class Noted(app.Worker):
+        def begin(self) -> None:
+            begun.append(self)
+            super().begin()
+
+    monkeypatch.setattr(app, "Worker", Noted)
+    return begun
+
+
+def test_what_is_changed_while_it_is_built_is_built_again_before_it_is_tried(
+    open_studio, monkeypatch, tiny_exercise, workers
+):
+    held, go_on = [], threading.Event()
+
+    def build(recording, output, settings):
+        held.append(settings["hold_s"])
+        assert go_on.wait(60)
+        shutil.copy(tiny_exercise, output)
+
+    def enter(step):  # without the recording that leads there
+        studio.presenter.step = step
+        studio._entered()
+
+    monkeypatch.setattr(builders, "build", build)
+    studio = open_studio()
+    describe(studio)
+    enter("attempt")
+    enter("messages")
+    studio.step_number("hold_s", 1)
+    enter("attempt")
+    go_on.set()
+    pump(studio, lambda: studio._job is None and studio._result is not None)
+    assert held == [3, 4] and workers == [studio.worker] and studio.presenter.is_built()
+
+
+def test_a_worker_that_begins_ends_the_one_before(open_studio, tiny_exercise, workers):
+    studio = open_studio()
+    describe(studio)
+    shutil.copy(tiny_exercise, studio.folder / "exercise.onnx")
+    studio._try()
+    studio._try()
+    first, second = workers
+    assert studio.worker is second and first._ending.is_set() and not second._ending.is_set()
 
 
 def test_a_draft_is_deleted_when_it_is_asked_twice(open_studio, hands, home):

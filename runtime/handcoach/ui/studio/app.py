@@ -233,6 +233,8 @@ class Studio:
         self.watch()
 
     def _start(self, worker: Worker) -> None:
+        if self.worker is not None:  # two would fight for the camera
+            self.worker.end()
         self._result, self.worker = None, worker
         worker.begin()
 
@@ -360,7 +362,8 @@ class Studio:
 
         def built(_: Any, error: Exception | None) -> None:
             self.presenter.build_done(error)
-            if error is None and self.presenter.step == "attempt":
+            # Else a change has overtaken it, and `_go_on_working` builds again.
+            if error is None and self.presenter.step == "attempt" and self.presenter.is_built():
                 self._try()
 
         self._in_background(
