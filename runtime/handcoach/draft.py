@@ -28,6 +28,8 @@ FILE = "draft.json"
 STRICTNESS = {"gentle": 1.5, "medium": 1.0, "strict": 0.7}  # times the tolerance that the recording gives
 TURNS = ("", "x", "z", "xyz")  # kept axes that a therapist is offered
 MOST_POSTURES = 6
+# Of each number a therapist sets: step, least and most.
+NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, 0, 60), "session_min": (5, 5, 60)}
 
 
 class DraftError(HandCoachError):
@@ -85,7 +87,7 @@ class Draft:
 
 
 def parse(text: str) -> Draft:
-    """A draft from its JSON. Raises ValueError where it is none."""
+    """A draft from its JSON. Raises ValueError, TypeError or KeyError where it is none."""
     given = json.loads(text)
     if not isinstance(given, dict) or given.pop("format", None) != FORMAT:
         raise ValueError("another format")
@@ -104,9 +106,21 @@ def parse(text: str) -> Draft:
         else:
             raise ValueError(key)
     made = Draft(**values)
+    if not made.postures:
+        raise ValueError("no posture")
     if not set(made.fingers) <= set(FINGERS) or made.strictness not in STRICTNESS:
         raise ValueError("fingers or strictness")
+    if made.hand not in recording.HANDS or made.kept_axes not in TURNS:
+        raise ValueError("hand or kept_axes")
+    if not all(least <= getattr(made, name) <= most for name, (_, least, most) in NUMBERS.items()):
+        raise ValueError("a number out of its bounds")
+    if not all(_are_texts(texts) for texts in (made.instructions, *made.messages.values())):
+        raise ValueError("instructions or messages")
     return made
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 def label_of(name: str) -> str:

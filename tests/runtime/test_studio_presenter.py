@@ -313,7 +313,7 @@ def test_an_empty_message_stops_here(studio):
 
 
 def test_numbers_stay_in_their_bounds(studio):
-    for name, (_, least, most) in module.NUMBERS.items():
+    for name, (_, least, most) in draft.NUMBERS.items():
         for _ in range(100):
             studio.step_number(name, 1)
         assert getattr(studio.draft, name) == most
@@ -372,6 +372,21 @@ def test_a_draft_is_read_back_and_a_damaged_one_is_told(tmp_path, monkeypatch):
     assert not studio.home(draft.kept(), 0.0)[0].readable
     draft.delete(tmp_path / "studio" / "one")
     assert draft.kept() == []
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"postures": []}, {"hand": "foot"}, {"kept_axes": "q"}, {"hold_s": -5}, {"hold_s": 900},
+        {"rest_s": -1}, {"repetitions": 0}, {"session_min": 0}, {"instructions": {"en": 3}},
+        {"messages": {"open": "x"}}, {"messages": {"open": {"en": None}}},
+    ],
+)  # fmt: skip
+def test_a_draft_that_a_later_step_would_stumble_over_is_told_as_damaged(spoilt):
+    whole = json.loads(Draft(postures=(Posture("open", "Open"), Posture("fist", "Fist"))).as_json())
+    assert draft.parse(json.dumps(whole | {"rest_s": 0})).rest_s == 0
+    with pytest.raises(ValueError):
+        draft.parse(json.dumps(whole | spoilt))
 
 
 def test_the_start_page_says_how_far_a_draft_is():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from handcoach.draft import STRICTNESS
+from handcoach.draft import NUMBERS, STRICTNESS
 from handcoach.ui.studio import drawings
-from handcoach.ui.studio.presenter import COLOURS, NUMBERS, StudioPresenter
+from handcoach.ui.studio.presenter import COLOURS, StudioPresenter
 from handcoach.ui.studio.widgets import CARD, FOCUS, INK, SOFT, Choice, Kit, Scroll, Stepper
 from handcoach.ui.texts import LANGUAGES, Texts
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from handcoach import quality
 from handcoach.builders import PIP_LINE
-from handcoach.draft import MOST_POSTURES, STRICTNESS, Draft, Posture, label_of
+from handcoach.draft import MOST_POSTURES, NUMBERS, STRICTNESS, Draft, Posture, label_of
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, hand_frame
 from handcoach.quality import Finding, Report
@@ -33,8 +33,6 @@ FIGURES = ("confusion", "margins", "angles", "distances", "explained", "elbow")
 # White has 4.5:1 on none of them, black on all: a swatch is never without its name.
 COLOURS = {"green": "#2e9e5b", "yellow": "#e0a100", "orange": "#d9722e", "red": "#d1495b", "blue": "#3d7fd6",
            "purple": "#8a63c9"}  # fmt: skip
-# Of each number a therapist sets: step, least and most.
-NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, 0, 60), "session_min": (5, 5, 60)}
 # A take with hands in fewer of its pictures than this share is told to be patchy.
 FEW_HANDS = 0.7
 MOST_TEXT = {"title": 100, "name": 40, "message": 120, "instructions": 600, "author": 80}
