@@ -280,6 +280,38 @@ def test_a_draft_is_deleted_when_it_is_asked_twice(open_studio, hands, home):
     assert not list((home / "studio").iterdir())
 
 
+def test_a_file_keeps_the_name_that_was_chosen_and_none_is_replaced_unasked(
+    open_studio, monkeypatch, tmp_path
+):
+    from tkinter import filedialog
+
+    studio = open_studio()
+    describe(studio, "Stræk")
+    answers, offered, saved = [], [], []
+
+    def dialogue(**options):
+        offered.append((options.get("initialdir"), options["initialfile"]))
+        return answers.pop(0)
+
+    def save_file(*chosen):
+        answers[:] = [str(tmp_path / name) if name else "" for name in chosen]
+        offered.clear(), saved.clear()
+        studio.save_file()
+        assert not answers, "it did not ask"
+        return [path.name for path in saved]
+
+    monkeypatch.setattr(filedialog, "asksaveasfilename", dialogue)
+    monkeypatch.setattr(studio, "_save", saved.append)
+    assert save_file("") == [] and offered == [(None, "stræk.onnx")]
+    assert save_file("Hand v1.2") == ["Hand v1.2.onnx"]
+    assert save_file("Hand.ONNX") == ["Hand.ONNX"]
+    (tmp_path / "Hand v1.2.onnx").write_bytes(b"older")
+    assert save_file("Hand v1.2", "") == []
+    assert offered[1] == (str(tmp_path), "Hand v1.2.onnx")
+    assert save_file("Hand v1.2", "Hand v1.2.onnx") == ["Hand v1.2.onnx"]  # the system's window has asked
+    assert save_file("Hand v1.2", "Hand v1.3") == ["Hand v1.3.onnx"]
+
+
 # --- fit for everyone ---
 
 

@@ -420,15 +420,21 @@ class Studio:
         self._save(target)
 
     def save_file(self) -> None:
+        """Where the person chooses; the system's window asks before it names a file that is there."""
         from tkinter import filedialog
 
-        chosen = filedialog.asksaveasfilename(
+        target = Path(f"{self.presenter.file_name}.onnx")
+        where: dict[str, Any] = {}
+        while chosen := filedialog.asksaveasfilename(
             parent=self.window.root, title=self.texts("choose_file"), defaultextension=".onnx",
-            initialfile=f"{self.presenter.file_name}.onnx", filetypes=[(self.texts("file_kind"), "*.onnx")],
-        )  # fmt: skip
-        if chosen:
-            target = Path(chosen).with_suffix(".onnx")
-            self._save(target)
+            initialfile=target.name, filetypes=[(self.texts("file_kind"), "*.onnx")], **where,
+        ):  # fmt: skip
+            ends = chosen.lower().endswith(".onnx")
+            target = Path(chosen if ends else chosen + ".onnx")  # with_suffix would cut "Hand v1.2" short
+            if ends or not target.exists():
+                self._save(target)
+                return
+            where["initialdir"] = str(target.parent)  # it asked about another name: now about this one
 
     def _save(self, target: Path) -> None:
         if self._job is not None or self.folder is None:
