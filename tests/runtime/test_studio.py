@@ -312,6 +312,33 @@ def test_a_file_keeps_the_name_that_was_chosen_and_none_is_replaced_unasked(
     assert save_file("Hand v1.2", "Hand v1.3") == ["Hand v1.3.onnx"]
 
 
+def test_instructions_that_are_pasted_with_the_mouse_are_kept_and_defaults_are_not_taken_for_written(
+    open_studio,
+):
+    studio = open_studio()
+    describe(studio)
+    studio.presenter.step = "messages"  # without the recording that leads there
+    studio._entered()
+    pump(studio)
+    box = studio.window.messages.instructions
+    studio.edit_language("da")
+    pump(studio)
+    studio.edit_language("en")
+    pump(studio)
+    assert studio.presenter.draft.instructions == {}
+    box.delete("1.0", "end")
+    studio.window.root.clipboard_clear()
+    studio.window.root.clipboard_append("Rest your arm.")
+    box._textbox.event_generate("<<Paste>>")
+    pump(studio)
+    assert studio.presenter.draft.instructions == {"en": "Rest your arm."}
+    box.insert("end", "Then begin.")  # once is not enough
+    pump(studio)
+    assert studio.presenter.draft.instructions["en"].endswith("Then begin.")
+    (kept,) = draft.kept()
+    assert kept.draft is not None and kept.draft.instructions == studio.presenter.draft.instructions
+
+
 # --- fit for everyone ---
 
 

@@ -50,7 +50,7 @@ class MessagesView:
         )  # fmt: skip
         self.instructions.grid(row=4, column=0, sticky="ew", pady=(2, 8))
         box = self.instructions
-        box.bind("<KeyRelease>", lambda e: studio.set_instructions(box.get("1.0", "end")), add="+")
+        box.bind("<<Modified>>", lambda e: self._wrote(), add="+")  # a mouse that pastes presses no key
         box.bind("<Tab>", lambda e: self._leave(1))
         box.bind("<Shift-Tab>", lambda e: self._leave(-1))
         if box.tk.call("tk", "windowingsystem") == "x11":  # where shift and Tab are a key of their own
@@ -68,6 +68,12 @@ class MessagesView:
             self.steppers[name] = stepper
         kit.words(inner, texts("label_lang"), 17, True).grid(row=12, column=0, sticky="ew", pady=(8, 0))
         self.lang.frame.grid(row=13, column=0, sticky="ew", pady=(2, 6))
+
+    def _wrote(self) -> None:
+        box = self.instructions
+        if box.edit_modified():  # else `_rebuild` filled it, or this is the event of the line below
+            box.edit_modified(False)
+            self._studio.set_instructions(box.get("1.0", "end"))
 
     def _leave(self, way: int) -> str:
         inside = self.instructions._textbox
@@ -115,6 +121,7 @@ class MessagesView:
             self.colours.append((swatch, button))
         self.instructions.delete("1.0", "end")
         self.instructions.insert("1.0", presenter.instructions(presenter.lang))
+        self.instructions.edit_modified(False)  # nobody typed it
 
     def entered(self) -> None:
         self._key = ()
