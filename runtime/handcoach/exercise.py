@@ -110,17 +110,17 @@ class Exercise:
         self._thumb_part = self._find_thumb_part() if leave_out else None
 
     def title(self, lang: str = "en") -> str:
-        return _text(self.file.meta["title"], lang)
+        return text_of(self.file.meta["title"], lang)
 
     def instructions(self, lang: str = "en") -> str:
-        return _text(self.file.meta["instructions"], lang)
+        return text_of(self.file.meta["instructions"], lang)
 
     def message(self, label: str, lang: str = "en") -> str:
         """What to say for a posture's label, or for "unsure"."""
         texts = self.file.meta["messages"].get(label)
         if texts is None and label != UNSURE:
             raise ValueError(f"{self.name} has no posture {label!r}")
-        return _text(texts or UNSURE_MESSAGE, lang)
+        return text_of(texts or UNSURE_MESSAGE, lang)
 
     def run(self, hands: Array) -> dict[str, NDArray[Any]]:
         """The graph on canonical landmarks, float32 (N, 21, 3): the outputs of the contract, by name."""
@@ -205,6 +205,6 @@ def margins(distances: NDArray[np.floating], clusters: Sequence[str]) -> NDArray
     return np.asarray(np.clip(share, 0.0, 1.0), dtype=np.float64)
 
 
-def _text(texts: dict[str, str], lang: str) -> str:
+def text_of(texts: dict[str, str], lang: str) -> str:
     """The text in a language, else in its base language (en for en-GB), else in English."""
     return str(texts.get(lang) or texts.get(lang.split("-")[0].split("_")[0]) or texts["en"])

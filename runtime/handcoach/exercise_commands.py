@@ -69,6 +69,7 @@ def add(sub: argparse.ArgumentParser, default_language: Callable[[str | None], s
 
 def _list(args: argparse.Namespace) -> int:
     from handcoach import exercise_file, places
+    from handcoach.exercise import text_of
 
     entries = exercise_file.known()
     if args.json:
@@ -82,7 +83,7 @@ def _list(args: argparse.Namespace) -> int:
         if entry.file is None:
             print(f"{entry.path.stem:<{width}}  REFUSED: {entry.problem}")
             continue
-        title = exercise_file.text_of(entry.file.meta["title"], args.lang)
+        title = text_of(entry.file.meta["title"], args.lang)
         where = "shipped" if entry.shipped else str(entry.path)
         signed = f", signed {entry.file.signed_by}" if entry.file.signed_by else ""
         print(f"{entry.path.stem:<{width}}  {title}  ({where}{signed})")

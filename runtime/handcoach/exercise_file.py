@@ -18,6 +18,7 @@ from handcoach.coach import SESSION_S
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
+from handcoach.exercise import text_of as text_of  # the chooser reads it from here
 from handcoach.hand import FINGERS, Hand, hand_frame
 from handcoach.model import ModelError, ModelFile
 
@@ -58,10 +59,6 @@ def _is_shipped(path: Path) -> bool:
 
 
 # --- Describing -----------------------------------------------------------------------------------------
-
-
-def text_of(texts: dict[str, str], lang: str) -> str:
-    return str(texts.get(lang) or texts["en"])
 
 
 def as_fields(file: ModelFile) -> dict[str, Any]:

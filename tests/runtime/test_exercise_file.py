@@ -248,6 +248,15 @@ def test_list(shipped: Path, signed: Path, home: Path, capsys: pytest.CaptureFix
         model.find("unknown", "exercise")
 
 
+@pytest.mark.parametrize("lang", ["da-DK", "da_DK"])
+def test_a_regions_language_is_that_of_its_base(
+    shipped: Path, file: Path, lang: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "list", "--lang", lang)[1].startswith("finger-stretch  Lille stræk  (shipped)")
+    shown = run(capsys, "show", file, "--lang", lang)[1]
+    assert shown.startswith("Lille stræk") and "Stræk fingrene og hold." in shown
+
+
 def test_nothing_is_made_unasked(shipped: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["list"], ["show", "finger-stretch"], ["check", "finger-stretch"]):
         run(capsys, *command)
