@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import quality
+from handcoach import model, quality
 from handcoach.hand import Array, Frame
 from handcoach.pipeline import Pipeline
 from handcoach.quality import Finding
@@ -33,7 +33,7 @@ class Take:
 
     Attributes:
         landmarks: float32 (N, 21, 3), canonical; N may be 0. t: seconds (N,). view: (N, 2).
-        hand: left, right or either. landmark_model: its name.
+        hand: left, right or either. landmark_model: its family's name.
         frames: pictures in all. other: those that showed the other hand and were left out.
         pictures: JPEG files, where they are to be kept.
     """
@@ -172,7 +172,7 @@ class Recorder:
     def _take(self) -> Take:
         kept, other = self._sorted()
         landmarks, t, view = _arrays(kept)
-        name = self._line.tracker.landmarker.file.name
+        name = model.family(self._line.tracker.landmarker.file)
         return Take(
             self._moment.label, landmarks, t, view, kept[0][3] if kept else "either", name,
             self._moment.frames, other, tuple(self._pictures),
