@@ -171,6 +171,13 @@ def test_an_exercise_has_two_postures_and_a_finger(studio):
     assert studio.new_problem()
 
 
+def test_removing_a_posture_spares_the_recording_of_one_that_is_named_alike(studio):
+    first = studio.draft.labels[0]
+    studio.rename(1, first)
+    assert studio.remove_posture(1) == ""
+    assert studio.remove_posture(0) == first
+
+
 @pytest.mark.parametrize("name", ["Åben hånd", "a/b\\c", "../../x", "-x", "x" * 60, "Fist (left)"])
 def test_any_name_makes_a_label_that_a_recording_takes(name, tmp_path):
     recording.check(tmp_path / "recording", label_of(name), "tiny")

@@ -313,10 +313,13 @@ class StudioPresenter:
             self.set(postures=(*self.draft.postures, Posture("", "")))
 
     def remove_posture(self, index: int) -> str:
-        """Its label, whose recording goes too."""
+        """Its label, whose recording goes too; "" where another posture has come to be named alike."""
         postures = list(self.draft.postures)
         gone = postures.pop(index)
         self.set(postures=tuple(postures))
+        if gone.label in self.draft.labels:
+            self.current = 0
+            return ""
         self.recorded.pop(gone.label, None)
         self.takes_made += 1
         self.current = 0
@@ -665,7 +668,7 @@ class StudioPresenter:
     # --- try ---
 
     def build_began(self) -> None:
-        self.building, self.build_problem = True, ""
+        self.building, self.build_problem, self.built = True, "", None
         self._building_for = self._what_goes_in()
 
     def build_done(self, error: Exception | None) -> None:
