@@ -6,6 +6,7 @@ always give the same progress.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -98,6 +99,7 @@ class Coach:
         self._label: str | None = None  # believed
         self._candidate: str | None = None  # seen, not yet believed
         self._since = 0.0  # when the candidate was first seen
+        self._best_t = -math.inf  # when a frame last showed the best posture while that was believed
 
     def start(self, t: float) -> Progress:
         """Begin, go on after a pause, or begin anew after the end or a stop; not after a whole session."""
@@ -161,6 +163,14 @@ class Coach:
             self._candidate, self._since = label, t
         if t - self._since >= DWELL_S - 1e-9:
             self._label = self._candidate
+        best = self.labels[0]
+        if label == self._label == best:
+            self._best_t = t
+        elif t - self._best_t > GRACE_S + DWELL_S:  # whoever comes back within the grace is believed by then
+            # Labels that flicker are never believed: they must not keep the praise either.
+            self._new_hold()
+            if self._label == best:
+                self._label = None
 
     def _rest(self, step: float) -> None:
         self._rested += step

@@ -76,6 +76,29 @@ def test_a_lost_hand_stops_the_clock_and_then_the_hold() -> None:
     assert clock.show(None, GRACE_S * 1.5)[-1].hold == 0
 
 
+@pytest.mark.parametrize("flicker", [(None, "unsure"), ("almost", "fist"), (None, "almost", "unsure")])
+def test_labels_that_flicker_keep_neither_the_praise_nor_the_session(flicker: tuple[str | None, ...]) -> None:
+    """None of them lasts long enough to be believed; what was believed before is over all the same."""
+    clock = Clock(Coach(5, 2, 1, LABELS, session_s=20))
+    clock.coach.start(0.0)
+    assert clock.show("open", 2)[-1].state == "hold"
+    shown = [clock.show(label, 0.1)[-1] for _ in range(100) for label in flicker]
+    for progress in shown[round((GRACE_S + DWELL_S) / 0.1) + 1 :]:
+        now = (progress.state, progress.label, progress.hold)
+        assert progress.state == "done" or now == ("search", None, 0)
+    assert (shown[-1].state, shown[-1].message) == ("done", "enough")
+
+
+def test_a_hold_that_is_only_glimpsed_again_and_again_does_not_keep_the_session() -> None:
+    clock = Clock(Coach(5, 2, 1, LABELS, session_s=20))
+    clock.coach.start(0.0)
+    clock.show("open", 2)
+    for _ in range(40):
+        clock.show(None, 0.5)
+        last = clock.show("open", 0.1)[-1]
+    assert (last.state, last.message, last.repetition) == ("done", "enough", 0)
+
+
 def test_unsure_is_never_held_and_never_praised() -> None:
     clock = running(hold_s=0.5)
     shown = clock.show("unsure", 5)
