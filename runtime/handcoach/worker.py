@@ -305,14 +305,17 @@ class Worker:
         try:
             self._work()
         except HandCoachError as error:
-            if error.key is not None:  # the window's own sentence names no file: a terminal gets this one
-                print(error, file=sys.stderr)
-            self._publish(stage="error", error=str(error), error_key=error.key)
+            self._complain(error)
         # The thread's outer edge: whatever happens in it must reach the person as one sentence.
         except Exception as error:
             if os.environ.get("HANDCOACH_DEBUG"):
                 traceback.print_exc()
             self._publish(stage="error", error=f"!{type(error).__name__}: {error}")
+
+    def _complain(self, error: HandCoachError) -> None:
+        if error.key is not None:  # the window's own sentence names no file: a terminal gets this one
+            print(error, file=sys.stderr)
+        self._publish(stage="error", error=str(error), error_key=error.key)
 
     def _work(self) -> None:
         self._publish(stage="models")
@@ -324,17 +327,25 @@ class Worker:
         with self._lock:
             self._stale = self._load is not load  # another exercise was chosen meanwhile
             self._take(pipeline, coach, stage="camera")
-        played = True
+        played, worked = True, False
         while played and not self._ending.is_set():
-            with self._open() as source:
-                self._source = source
-                if self._ending.is_set():  # while it was opened: `end` had no source to close
-                    return
-                played = self._play(source) and self._loop
-                if played and not self._ending.is_set():
-                    assert self._pipeline is not None
-                    self._pipeline.reset()
-                    self._pace.reset()
+            try:
+                with self._open() as source:
+                    self._source = source
+                    if self._ending.is_set():  # while it was opened: `end` had no source to close
+                        return
+                    played = self._play(source) and self._loop
+            except HandCoachError as error:
+                # A camera that worked may come back; one that never did needs another number.
+                worked = worked or error.key == "camera_gone"
+                if not worked or not str(error.key).startswith("camera_"):
+                    raise
+                if self._last.stage != "error":
+                    self._complain(error)
+            if played and not self._ending.is_set():
+                assert self._pipeline is not None
+                self._pipeline.reset()
+                self._pace.reset()
         if not self._ending.is_set():
             self._publish(stage="ended", track=None, posture=None)
 

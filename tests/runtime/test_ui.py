@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -245,6 +246,37 @@ def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, caps
     assert "KeyError" in done[2].message
     assert "a bug" in capsys.readouterr().err
     assert called[:3] == ["withdraw", "end", "destroy"]
+
+
+def test_where_a_camera_falls_silent_its_last_verdict_is_taken_back_once():
+    """Unplugged during a hold, it would say "hold it there" until the camera is given up."""
+    from handcoach.ui.app import SILENT_S, Inbox
+    from handcoach.worker import Mailbox, Result
+
+    box, now = Mailbox(), [0.0]
+    inbox = Inbox(box, lambda: now[0])
+
+    def after(seconds):
+        now[0] += seconds
+        return inbox.take()
+
+    assert after(9) is None  # nothing yet
+    judged = Result(1.0, "running", live=True, track="a hand", posture="open", progress="hold")
+    for _ in range(2):
+        box.put(judged)
+        assert after(0.1) is judged
+        assert after(SILENT_S * 0.9) is None
+        silent = after(SILENT_S * 0.2)
+        assert (silent.stage, silent.track, silent.posture) == ("camera", None, None)
+        assert silent.progress == "hold"
+        assert after(9) is None
+    for change in ({"live": False}, {"stage": "error"}, {"stage": "camera"}):
+        calm = replace(judged, **change)
+        box.put(judged)
+        assert after(0.1) is judged
+        box.put(calm)  # a video that is paced, or what is said already
+        assert after(0.1) is calm
+        assert after(9) is None
 
 
 # --- driven from outside ---

@@ -319,6 +319,25 @@ def test_an_error_becomes_one_sentence():
     assert worker.end()
 
 
+def test_a_camera_that_is_gone_is_opened_again_until_it_comes_back(capsys):
+    class Unplugged(FakeSource):
+        def __iter__(self):
+            yield from super().__iter__()
+            raise CameraError("It is gone.", "camera_gone" if self.count else "camera_absent")
+
+    sources = [Unplugged(2, live=True), Unplugged(0), Unplugged(0), FakeSource(2, live=True, hang=True)]
+    worker, pipeline = make(lambda: sources.pop(0), autostart=True)
+    shown, put = [], worker.mailbox.put
+    worker.mailbox.put = lambda result: (shown.append(result), put(result))
+    worker.begin()
+    wait_for(worker, lambda r: not sources and r.stage == "running")
+    assert worker.end()
+    assert [r.error_key for r in shown if r.stage == "error"] == ["camera_gone"]  # said once
+    assert capsys.readouterr().err == "It is gone.\n"
+    assert shown[-1].progress.state != "ready"  # the exercise goes on
+    assert pipeline.resets >= 3
+
+
 def test_a_bug_becomes_a_sentence_too():
     broken = FakePipeline()
     broken.step = lambda frame: 1 / 0

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import math
+import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 from handcoach.errors import HandCoachError
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
-from handcoach.worker import Result, Worker, loader, worker_for
+from handcoach.worker import Mailbox, Result, Worker, loader, worker_for
+
+SILENT_S = 1.0  # without a result while a camera is judged: what the last one says is no longer so
+
+
+class Inbox:
+    """The newest result of a worker. Where a camera falls silent, one that takes the verdict back."""
+
+    def __init__(self, mailbox: Mailbox[Result], clock: Callable[[], float] = time.monotonic) -> None:
+        self._mailbox, self._clock = mailbox, clock
+        self._last: Result | None = None
+        self._due = math.inf  # when the verdict is to be taken back
+
+    def take(self) -> Result | None:
+        """What is to be shown now; None where that does not change."""
+        result, now = self._mailbox.take(), self._clock()
+        if result is not None:
+            self._last = result
+            self._due = now + SILENT_S if result.live and result.stage == "running" else math.inf
+        elif now > self._due and self._last is not None:
+            self._due = math.inf
+            return replace(self._last, stage="camera", track=None, posture=None)
+        return result
 
 
 def run_window(
@@ -77,12 +102,12 @@ def run(
             f"No window can be opened here ({error}): run this on a desktop, or use handcoach demo."
         ) from error
     presenter = Presenter(texts)
-    waiting = on_ready
+    inbox, waiting = Inbox(worker.mailbox), on_ready
 
     def poll() -> None:
         nonlocal waiting
         try:
-            result = worker.mailbox.take()
+            result = inbox.take()
             if result is not None:
                 show(result)
                 if waiting is not None and result.frame is not None:
