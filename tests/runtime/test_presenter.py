@@ -171,6 +171,14 @@ def test_what_fails_is_said_in_the_patients_language(lang):
         assert view.message == Texts(lang)(key)
 
 
+@pytest.mark.parametrize("catalogue", [(), ("studio",)])
+def test_a_camera_that_shows_nothing_may_only_be_covered(catalogue):
+    """A lid before the lens is likelier than a camera that left a laptop."""
+    for lang, uncover in (("en", "uncover"), ("da", "afdæk")):
+        for key in ("camera_silent", "camera_gone"):
+            assert uncover in Texts(lang, *catalogue)(key), (lang, key)
+
+
 def test_a_left_hand_is_shown_as_a_left_hand(presenter, exercise):
     right = presenter.present(result(exercise, progress("ready"), seen=hand("right", 0.5)))
     left = presenter.present(result(exercise, progress("ready"), seen=hand("left", 0.5)))
