@@ -64,6 +64,7 @@ class Result:
         stage: "models", "camera", "running", "ended" (the source has no more frames) or "error".
         error: one sentence where the stage is "error".
         error_key: of the window's own sentence for it, see `HandCoachError`.
+        note: key of the window's sentence for what did not work, where everything goes on; None for nothing.
         live: the source is a camera, which people expect to see mirrored.
         track, posture: of `frame`; None where the frame was not judged.
         hold_s, rest_s: of the coach, seconds.
@@ -74,6 +75,7 @@ class Result:
     stage: str = "models"
     error: str | None = None
     error_key: str | None = None
+    note: str | None = None
     live: bool = False
     frame: Frame | None = None
     track: Track | None = None
@@ -275,6 +277,7 @@ class Worker:
             if progress is not None and progress.state in (*UNDER_WAY, "paused"):
                 return False
             self._load, self._stale = load, self._coach is not None
+            self._last = replace(self._last, note=None)
             return True
 
     def _command(self, name: str) -> None:
@@ -288,7 +291,7 @@ class Worker:
                     return
             t = self._now()
             act = {"start": self._coach.start, "pause": self._coach.pause, "stop": self._coach.stop}[name]
-            self._last = replace(self._last, t=t, progress=act(t))
+            self._last = replace(self._last, t=t, progress=act(t), note=None)
             self.mailbox.put(self._last)
 
     # Called from the worker's thread.
@@ -375,6 +378,9 @@ class Worker:
             print(error, file=sys.stderr)
             with self._lock:
                 self._stale, self._autostart = self._load is not load, False
+                if not self._stale:
+                    self._last = replace(self._last, t=self._now(), note="exercise_fails")
+                    self.mailbox.put(self._last)
             return
         with self._lock:
             self._stale = self._load is not load

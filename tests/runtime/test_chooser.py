@@ -138,6 +138,22 @@ def test_by_keyboard(make_window):
 
 
 @pytest.mark.ui
+def test_the_list_marks_what_runs_where_what_was_chosen_did_not_load(make_window, folder):
+    window, _ = make_window()
+    window.choose()
+    window.chooser._choose(window.chooser._choices[0])
+    window.show(replace(IDLE, exercise=folder / "b.onnx"))
+    window.choose()
+    settle(window)
+    edges = [row.cget("border_color") for row in window.chooser.rows]
+    assert edges[0] == chooser.CARD and edges[1] in (chooser.HERE, chooser.FOCUS)
+    button = window.chooser._thumb_button
+    window.chooser._toggle_thumb()
+    assert button.cget("text") == Texts("en")("thumb_off")
+    assert Path(window.chooser.exercise) == folder / "b.onnx"  # and switches its thumb, not the other's
+
+
+@pytest.mark.ui
 def test_by_mouse_and_the_pictures_come(make_window):
     window, told = make_window()
     window.buttons["exercises"].invoke()

@@ -171,6 +171,17 @@ def test_what_fails_is_said_in_the_patients_language(lang):
         assert view.message == Texts(lang)(key)
 
 
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_an_exercise_that_was_chosen_and_does_not_load_is_said(exercise, lang):
+    presenter, sentence = Presenter(Texts(lang)), Texts(lang)("exercise_fails")
+    for state in ("ready", "stopped", "done"):
+        view = presenter.present(result(exercise, progress(state), note="exercise_fails"))
+        assert (view.message, view.tone) == (sentence, "look")  # before what the set-up lacks
+        assert view.exercise == exercise.file.path  # the list marks what runs, not what was wished for
+    view = presenter.present(result(exercise, progress("paused"), note="exercise_fails"))
+    assert view.message == Texts(lang)("paused")
+
+
 @pytest.mark.parametrize("catalogue", [(), ("studio",)])
 def test_a_camera_that_shows_nothing_may_only_be_covered(catalogue):
     """A lid before the lens is likelier than a camera that left a laptop."""

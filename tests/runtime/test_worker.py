@@ -303,8 +303,11 @@ def test_an_exercise_that_does_not_load_leaves_the_one_before_in_place(capsys):
     while "broken" not in capsys.readouterr().err:
         assert time.monotonic() < end
         time.sleep(0.01)
+    told = wait_for(worker, lambda r: r.note is not None)
+    assert (told.note, told.exercise, told.stage) == ("exercise_fails", before, "running")
     worker.start()
-    assert wait_for(worker, lambda r: r.progress.state in ("search", "hold")).exercise is before
+    started = wait_for(worker, lambda r: r.progress.state in ("search", "hold"))
+    assert (started.note, started.exercise) == (None, before)
     assert worker.end()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import numpy as np
@@ -59,6 +60,7 @@ class ViewState:
         checks: the set-up, before the first start of a session; empty later.
         hint: which finger is farthest from the teacher's, or that it may be the wrong hand; "" for none.
         thumb: what the thumb does, in words of its own; "" for nothing. thumb_good: it is as the teacher's.
+        exercise: file of the one that runs; None before it is loaded.
         can_choose: another exercise may be chosen now.
         mirrored: show the picture as a mirror does; points are those of the unmirrored picture.
         dim: the picture is not being judged.
@@ -83,6 +85,7 @@ class ViewState:
     hint: str = ""
     thumb: str = ""
     thumb_good: bool = False
+    exercise: Path | None = None
     can_choose: bool = False
     can_start: bool = False
     can_pause: bool = False
@@ -145,7 +148,7 @@ class Presenter:
         checks: tuple[Check, ...] = ()
         if state == "ready" and not self._started:
             checks, cure = self._checks(result)
-            if cure:
+            if cure and result.note is None:
                 message, tone = cure, "look"
         thumb, thumb_good = self._say_thumb(state, result)
         live, far = None, None
@@ -183,6 +186,7 @@ class Presenter:
             checks=checks,
             thumb=thumb,
             thumb_good=thumb_good,
+            exercise=exercise.file.path,
             can_choose=progress.state in ("ready", "stopped", "done") and not over,
             can_start=not running and not over,
             can_pause=running and result.stage != "ended",
@@ -274,6 +278,8 @@ class Presenter:
             return self.texts("leave"), "calm"
         if state == "search" and progress.label == "unsure":
             return exercise.message("unsure", self.texts.lang), "look"
+        if result.note is not None and state in ("ready", "stopped", "done"):
+            return self.texts(result.note), "look"
         tones: dict[str, Tone] = {
             "loading": "calm", "ready": "ready", "search": "look", "rest": "rest", "paused": "rest",
             "stopped": "stop", "done": "done", "ended": "done",

@@ -186,6 +186,8 @@ class Window:
         if self.chooser.opened:
             self.chooser.close()
         else:
+            if self._view.exercise is not None:  # what was chosen last may not have loaded
+                self.chooser.exercise = str(self._view.exercise)
             self.chooser.open()
 
     def _chooser_closed(self) -> None:
