@@ -236,14 +236,19 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-def open_capture(index: int) -> Capture:
-    """The first way to this camera that works on this system; it may be one that is not open."""
+def open_capture(index: int, turn: int = 0) -> Capture:
+    """The first way to this camera that opens on this system; it may be one that is not open.
+
+    Args:
+        turn: how many ways gave no picture before: MSMF may open and stay dark, and the next is tried.
+    """
     backends = [cv2.CAP_ANY]
     if sys.platform == "win32":
         backends = [cv2.CAP_MSMF, cv2.CAP_DSHOW]
     elif sys.platform == "linux":
         backends = [cv2.CAP_V4L2, cv2.CAP_ANY]
-    for backend in backends:
+    first = turn % len(backends)
+    for backend in backends[first:] + backends[:first]:
         capture = cv2.VideoCapture(index, backend)
         if capture.isOpened():
             break
@@ -264,7 +269,7 @@ class Camera(Source):
     def __init__(
         self,
         index: int,
-        open_capture: Callable[[int], Capture] = open_capture,
+        open_capture: Callable[[int, int], Capture] = open_capture,
         *,
         stale_s: float = STALE_S,
         open_s: float = OPEN_S,
@@ -274,7 +279,7 @@ class Camera(Source):
         """Returns at once; the camera opens in its thread, and iterating waits for the first picture.
 
         Args:
-            open_capture: makes the capture of a camera's number.
+            open_capture: makes the capture of a camera's number, as the function of that name.
         """
         super().__init__()
         self._camera, self._open = index, open_capture
@@ -284,6 +289,7 @@ class Camera(Source):
         self._closed = False
         self._opened = False  # some capture said that it is open
         self._attempts = 0  # to open it
+        self._turn = 0  # captures that were open and gave no picture
         self._first = True  # no picture yet
         self._reading_since: float | None = None  # when the read that is under way began
         self._generation = 0  # a thread with an older number has been given up
@@ -299,11 +305,12 @@ class Camera(Source):
     def _grab(self, generation: int) -> None:
         """Runs in a thread of its own, until closed or given up: open, read, reopen on failure."""
         while not self._over(generation):
-            capture = self._open(self._camera)
+            capture = self._open(self._camera, self._turn)
             try:
                 if capture.isOpened():
                     self._opened = True
-                    self._read(capture, generation)
+                    if not self._read(capture, generation):
+                        self._turn += 1
             finally:
                 self._reading_since = None
                 self._attempts += 1
@@ -315,8 +322,8 @@ class Camera(Source):
     def _over(self, generation: int) -> bool:
         return self._closed or generation != self._generation
 
-    def _read(self, capture: Capture, generation: int) -> None:
-        """Keep the newest picture until reading fails or the picture freezes."""
+    def _read(self, capture: Capture, generation: int) -> bool:
+        """Keep the newest picture until reading fails or the picture freezes; False if there was none."""
         last: Image | None = None
         fresh = time.monotonic()
         while not self._over(generation):
@@ -329,7 +336,7 @@ class Camera(Source):
             if not ok or bgr is None or bgr.ndim != 3:
                 self.skipped += 1
                 if now - fresh > self._stale_s:
-                    return
+                    break
                 time.sleep(0.01)
                 continue
             # An unplugged camera may go on "reading" its last picture: a sensor's noise never repeats,
@@ -337,13 +344,14 @@ class Camera(Source):
             if last is None or last.shape != bgr.shape or not np.array_equal(last[::7], bgr[::7]):
                 fresh, last = now, bgr
             elif now - fresh > self._stale_s:
-                return
+                break
             else:
                 continue
             with self._condition:
                 if not self._over(generation):
                     self._newest = (bgr, now)
                     self._condition.notify_all()
+        return last is not None
 
     def __iter__(self) -> Iterator[Frame]:
         """Blocks until the next picture. Ends when closed.

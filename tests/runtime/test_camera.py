@@ -206,7 +206,7 @@ def camera(*captures: Fake, **times: float) -> tuple[Camera, list[int]]:
     """A camera whose 1st, 2nd, ... opening gives these captures; then it does not open."""
     left, asked = list(captures), []
 
-    def open_capture(index: int) -> Fake:
+    def open_capture(index: int, turn: int) -> Fake:
         asked.append(index)
         return left.pop(0) if left else Fake([], opens=False)
 
@@ -240,6 +240,34 @@ def test_a_camera_without_pictures_is_one_sentence() -> None:
     with source, pytest.raises(SourceError, match="opens but gives no picture") as caught:
         next(iter(source))
     assert caught.value.key == "camera_silent"
+
+
+@pytest.mark.parametrize("dark", [cv2.CAP_MSMF, cv2.CAP_DSHOW, None])
+def test_on_windows_a_way_that_opens_and_stays_dark_gives_way_to_the_other(
+    monkeypatch: pytest.MonkeyPatch, dark: int | None
+) -> None:
+    asked: list[int] = []
+
+    class Way(Fake):
+        """A way to the camera that opens; only one that is not dark gives pictures, for a while."""
+
+        def __init__(self, index: int, backend: int) -> None:
+            super().__init__([] if backend == dark else [100, 101] * 5)
+            asked.append(backend)
+
+        def set(self, prop: int, value: float) -> bool:
+            return True
+
+    monkeypatch.setattr(module.cv2, "VideoCapture", Way)
+    monkeypatch.setattr(module.sys, "platform", "win32")
+    source = Camera(0, stale_s=0.05, retry_s=0.01)
+    with source:
+        for _ in source:
+            if len(asked) >= 4:
+                break
+    first = [cv2.CAP_MSMF, cv2.CAP_DSHOW] if dark == cv2.CAP_MSMF else [cv2.CAP_MSMF]
+    # What gave pictures is opened again.
+    assert asked[:4] == (first + [first[-1]] * 3)[:4]
 
 
 def test_a_camera_that_was_unplugged_is_opened_again() -> None:

@@ -312,7 +312,7 @@ def test_a_camera_that_does_not_open(capsys: pytest.CaptureFixture[str], monkeyp
         def release(self) -> None:
             pass
 
-    source = camera.Camera(9, lambda index: Closed(), retry_s=0.01)  # type: ignore[arg-type,return-value]
+    source = camera.Camera(9, lambda *way: Closed(), retry_s=0.01)  # type: ignore[arg-type,return-value]
     monkeypatch.setattr(cli, "_open", lambda spec: source)
     assert "Camera 9 does not open" in sentence(*run(capsys, "landmarks", "9", *MODELS, "--json"))
 

@@ -254,7 +254,7 @@ def paced(task: dict[str, Any]) -> dict[str, Any]:
         judge = line.exercise
         return line, Coach(judge.hold_s, ENDLESS, judge.rest_s, judge.labels)
 
-    worker = Worker(load, lambda: camera.Camera(0, lambda _: eye), autostart=True)
+    worker = Worker(load, lambda: camera.Camera(0, lambda *way: eye), autostart=True)
     problem = window_problem()
     watch = _Watch(task, shown)
     if problem is None:
