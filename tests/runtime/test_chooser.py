@@ -138,6 +138,24 @@ def test_by_keyboard(make_window):
 
 
 @pytest.mark.ui
+@pytest.mark.parametrize("key", ["<e>", "<space>", "<Return>"])
+def test_a_key_that_is_held_opens_the_list_once_and_chooses_nothing(make_window, key):
+    window, told = make_window()
+    button = window.buttons["exercises"]
+    window.root.tk.call("focus", "-force", str(button))
+    settle(window, lambda: focused(window) == str(button))
+    tkinter.Misc.event_generate(button, key)
+    settle(window, lambda: window.chooser.opened and focused(window) == str(window.chooser.rows[1]))
+    for _ in range(3):
+        tkinter.Misc.event_generate(window.chooser.rows[1], key)
+        settle(window)
+        assert window.chooser.opened and told == []
+    tkinter.Misc.event_generate(window.chooser.rows[1], "<KP_Enter>")  # another key is no repetition
+    settle(window)
+    assert told == [("b", True)]
+
+
+@pytest.mark.ui
 def test_the_list_marks_what_runs_where_what_was_chosen_did_not_load(make_window, folder):
     window, _ = make_window()
     window.choose()

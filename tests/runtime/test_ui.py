@@ -170,18 +170,26 @@ def test_tab_reaches_every_button_and_shows_where_it_is(make_window):
             button = window.buttons[reached[-1]]
             assert button.cget("border_color") == FOCUS
             tkinter.Misc.event_generate(button, "<space>")
-            root.update()
+            let_go(window, "space")
     assert reached[:5] == ["start", "pause", "colours", "stop", "hands"]
     # The focused button's own press, not the space bar's usual meaning; Start could not be pressed.
     assert pressed[:2] == ["pause", "stop"]
     assert "toggle" not in pressed
 
 
+def let_go(window, key: str) -> None:
+    """Release a key, until that is believed."""
+    window.root.event_generate(f"<KeyRelease-{key}>")
+    end = time.monotonic() + 5
+    while key in window.keys and time.monotonic() < end:
+        window.root.update()
+
+
 @pytest.mark.ui
 @pytest.mark.parametrize("release", [True, False])
 def test_a_space_bar_that_is_held_counts_once(make_window, monkeypatch, release):
     """A held key repeats: as presses alone on Windows and macOS, as release and press at once on X11."""
-    from handcoach.ui import window as module
+    from handcoach.ui import keys as module
 
     monkeypatch.setattr(module, "RELEASE_MS", 500)  # longer than this machine may stall between two events
     toggled = []
@@ -195,11 +203,35 @@ def test_a_space_bar_that_is_held_counts_once(make_window, monkeypatch, release)
             if release:
                 root.event_generate("<KeyRelease-space>")
             root.update()
-        root.event_generate("<KeyRelease-space>")
-        end = time.monotonic() + 5
-        while window._space_held and time.monotonic() < end:
-            root.update()
+        let_go(window, "space")
         assert len(toggled) == press + 1
+
+
+@pytest.mark.ui
+def test_other_keys_that_are_held_count_once_and_stop_always_acts(make_window):
+    import tkinter
+
+    pressed = []
+    window = make_window(pause=lambda: pressed.append("pause"), stop=lambda: pressed.append("stop"))
+    window.stage.focus_force()
+    window.root.update()
+    before = window.palette
+    for _ in range(3):
+        window.root.event_generate("<KeyPress-c>")
+    window.root.event_generate("<KeyPress-C>")  # shift came to it
+    window.root.update()
+    assert window.palette != before
+    let_go(window, "c")
+    window.root.event_generate("<KeyPress-c>")
+    window.root.update()
+    assert window.palette == before  # of two
+    for name in ("pause", "stop"):
+        window.root.tk.call("focus", "-force", str(window.buttons[name]))
+        window.root.update()
+        for _ in range(3):
+            tkinter.Misc.event_generate(window.buttons[name], "<Return>")
+            window.root.update()
+    assert pressed == ["pause", "stop", "stop", "stop"]
 
 
 @pytest.mark.ui

@@ -17,6 +17,7 @@ from handcoach.errors import HandCoachError
 from handcoach.exercise_file import Entry
 from handcoach.hand import Array, Side, hand_frame
 from handcoach.ui import view3d
+from handcoach.ui.keys import HeldKeys
 from handcoach.ui.texts import Texts
 
 PICTURE = (112, 116)  # units at 100 %
@@ -93,11 +94,12 @@ class Chooser:
         exercise: str,
         thumb: bool,
         on_close: Callable[[], None],
+        keys: HeldKeys,
     ) -> None:
         self._ctk, self._root, self._texts = ctk, root, texts
         self._family, self._scale = family, scale
         self._on_choose, self._on_close = on_choose, on_close
-        self.exercise, self.thumb = exercise, thumb
+        self.exercise, self.thumb, self._keys = exercise, thumb, keys
         self.rows: list[Any] = []  # the cards' frames, of those that can be chosen
         self._choices: list[Choice] = []
         self._frame: Any = None
@@ -171,7 +173,8 @@ class Chooser:
 
     def _press_by_key(self, widget: Any, press: Callable[[], None]) -> None:
         def pressed(event: tkinter.Event[Any]) -> str:
-            press()
+            if self._keys.press(event.keysym):
+                press()
             return "break"
 
         for key in ("<space>", "<Return>", "<KP_Enter>"):

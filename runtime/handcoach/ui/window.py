@@ -17,6 +17,7 @@ from PIL import ImageTk
 
 from handcoach.ui import drawing, view3d
 from handcoach.ui.chooser import Chooser
+from handcoach.ui.keys import HeldKeys
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.texts import Texts
@@ -26,7 +27,6 @@ WIDTH, HEIGHT = 1280, 700  # units at 100 %
 SMALLEST = (760, 460)
 POLL_MS = 33  # 30 pictures a second at most: more would only warm the laptop
 TURN = math.radians(8)
-RELEASE_MS = 60  # X11 repeats a key that is held as release and press at once: a true release lasts longer
 
 GROUND = "#0f1520"
 BUTTONS = {  # ground, ground under the mouse, text: each pair has 4.5:1
@@ -74,18 +74,17 @@ class Window:
         self._photo: ImageTk.PhotoImage | None = None
         self._shown: tuple[object, ...] = ()
         self._drag: tuple[int, int] | None = None
-        self._space_held = False
-        self._space_release: str | None = None  # the wish to forget that the space bar is held
 
         self.root = ctk.CTk(fg_color=GROUND, className="HandCoach")
         self.root.title(texts("title"))
         self.scale = choose_scale(ctk, self.root, scale, SMALLEST)
         self.family = tkinter.font.nametofont("TkDefaultFont", self.root).actual("family")
+        self.keys = HeldKeys(self.root)
         self._build(ctk, on_start, on_pause)
         self.chooser: Chooser | None = None
         if on_choose is not None:
             self.chooser = Chooser(ctk, self.root, texts, self.family, self.scale, on_choose, exercise, thumb,
-                                   self._chooser_closed)  # fmt: skip
+                                   self._chooser_closed, self.keys)  # fmt: skip
         self._bind()
         place(self.root, self.scale, (WIDTH, HEIGHT), SMALLEST)
 
@@ -142,7 +141,8 @@ class Window:
             button.configure(border_color=ground if button.cget("state") == "normal" else OFF[0])
 
         def pressed(event: tkinter.Event[Any]) -> str:
-            if button.cget("state") == "normal":
+            new = self.keys.press(event.keysym) or name == "stop"  # which acts whatever happens
+            if new and button.cget("state") == "normal":
                 press()
             return "break"
 
@@ -153,13 +153,12 @@ class Window:
 
     def _bind(self) -> None:
         root, stage = self.root, self.stage
-        root.bind("<space>", lambda e: self._space_pressed())
-        root.bind("<KeyRelease-space>", lambda e: self._space_released())
+        root.bind("<space>", lambda e: self._once(e, self._space_pressed))
         root.bind("<Escape>", lambda e: self._escape())
         for key in ("e", "E"):
-            root.bind(key, lambda e: self.choose())
+            root.bind(key, lambda e: self._once(e, self.choose))
         for key in ("c", "C"):
-            root.bind(key, lambda e: self.other_palette())
+            root.bind(key, lambda e: self._once(e, self.other_palette))
         for key, yaw, pitch in (("Left", -1, 0), ("Right", 1, 0), ("Up", 0, -1), ("Down", 0, 1)):
             root.bind(f"<{key}>", lambda e, y=yaw, p=pitch: self.turn(y * TURN, p * TURN))
         root.bind("<Home>", lambda e: self._set_camera(view3d.Camera()))
@@ -171,6 +170,11 @@ class Window:
         stage.bind("<ButtonRelease-1>", lambda e: self._let_go())
         stage.bind("<Double-Button-1>", lambda e: self._set_camera(view3d.Camera()))
         stage.bind("<Motion>", self._hover)
+
+    def _once(self, event: tkinter.Event[Any], act: Callable[[], None]) -> None:
+        """Act once for each press of a key: nothing flashes under a hand that cannot let go at once."""
+        if self.keys.press(event.keysym):
+            act()
 
     def _escape(self) -> None:
         """Stop, it hurts; while an exercise is being chosen nothing is under way, and it closes the list."""
@@ -195,22 +199,8 @@ class Window:
         self._redraw()
 
     def _space_pressed(self) -> None:
-        """Once for each press: held by a hand that cannot let go at once, a key repeats 30 times a second."""
-        if self._space_release is not None:
-            self.root.after_cancel(self._space_release)
-            self._space_release = None
-        if self.chooser is not None and self.chooser.opened:
-            return
-        if not self._space_held:
-            self._space_held = True
+        if self.chooser is None or not self.chooser.opened:
             self._on_toggle()
-
-    def _space_released(self) -> None:
-        def forget() -> None:
-            self._space_held, self._space_release = False, None
-
-        if self._space_release is None:
-            self._space_release = self.root.after(RELEASE_MS, forget)
 
     def _resized(self) -> None:
         if self._view is not None:

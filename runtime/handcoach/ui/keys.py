@@ -1,0 +1,32 @@
+"""Which keys are held: a press counts once, however long a hand that cannot let go stays on the key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+RELEASE_MS = 60  # X11 repeats a key that is held as release and press at once: a true release lasts longer
+
+
+class HeldKeys:
+    """The keys that are down, by their names in Tk. Main thread only."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._held: dict[str, str | None] = {}  # each with the wish to forget it, once it was released
+        root.bind("<KeyRelease>", lambda e: self._release(e.keysym.lower()))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._held
+
+    def press(self, keysym: str) -> bool:
+        """Whether this press is a new one: held, a key repeats 30 times a second."""
+        key = keysym.lower()  # shift may be let go of first
+        new = key not in self._held
+        if (wish := self._held.get(key)) is not None:
+            self._root.after_cancel(wish)
+        self._held[key] = None
+        return new
+
+    def _release(self, key: str) -> None:
+        if key in self._held and self._held[key] is None:
+            self._held[key] = self._root.after(RELEASE_MS, self._held.pop, key)
