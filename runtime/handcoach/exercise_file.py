@@ -17,8 +17,7 @@ from handcoach import model, places, signature
 from handcoach.coach import SESSION_S
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError
-from handcoach.exercise import Exercise
-from handcoach.exercise import text_of as text_of  # the chooser reads it from here
+from handcoach.exercise import Exercise, text_of
 from handcoach.hand import FINGERS, Hand, hand_frame
 from handcoach.model import ModelError, ModelFile
 

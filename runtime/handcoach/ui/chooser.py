@@ -14,6 +14,7 @@ from PIL import Image as PilImage
 
 from handcoach import exercise_file, model
 from handcoach.errors import HandCoachError
+from handcoach.exercise import text_of
 from handcoach.exercise_file import Entry
 from handcoach.hand import Array, Side, hand_frame
 from handcoach.ui import view3d
@@ -55,8 +56,8 @@ def choices(entries: Iterable[Entry], texts: Texts) -> list[Choice]:
         found.append(
             Choice(
                 entry.path,
-                exercise_file.text_of(meta["title"], texts.lang),
-                last_sentence(exercise_file.text_of(meta["instructions"], texts.lang)),
+                text_of(meta["title"], texts.lang),
+                last_sentence(text_of(meta["instructions"], texts.lang)),
                 view3d.mirrored(reference) if side == "left" else reference,
                 side,
             )

@@ -22,7 +22,6 @@ Range = tuple[float, float]
 STRAIGHT: tuple[Range, Range, Range] = ((-10, 10), (0, 12), (0, 8))
 BENT: tuple[Range, Range, Range] = ((10, 20), (10, 24), (4, 12))
 THUMB_OUT: tuple[Range, ...] = ((-4, 24), (26, 42), (-6, 6), (-4, 14), (-8, 12))
-HOLDS = ("upright", "level")
 DISTANCE: Range = (0.3, 0.62)  # metres from the camera to the hand: what the set-up advice says
 TRIES = 60  # of a posture without collisions, and of a thumb that comes as near as it shall
 TIPS = {"index": 8, "middle": 12, "ring": 16, "little": 20}
