@@ -98,12 +98,12 @@ CLEAR
 }
 
 export_() {
-    local file
-    for file in "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors"; do
+    local file trained=("$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors")
+    for file in "${trained[@]}"; do
         [ -f "$file" ] || { echo "models/remake.sh: $file is missing: run the stage train first." >&2; exit 2; }
     done
     mkdir -p "$new/checkpoints" "$new/exercises"
-    cp "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors" "$new/checkpoints/"
+    cp "${trained[@]}" "$new/checkpoints/"
     local networks=("$new/checkpoints/mobilenetv2.safetensors") photos=()
     if [ -f "$WORK/runs/resnet50/resnet50.safetensors" ]; then
         cp "$WORK/runs/resnet50/resnet50.safetensors" "$new/checkpoints/"

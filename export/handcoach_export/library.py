@@ -413,7 +413,7 @@ def make(
     """
     if assets is not None:
         render(work, assets, {name: count for name, count in counts.items() if count}, workers)
-    for posture in sorted({p for shown in LIBRARY.values() for ps in shown.values() for p in ps}):
+    for posture in postures():
         for people in ("own", "final"):
             if not any((work / "frames" / people / posture / "labels").glob("*.json")):
                 raise HandCoachError(f"Nobody of {people} shows {posture} yet: give --assets, to render it.")

@@ -30,10 +30,10 @@ def view_rotation(x: float, y: float, roll: float) -> NDArray[np.float64]:
     """Rotation (3, 3) from the axes of a cut-out to the camera's: first the roll about z, then the shortest
     turn from the optical axis to the ray (x, y, 1) through the cut-out's centre."""
     length = math.sqrt(x * x + y * y + 1)
-    a, b, c = x / length, y / length, 1 / length
-    # Rodrigues' formula, for the turn that takes (0, 0, 1) to (a, b, c).
-    k = 1 / (1 + c)
-    look = np.array([[1 - a * a * k, -a * b * k, a], [-a * b * k, 1 - b * b * k, b], [-a, -b, c]])
+    a, b, ahead = x / length, y / length, 1 / length
+    # Rodrigues' formula, for the turn that takes (0, 0, 1) to (a, b, ahead).
+    k = 1 / (1 + ahead)
+    look = np.array([[1 - a * a * k, -a * b * k, a], [-a * b * k, 1 - b * b * k, b], [-a, -b, ahead]])
     c, s = math.cos(roll), math.sin(roll)
     return np.asarray(look @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]))
 

@@ -129,11 +129,9 @@ def _held_out(meta: dict[str, Any]) -> float | None:
 
 
 def signature_line(file: ModelFile) -> str:
-    if _is_shipped(file.path):
-        return "part of HandCoach"
-    if not file.signed_by:
-        return "not signed"
-    return f"unchanged since it was signed with the key {file.signed_by}"
+    if file.signed_by:
+        return f"unchanged since it was signed with the key {file.signed_by}"
+    return "part of HandCoach" if _is_shipped(file.path) else "not signed"
 
 
 def picture(file: ModelFile) -> bytes:
@@ -274,9 +272,9 @@ def verify(file: ModelFile, by: str | None = None) -> str:
     Raises:
         HandCoachError: it is not signed, or with another key.
     """
-    if not file.signed_by and _is_shipped(file.path):
-        raise HandCoachError(f"{file.path} comes with HandCoach and carries no signature of its own.")
     if not file.signed_by:
+        if _is_shipped(file.path):
+            raise HandCoachError(f"{file.path} comes with HandCoach and carries no signature of its own.")
         raise HandCoachError(f"{file.path} is not signed: ask whoever made it to sign it.")
     if by is not None and _digits(by) != _digits(file.signed_by):
         raise HandCoachError(
