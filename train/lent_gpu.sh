@@ -1,30 +1,31 @@
 #!/bin/bash
 # Renders and trains on a GPU machine that is lent for minutes, reaches nothing outside it and sends back 16 MiB files.
 #
-#   1. Here, where anny and the assets are:   train/lent_gpu.sh pack ASSETS [WEIGHTS [LABELS PHOTOS]]
-#      fills build/lent (git ignores /build/): baked arms, skins, shrunken environment maps, moderngl's wheels for
-#      Python 3.12 and, if given, ImageNet weights and one folder of photographs. It says how much would travel with
-#      the repository, and refuses more than 60 MiB.
+#   1. Here, where anny and the assets are:   train/lent_gpu.sh pack ASSETS [LABELS PHOTOS]...
+#      fills build/lent (git ignores /build/): baked arms, skins, shrunken environment maps, wheels for Python 3.12, and
+#      pairs of labels and photographs (`pseudo-label`), cut to their hands (`shrink`). It says how much would travel
+#      with the repository, and refuses more than 62 MiB.
 #   2. There, from the repository's root, with build/lent carried along and OUT an empty folder for what comes back:
 #          OUT=... train/lent_gpu.sh go
-#      With the workplace's tool: run {carry: ["build/lent"], command: "train/lent_gpu.sh go", timeout_s: 600}.
-#      Calling it again on the machine while it is warm goes on with the same run.
+#      With the workplace's tool: run {carry: ["build/lent"], command: "WAIT=580 train/lent_gpu.sh go", timeout_s: 600}.
+#      The work goes on by itself when WAIT seconds are over; the same command waits on, and brings what is there.
 #   3. Here:   train/lent_gpu.sh join FILES_AT RUN   puts the parts of the weights together again.
 #
-# Numbers by the environment: COUNT pictures, RENDER_S seconds at most to render them, STEPS and BATCH of the training,
-# TRAIN_MIN minutes at most, NETWORK, SIZE. The defaults are guesses for 16 cores and one GPU: the first call's log says
-# what a second call should use (the schedule falls over all STEPS, so that they should be as many as fit).
-# `go` was tried on a CPU only, with COUNT=720 STEPS=4 BATCH=8 (fewer pictures cannot be split): no GPU was lent when
-# this was written.
+# All processors render, small data sets at a time. After FIRST seconds a ResNet50 learns from what is there, with
+# random weights to begin with; after SECOND a MobileNetV2 learns from all that is there by then, with the
+# ResNet50 as the photographs' teacher, from START; after END it is over.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-LENT=build/lent
+LENT=build/lent DATA=build/lent-data RUN=build/lent-run
 PY=${PYTHON:-python3}
 
 pack() {
-    local assets=${1:?give the folder of the assets} weights=${2:-} labels=${3:-} photos=${4:-}
+    local assets=${1:?give the folder of the assets}; shift
     rm -rf "$LENT" && mkdir -p "$LENT"/{skins,hdri,godot,wheels}
-    handcoach-train bake "$LENT/arms.npz" --count 400 --godot "$assets/godot_hands"
+    # A data set shows every fiftieth sequence the same person: small sets need people of their own.
+    for n in 0 1 2 3 4 5 6 7 8 9 10 11; do
+        handcoach-train bake "$LENT/arms-$n.npz" --count 50 --seed "$n" --godot "$assets/godot_hands"
+    done
     cp "$assets"/makehuman_skins/*.[jp]*g "$LENT/skins/"
     "$PY" - "$assets" "$LENT" <<'SHRINK'
 import sys
@@ -33,7 +34,7 @@ import cv2
 assets, lent = map(Path, sys.argv[1:])
 for file in (assets / "hdri").glob("*.hdr"):
     sky = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    cv2.imwrite(str(lent / "hdri" / file.name), cv2.resize(sky, (512, 256), interpolation=cv2.INTER_AREA))
+    cv2.imwrite(str(lent / "hdri" / file.name), cv2.resize(sky, (640, 320), interpolation=cv2.INTER_AREA))
 for file in (assets / "godot_hands").glob("*_baseColor.png"):
     if file.name.startswith(("african", "caucasian")):
         skin = lent / "godot" / f"{file.stem}.jpg"
@@ -42,57 +43,118 @@ SHRINK
     "$PY" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
         --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
         -d "$LENT/wheels" 'moderngl>=5.12,<6' 'glcontext>=3,<4'
-    if [ -n "$weights" ]; then cp "$weights" "$LENT/weights.pth"; fi
-    if [ -n "$photos" ]; then cp "$labels" "$LENT/labels.json"; cp -r "$photos" "$LENT/photos"; fi
+    while [ $# -ge 2 ]; do
+        handcoach-train shrink "$1" "$2" "$LENT/photos/$(basename "$2")"
+        shift 2
+    done
+    if [ -d "$LENT/photos" ]; then  # one file travels better than ten thousand
+        (cd "$LENT" && "$PY" -m zipfile -c photos.zip photos && rm -r photos)
+    fi
     local mib=$(( ($(du -sb "$LENT" | cut -f1) + $(git ls-files -z | du -cb --files0-from=- | tail -1 | cut -f1)) / 1048576 ))
     echo "$LENT and the repository: $mib MiB"
-    if [ "$mib" -gt 60 ]; then
+    if [ "$mib" -gt 62 ]; then
         echo "train/lent_gpu.sh: $mib MiB are too many to travel: pack fewer photographs." >&2
         return 2
     fi
 }
 
+paths() {
+    if ! "$PY" -c 'import moderngl' 2>/dev/null; then
+        [ -d /tmp/site ] || "$PY" -m pip install -q --no-index --no-deps --no-compile --target /tmp/site "$LENT"/wheels/*.whl
+        export PYTHONPATH=/tmp/site
+    fi
+    export PYTHONPATH="$PWD/train:$PWD/runtime${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+    TRAIN="$PY -m handcoach_train.cli"
+}
+
 go() {
     local out=${OUT:?OUT must name an empty folder for what comes back}
-    local count=${COUNT:-60000} steps=${STEPS:-2500} size=${SIZE:-160} network=${NETWORK:-mobilenetv2}
-    local cores; cores=$(nproc)
     if [ ! -d "$LENT" ]; then
         echo "train/lent_gpu.sh: $LENT is not here: run 'train/lent_gpu.sh pack ASSETS' first, and carry it." >&2
         return 2
     fi
-    if ! "$PY" -c 'import moderngl' 2>/dev/null; then
-        "$PY" -m pip install -q --no-index --no-deps --no-compile --target /tmp/site "$LENT"/wheels/*.whl
-        export PYTHONPATH=/tmp/site
+    paths
+    if [ ! -e "$RUN/log.txt" ]; then
+        "$PY" -c 'import moderngl; print(moderngl.create_context(standalone=True, backend="egl").info["GL_RENDERER"])'
+        "$PY" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")'
+        $TRAIN render /tmp/try --count 8 --workers 1 --bodies "$LENT/arms-0.npz" --skins "$LENT/skins" \
+            --hdri "$LENT/hdri" --godot "$LENT/godot"
+        mkdir -p "$RUN" "$DATA"
+        if [ -e "$LENT/photos.zip" ]; then "$PY" -m zipfile -e "$LENT/photos.zip" "$DATA"; fi
+        setsid bash "$0" work > "$RUN/log.txt" 2>&1 < /dev/null &
     fi
-    export PYTHONPATH="$PWD/train:$PWD/runtime${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-    local train="$PY -m handcoach_train.cli" data=build/lent-data run=build/lent-run seconds=${RENDER_S:-210}
-    local assets="--bodies $LENT/arms.npz --skins $LENT/skins --hdri $LENT/hdri --godot $LENT/godot"
-    # Two thirds from any side, a third of the exercise; what is not done in time is left out.
-    timeout -s INT $((seconds * 2 / 3 + 1)) $train render "$data/any" --count $((count * 2 / 3)) --seed 51 \
-        --workers "$cores" $assets || echo "rendering stopped in time"
-    timeout -s INT $((seconds / 3 + 1)) $train render "$data/table" --count $((count / 3)) --seed 52 \
-        --view exercise --workers "$cores" $assets || echo "rendering stopped in time"
-    local more=()
-    if [ -f "$LENT/weights.pth" ]; then more+=(--weights "$LENT/weights.pth"); else more+=(--weights none); fi
-    if [ -f "$LENT/labels.json" ]; then more+=(--photos "$LENT/labels.json" "$LENT/photos"); fi
-    $train landmarks "$data/any" "$data/table" --preset edge --network "$network" --size "$size" --name lent \
-        --steps "$steps" --batch "${BATCH:-256}" --workers $((cores > 2 ? cores - 2 : 1)) \
-        --minutes "${TRAIN_MIN:-4.5}" "${more[@]}" --out "$run" 2>&1 | tee "$out/log.txt"
-    # The checkpoint holds half floats and its whole configuration; no file may be larger than 16 MiB.
-    split -b 15M -d "$run/lent.safetensors" "$out/lent.safetensors."
+    until [ -e "$RUN/over" ] || [ "$SECONDS" -ge "${WAIT:-3600}" ]; do sleep 1; done
+    # What is there by now; no file may be larger than 16 MiB. A checkpoint holds halves and its configuration.
+    for name in resnet50 mobilenetv2; do
+        if [ -e "$RUN/$name.done" ]; then split -b 15M -d "$RUN/$name/$name.safetensors" "$out/$name.safetensors."; fi
+    done
+    tar -czf "$out/logs.tgz" -C "$RUN" $(cd "$RUN" && ls -d -- *.txt */log.jsonl 2>/dev/null)
+    tr '\r' '\n' < "$RUN/log.txt" | tail -n 60
     ls -l "$out"
+}
+
+# One data set after the other, numbers N, N + 4, ... every third of them the exercise; a set is whole when it has its
+# meta.json.
+render() {
+    local n=$1 view
+    while [ ! -e "$RUN/full" ] && { [ "$1" -lt 2 ] || [ ! -e "$RUN/half" ]; }; do
+        view=any; if [ $((n % 3)) = 2 ]; then view=exercise; fi
+        nice -n 5 $TRAIN render "$DATA/$view-$n" --count "${SET:-4000}" --seed $((1000 + n)) --view "$view" \
+            --workers $(( ($(nproc) + 3) / 4 )) --bodies "$LENT/arms-$((n % 12)).npz" \
+            --skins "$LENT/skins" --hdri "$LENT/hdri" --godot "$LENT/godot" > "$RUN/render-$1.txt" 2>&1
+        n=$((n + 4))
+    done
+}
+
+sets() { ls -d "$DATA"/*-*/meta.json 2>/dev/null | xargs -r -n 1 dirname; }
+
+work() {
+    local first=${FIRST:-110} second=${SECOND:-380} end=${END:-690} photos=() file
+    paths
+    rm -f "$RUN/full" "$RUN/half"
+    $TRAIN render "$DATA/frames" --full-frames --size 320 --count "${FRAMES:-600}" --seed 999 --workers "$(nproc)" \
+        --bodies "$LENT/arms-0.npz" --skins "$LENT/skins" --hdri "$LENT/hdri" --godot "$LENT/godot" > "$RUN/frames.txt" 2>&1
+    echo "$SECONDS s: frames"
+    for n in 0 1 2 3; do render "$n" & done
+    for file in $(ls "$DATA"/photos/*.json 2>/dev/null); do photos+=(--photos "$file" "${file%.json}"); done
+    until [ "$SECONDS" -ge "$first" ] && [ "$(sets | wc -l)" -ge 2 ]; do sleep 1; done
+    touch "$RUN/half"  # the GPU has two masters from now on
+    teach resnet50 $((second - SECONDS)) --weights none --sizes 128:0.55,160:0.45 --batch "${BATCH:-256}" --rate 1e-3 \
+        --set photo_share=0.3 --set ema=0.999
+    touch "$RUN/full"
+    until [ "$SECONDS" -ge "$second" ]; do sleep 1; done
+    teach mobilenetv2 $((end - SECONDS)) --start "${START:-models/checkpoints/mobilenetv2.safetensors}" \
+        --sizes 128:0.3,160:0.7 --batch "${BATCH:-384}" --rate 1.5e-3 --set photo_share=0.35 --set ema=0.999 \
+        --set "teacher=$RUN/resnet50/resnet50.safetensors"
+    echo "$SECONDS s: over"
+    touch "$RUN/over"
+}
+
+# Trains a network for so many seconds on all data sets that are whole, with the options that follow.
+teach() {
+    local name=$1 seconds=$2; shift 2
+    echo "$SECONDS s: $name, $(sets | wc -l) sets"
+    $TRAIN landmarks $(sets) --frames "$DATA/frames" --preset edge --network "$name" --out "$RUN/$name" \
+        --fill "$(echo "$seconds" | awk '{print $1 / 60}')" --resident --workers "$(nproc)" "${photos[@]}" "$@"
+    touch "$RUN/$name.done"
 }
 
 join() {
     mkdir -p "$2"
-    cat "$1"/lent.safetensors.* > "$2/lent.safetensors.partial"
-    mv "$2/lent.safetensors.partial" "$2/lent.safetensors"
-    echo "$2/lent.safetensors"
+    local name
+    for name in resnet50 mobilenetv2; do
+        if [ -e "$1/$name.safetensors.00" ]; then
+            cat "$1/$name.safetensors".* > "$2/$name.safetensors.partial"
+            mv "$2/$name.safetensors.partial" "$2/$name.safetensors"
+            echo "$2/$name.safetensors"
+        fi
+    done
 }
 
 case ${1:-} in
     pack) shift; pack "$@" ;;
     go) go ;;
+    work) work ;;
     join) join "${2:?FILES_AT is missing}" "${3:?RUN is missing}" ;;
-    *) echo "usage: train/lent_gpu.sh pack ASSETS [WEIGHTS [LABELS PHOTOS]] | go | join FILES_AT RUN" >&2; exit 2 ;;
+    *) echo "usage: train/lent_gpu.sh pack ASSETS [LABELS PHOTOS]... | go | join FILES_AT RUN" >&2; exit 2 ;;
 esac

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from handcoach_train.training.run import Machine
 
 # Options that only one of the presets knows.
-EDGE = ("steps", "check_every", "start", "photos", "boxes", "frames", "sizes")
+EDGE = ("steps", "check_every", "start", "photos", "boxes", "frames", "sizes", "resident", "fill")
 PAPER = ("epochs", "split", "joints", "dropout", "huber")
 
 
@@ -45,6 +46,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     edge = p.add_argument_group("--preset edge")
     edge_options(edge)  # type: ignore[arg-type]
     edge.add_argument("--sizes", help="sizes and their share of the steps, as 128:0.6,160:0.4")
+    edge.add_argument("--resident", action="store_true",
+                      help="keep all pictures in the GPU's memory, to be cut and coloured there")  # fmt: skip
+    edge.add_argument("--fill", type=float, metavar="MINUTES",
+                      help="as many steps as fit into this long, reading the data included")  # fmt: skip
     paper = p.add_argument_group("--preset paper")
     paper.add_argument("--epochs", type=int, help="at most")
     paper.add_argument("--split", choices=("image", "sequence", "subject"),
@@ -59,7 +64,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     for name in PAPER if args.preset == "edge" else EDGE:
-        if getattr(args, name) not in (None, []):
+        if getattr(args, name) not in (None, [], False):
             other = "paper" if args.preset == "edge" else "edge"
             raise TrainError(f"--{name.replace('_', '-')} belongs to --preset {other}: leave it out.")
     if not args.data and not args.hanco:
@@ -77,6 +82,7 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
     from handcoach_train.training.recipe import LandmarkRecipe, read_sizes
     from handcoach_train.training.run import say
 
+    started = time.monotonic()
     recipe = recipe_of(LandmarkRecipe(), args, "steps", "check_every", "sizes")
     last = read_sizes(recipe.sizes, args.size or 160)[-1][0]
     if args.size not in (None, last):
@@ -89,7 +95,7 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
         "head": recipe.head, "crop": {"margin": MARGIN, "roll": recipe.roll},
         **provenance("hands", folders, models),
     }  # fmt: skip
-    splits = [data.split_by(data.load(folder, args.variant)) for folder in folders]
+    splits = [data.split_by(samples) for samples in data.load_all(folders, args.variant, machine.workers)]
     photos, held = photographs(args)
     empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
     real = data.photo_samples(photos)
@@ -103,11 +109,15 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
     checking = data.LandmarkSet(
         data.join([*some, data.photo_samples(held)]), last, False, recipe.roll, other_side=other
     )
+    if args.fill is not None and not args.fill > 0:
+        raise TrainError(f"--fill {args.fill:g} is no time: give minutes.")
+    shown = data.ResidentSet(everything, machine.accelerator) if args.resident else everything
     say(f"{len(everything)} training hands, {len(real)} of them in photographs, {len(checking)} for "
         f"validation, {len(empty)} pictures for emptiness")  # fmt: skip
+    fill = args.fill and max(args.fill - (time.monotonic() - started) / 60, 0.01)
     figures = train(
-        config, recipe, everything, is_photo, checking, args.out, machine,
-        weights=args.weights, start=args.start, data=_described(folders, args),
+        config, recipe, shown, is_photo, checking, args.out, machine,
+        weights=args.weights, start=args.start, data=_described(folders, args), fill=fill,
     )  # fmt: skip
     say(figures)
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 def add(commands: argparse._SubParsersAction) -> None:
     _gather(commands)
     _pseudo_label(commands)
+    _shrink(commands)
 
 
 def _gather(commands: argparse._SubParsersAction) -> None:
@@ -68,6 +69,31 @@ def _pseudo_label(commands: argparse._SubParsersAction) -> None:
         from handcoach_train.labelling import pseudo_label
 
         pseudo_label(args.photos, args.out, args.python, args.processes)
+        return 0
+
+    p.set_defaults(run=run)
+
+
+def _shrink(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "shrink",
+        help="cut labelled photographs to their hands, to carry them to another machine",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  handcoach-train shrink photos.json data/photos small/photos\n"
+        "writes small/photos/ and small/photos.json, for --photos small/photos.json small/photos\n",
+    )
+    p.add_argument("labels", type=Path, help="what pseudo-label wrote")
+    p.add_argument("photos", type=Path, help="folder of the photographs")
+    p.add_argument("out", type=Path, help="folder to write, of the same name")
+    p.add_argument("--side", type=int, default=256, help="pixels at most (default 256)")
+    p.add_argument("--quality", type=int, default=75, help="of WebP (default 75)")
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train import data
+
+        count = data.shrink(args.labels, args.photos, args.out, args.side, args.quality)
+        size = sum(f.stat().st_size for f in args.out.rglob("*.webp"))
+        print(f"{args.out}: {count} hands, {size / 1e6:.1f} MB")
         return 0
 
     p.set_defaults(run=run)

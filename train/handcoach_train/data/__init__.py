@@ -7,7 +7,15 @@ is known. Cut-outs are made by the runtime's own `Crop`.
 
 from handcoach_train.data.cutouts import LandmarkSet, colour, jitter, target
 from handcoach_train.data.frames import FinderSet
-from handcoach_train.data.layouts import layout, load, load_folder, load_frames, load_freihand, load_hanco
+from handcoach_train.data.layouts import (
+    layout,
+    load,
+    load_all,
+    load_folder,
+    load_frames,
+    load_freihand,
+    load_hanco,
+)
 from handcoach_train.data.paper import HandDataset, split_by
 from handcoach_train.data.photos import (
     AGREE,
@@ -17,8 +25,10 @@ from handcoach_train.data.photos import (
     photo_samples,
     read_boxes,
     recordings,
+    shrink,
     with_boxes,
 )
+from handcoach_train.data.resident import ResidentSet, window
 from handcoach_train.data.samples import Draw, Samples, held_out, join, read_image, split
 
 __all__ = [
@@ -28,6 +38,7 @@ __all__ = [
     "FinderSet",
     "HandDataset",
     "LandmarkSet",
+    "ResidentSet",
     "Samples",
     "colour",
     "empty_areas",
@@ -36,6 +47,7 @@ __all__ = [
     "join",
     "layout",
     "load",
+    "load_all",
     "load_folder",
     "load_frames",
     "load_freihand",
@@ -45,8 +57,10 @@ __all__ = [
     "read_boxes",
     "read_image",
     "recordings",
+    "shrink",
     "split",
     "split_by",
     "target",
+    "window",
     "with_boxes",
 ]

@@ -81,7 +81,7 @@ class LandmarkSet(Drawn):
     def item(self, i: int, rng: np.random.Generator, size: int | None = None) -> dict[str, Any]:
         size = size or self.size
         if self.train and rng.random() < self.empty_share:
-            return self._nothing(rng, size)
+            return self.nothing(rng, size)
         s = self.samples
         image = read_image(s.files[i])
         wrong = rng.random() < self.other_side
@@ -108,7 +108,7 @@ class LandmarkSet(Drawn):
             "known3d": np.float32(known),
         }
 
-    def _nothing(self, rng: np.random.Generator, side: int) -> dict[str, Any]:
+    def nothing(self, rng: np.random.Generator, side: int) -> dict[str, Any]:
         """A piece of a picture without a hand in it."""
         frame = self.empty[int(rng.integers(len(self.empty)))]
         image = read_image(frame["file"])

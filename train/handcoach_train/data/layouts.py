@@ -11,7 +11,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -89,6 +89,14 @@ def load(
     if not len(samples):
         raise TrainError(f"{root} holds no labelled hands.")
     return without_broken(samples) if skip_broken else samples
+
+
+def load_all(roots: list[Path], variant: str | None = None, processes: int = 1) -> list[Samples]:
+    """`load` of several folders, in as many processes: reading labels keeps one busy for seconds."""
+    if processes < 2 or len(roots) < 2:
+        return [load(root, variant) for root in roots]
+    with ProcessPoolExecutor(min(processes, len(roots))) as pool:
+        return list(pool.map(load, roots, [variant] * len(roots)))
 
 
 class _Faults:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from tqdm import tqdm
 
-from handcoach_train.data.samples import Samples, read_json
+from handcoach_train.data.resident import window
+from handcoach_train.data.samples import Samples, read_image, read_json
 from handcoach_train.errors import TrainError
 
 PHOTOS_HELD_OUT = 0.25  # share of the photographs' recordings
@@ -130,3 +134,43 @@ def empty_areas(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
             boxes.append([*p.min(0), *p.max(0)])
         result.append({"file": frame["file"], "boxes": boxes})
     return result
+
+
+def shrink(labels: Path, root: Path, out: Path, side: int = 256, quality: int = 75) -> int:
+    """Cut pseudo-labelled photographs to their hands, so that they can travel: a few kilobytes each.
+
+    Writes `out`/NAME.webp for every hand on which the labels agree, and `out`.json with their labels.
+    Recordings, and so what is held out for validation, stay what they are.
+
+    Args:
+        side: of the pictures that are written at most, in pixels. quality: of WebP, 0..100.
+
+    Returns:
+        How many hands were written.
+
+    Raises:
+        TrainError: the labels are of another kind, a picture is missing, or the folder cannot be written.
+    """
+    if Path(root).name != out.name:  # it is part of a recording's name
+        raise TrainError(f"{out} must be called {Path(root).name}, as the folder of the photographs is.")
+    photos: dict[str, Any] = {}
+    for frame in tqdm(load_photos(labels, root), desc=out.name, unit="photograph", delay=1):
+        name = frame["file"].relative_to(root)
+        photos[name.with_suffix(".webp").as_posix()] = []  # so that a recording without hands still counts
+        for letter, hand in zip("abcdefgh", frame["hands"], strict=False):
+            points = np.asarray(hand["points"], np.float32)
+            kept, a = window(read_image(frame["file"]), points, side)
+            file = name.with_name(f"{name.stem}{'' if letter == 'a' else letter}.webp")
+            to = out / file
+            data = cv2.imencode(".webp", kept[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+            try:
+                to.parent.mkdir(parents=True, exist_ok=True)
+                to.write_bytes(data.tobytes())
+            except OSError as error:
+                raise TrainError(f"{to} could not be written: {error}") from error
+            moved = (points @ a[:2, :2].T + a[:2, 2]).round(2).tolist()
+            photos[file.as_posix()] = [{"points": moved, "side": hand["side"], "agreement": 0.0}]
+    partial = out.with_name(out.name + ".json.partial")
+    partial.write_text(json.dumps({"format": 1, "by": f"shrunk from {labels.name}", "photos": photos}))
+    partial.replace(out.with_name(out.name + ".json"))
+    return sum(map(len, photos.values()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handcoach_train.data import FinderSet, LandmarkSet
+from handcoach_train.data import FinderSet, LandmarkSet, ResidentSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import FinderNet, LandmarkNet, build, load_backbone, load_checkpoint
 from handcoach_train.training import checks, losses
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.losses import Batch
 from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe, read_sizes
-from handcoach_train.training.run import NONE, Machine, Training, began_with, fit, follow, loaders
+from handcoach_train.training.run import (
+    NONE,
+    Machine,
+    Training,
+    began_with,
+    bf16_pays,
+    fit,
+    follow,
+    loaders,
+    say,
+)
 
 
 class Edge(Training):
@@ -73,14 +84,17 @@ class Edge(Training):
         follow(self.average, self.network, min(self.recipe.ema, (1 + step) / (20 + step)))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
+        said = self.loss(batch)
+        self.log_dict(said, on_step=False, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True)
+        return said["loss"]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """All parts of a batch's loss, and `loss`, their sum."""
         x = self.network.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
         if isinstance(self.network, LandmarkNet) and x.shape[-1] != self.network.size:
             self.network.resize(x.shape[-1])
-        parts = self._losses(self.network.raw(x), batch, self._taught(x))
-        total = torch.stack([*parts.values()]).sum()
-        said = {"loss": total, **parts}
-        self.log_dict(said, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
-        return total
+        parts = self._losses(self.network.raw(x), batch, self._taught(x, batch))
+        return {"loss": torch.stack([*parts.values()]).sum(), **parts}
 
     def _losses(self, outputs: Any, batch: Batch, taught: Any = None) -> dict[str, Tensor]:
         if isinstance(self.recipe, FinderRecipe):
@@ -88,13 +102,20 @@ class Edge(Training):
         return losses.landmark_loss(outputs, batch, self.recipe, taught)
 
     @torch.no_grad()
-    def _taught(self, x: Tensor) -> losses.Outputs | None:
+    def _taught(self, x: Tensor, batch: Batch) -> losses.Outputs | None:
+        """What the teacher says of the photographs, the only ones that follow it; zeros elsewhere."""
         if not self.teacher:
             return None
         teacher = self.teacher[0].to(x.device)
+        real = batch["known3d"] == 0
         size = teacher.size
-        same = x.shape[-1] == size
-        return teacher.raw(x if same else torch.nn.functional.interpolate(x, (size, size), mode="bilinear"))
+        mine = x[real]
+        if mine.shape[-1] != size:
+            mine = torch.nn.functional.interpolate(mine, (size, size), mode="bilinear")
+        landmarks, points, flags = (x.new_zeros(len(x), *shape) for shape in ((21, 3), (21, 2), (2,)))
+        for place, said in zip((landmarks, points, flags), teacher.raw(mine), strict=True):
+            place[real] = said.to(place.dtype)
+        return landmarks, points, flags
 
     def validation_step(self, batch: Batch, _: int) -> None:
         # In float32, as the exported network computes.
@@ -125,9 +146,11 @@ def _teacher(path: str) -> LandmarkNet:
 
 def train(
     config: dict[str, Any], recipe: LandmarkRecipe | FinderRecipe,
-    training: LandmarkSet | FinderSet, photographs: NDArray[np.bool_], validation: LandmarkSet | FinderSet,
+    training: LandmarkSet | FinderSet | ResidentSet,
+    photographs: NDArray[np.bool_], validation: LandmarkSet | FinderSet,
     run: Path, machine: Machine, *,
     weights: Path | None = None, start: Path | None = None, data: dict[str, Any] | None = None,
+    fill: float | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train the network that `config` describes; returns the figures of the best checkpoint.
 
@@ -136,6 +159,8 @@ def train(
         weights: ImageNet's for the backbone; None: torchvision's own, `NONE`: random ones.
         start: checkpoint to start from instead.
         data: what to remember of the data besides their numbers.
+        fill: as many steps as fit into these minutes, instead of the recipe's, and two looks at the
+            validation data.
 
     Raises:
         TrainError: too little data, weights that do not fit, or a folder of another run.
@@ -145,6 +170,10 @@ def train(
             f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
             "give more or a smaller --batch."
         )
+    if isinstance(training, ResidentSet) and machine.devices * machine.nodes > 1:
+        raise TrainError("Pictures in a device's memory are for one device: leave out --resident.")
+    if fill:
+        recipe = _filling(recipe, config, training, photographs, validation, machine, fill)
     described = {**(data or {}), "training": len(training), "validation": len(validation),
                  "photographs": int(photographs.sum()), "start": began_with(weights, start)}  # fmt: skip
     settings = {"config": config, "recipe": asdict(recipe), "data": described}
@@ -155,15 +184,63 @@ def train(
         elif weights != NONE:
             load_backbone(module.network, weights)
             module.start(module.network)
-    sizes = read_sizes(recipe.sizes, config["size"]) if isinstance(recipe, LandmarkRecipe) else []
-    draws = Draws(
-        [np.flatnonzero(photographs), np.flatnonzero(~photographs)],
-        [recipe.photo_share, 1 - recipe.photo_share],
-        recipe.batch, recipe.check_every, recipe.steps, recipe.seed, tuple(sizes),
-        ranks=machine.devices * machine.nodes, parts=machine.accumulate,
-    )  # fmt: skip
+    draws = _draws(recipe, photographs, _sizes(recipe, config), recipe.check_every, machine)
     batches, checking = loaders(training, validation, draws, machine)
     return fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
+
+
+def _sizes(recipe: LandmarkRecipe | FinderRecipe, config: dict[str, Any]) -> list[tuple[int, float]]:
+    return read_sizes(recipe.sizes, config["size"]) if isinstance(recipe, LandmarkRecipe) else []
+
+
+def _draws(
+    recipe: LandmarkRecipe | FinderRecipe, photographs: NDArray[np.bool_], sizes: list[tuple[int, float]],
+    steps: int, machine: Machine,
+) -> Draws:  # fmt: skip
+    return Draws(
+        [np.flatnonzero(photographs), np.flatnonzero(~photographs)],
+        [recipe.photo_share, 1 - recipe.photo_share],
+        recipe.batch, steps, recipe.steps, recipe.seed, tuple(sizes),
+        ranks=machine.devices * machine.nodes, parts=machine.accumulate,
+    )  # fmt: skip
+
+
+def _filling(
+    recipe: LandmarkRecipe | FinderRecipe, config: dict[str, Any], training: Any,
+    photographs: NDArray[np.bool_], validation: Any, machine: Machine, minutes: float,
+) -> LandmarkRecipe | FinderRecipe:  # fmt: skip
+    """The recipe with as many steps as fit into these minutes, by the time of a few steps of every size."""
+    kind = machine.accelerator
+    module = Edge({"config": config}, recipe).to(kind).train()
+    optimiser = module.configure_optimizers()["optimizer"]
+    half = machine.precision == "bf16" or (machine.precision == "auto" and bf16_pays(kind))
+    seconds = 0.0
+    for size, share in _sizes(recipe, config):
+        draws = _draws(recipe, photographs, [(size, 1.0)], sum(PROBE), machine)
+        for step, batch in enumerate(loaders(training, validation, draws, machine)[0]):
+            if step == PROBE[0]:
+                start = _now(kind)
+            batch = {k: v.to(kind) for k, v in batch.items()}
+            with torch.autocast(kind, torch.bfloat16, enabled=half):
+                loss = module.loss(batch)["loss"]
+            loss.backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            follow(module.average, module.network, 0.5)
+        seconds += share * (_now(kind) - start) / PROBE[1]
+    # Twice a validation, Lightning's own work between the steps, and a machine that may be busier later.
+    steps = max(2, int(0.9 * 60 * minutes / seconds) // 2 * 2)
+    say(f"{1 / seconds:.2f} steps/s: {steps} steps of {recipe.batch} in {minutes:g} minutes")
+    return replace(recipe, steps=steps, check_every=steps // 2)
+
+
+PROBE = (5, 15)  # steps to warm up and to time
+
+
+def _now(kind: str) -> float:
+    if kind == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
 
 
 def _start(path: Path, config: dict[str, Any]) -> torch.nn.Module:

@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from handcoach_train.data import ResidentSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import load_checkpoint, load_training, save_checkpoint
 from handcoach_train.training.draws import Draws
@@ -237,6 +238,9 @@ def loaders(training: Any, validation: Any, draws: Draws, machine: Machine) -> t
         "generator": torch.Generator(),
     }
     size = draws.batch // (draws.ranks * draws.parts)
+    if isinstance(training, ResidentSet):  # it makes whole batches, where they are needed
+        first = DataLoader(training, size, sampler=draws, collate_fn=dict)
+        return first, DataLoader(validation, size, **shared)
     first = DataLoader(training, size, sampler=draws, persistent_workers=machine.workers > 0, **shared)
     return first, DataLoader(validation, size, **shared)
 
@@ -335,7 +339,7 @@ def _trainer(run: Path, machine: Machine, epochs: int, clip: float | None, keep:
             callbacks=[keep, _Bar(refresh_rate=10)],
             logger=TensorBoardLogger(run, "", "tensorboard"), enable_checkpointing=False,
             enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
-            plugins=[_Beside()],
+            plugins=[_Beside()], benchmark=kind == "cuda",
         )  # fmt: skip
     except (MisconfigurationException, ValueError) as error:
         sentence = str(error).split(". ")[0].strip().rstrip(".")
