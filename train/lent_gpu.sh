@@ -111,6 +111,7 @@ sets() { ls -d "$DATA"/*-*/meta.json 2>/dev/null | xargs -r -n 1 dirname; }
 work() {
     local first=${FIRST:-110} second=${SECOND:-380} end=${END:-690} photos=() file
     paths
+    trap 'touch "$RUN/full" "$RUN/over"' EXIT  # also where something failed
     rm -f "$RUN/full" "$RUN/half"
     $TRAIN render "$DATA/frames" --full-frames --size 320 --count "${FRAMES:-600}" --seed 999 --workers "$(nproc)" \
         --bodies "$LENT/arms-0.npz" --skins "$LENT/skins" --hdri "$LENT/hdri" --godot "$LENT/godot" > "$RUN/frames.txt" 2>&1
@@ -127,7 +128,6 @@ work() {
         --sizes 128:0.3,160:0.7 --batch "${BATCH:-384}" --rate 1.5e-3 --set photo_share=0.35 --set ema=0.999 \
         --set "teacher=$RUN/resnet50/resnet50.safetensors"
     echo "$SECONDS s: over"
-    touch "$RUN/over"
 }
 
 # Trains a network for so many seconds on all data sets that are whole, with the options that follow.
@@ -140,14 +140,17 @@ teach() {
 }
 
 join() {
-    mkdir -p "$2"
     local name
-    for name in resnet50 mobilenetv2; do
-        if [ -e "$1/$name.safetensors.00" ]; then
-            cat "$1/$name.safetensors".* > "$2/$name.safetensors.partial"
-            mv "$2/$name.safetensors.partial" "$2/$name.safetensors"
-            echo "$2/$name.safetensors"
-        fi
+    if ! ls "$1"/*.safetensors.00 > /dev/null 2>&1; then
+        echo "train/lent_gpu.sh: $1 holds no parts of weights." >&2
+        return 2
+    fi
+    mkdir -p "$2"
+    for name in $(cd "$1" && ls -- *.safetensors.00); do
+        name=${name%.00}
+        cat "$1/$name".?? > "$2/$name.partial"
+        mv "$2/$name.partial" "$2/$name"
+        echo "$2/$name"
     done
 }
 

@@ -44,8 +44,13 @@ def test_what_is_missing_is_said(tmp_path, arguments, environment, word):
 def test_parts_become_the_weights_again(tmp_path):
     weights = os.urandom(3000)
     for n in range(3):
-        (tmp_path / f"lent.safetensors.{n:02d}").write_bytes(weights[1000 * n : 1000 * (n + 1)])
+        (tmp_path / f"resnet50.safetensors.{n:02d}").write_bytes(weights[1000 * n : 1000 * (n + 1)])
     done = call(tmp_path, "join", str(tmp_path), str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run/lent.safetensors").read_bytes() == weights
-    assert [f.name for f in (tmp_path / "run").iterdir()] == ["lent.safetensors"]
+    assert (tmp_path / "run/resnet50.safetensors").read_bytes() == weights
+    assert [f.name for f in (tmp_path / "run").iterdir()] == ["resnet50.safetensors"]
+
+
+def test_without_parts_there_is_nothing_to_join(tmp_path):
+    done = call(tmp_path, "join", str(tmp_path), str(tmp_path / "run"))
+    assert done.returncode != 0 and "no parts" in done.stderr
