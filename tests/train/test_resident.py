@@ -1,4 +1,4 @@
-"""Cut-outs made on the device are those of `LandmarkSet`, and a training takes them as it takes the others."""
+"""Cut-outs made on the device are those of `LandmarkSet`, and a training takes them as it takes others."""
 
 from __future__ import annotations
 
