@@ -83,6 +83,8 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
     from handcoach_train.training.run import say
 
     started = time.monotonic()
+    if args.fill is not None and (not args.fill > 0 or args.steps):
+        raise TrainError("--fill wants minutes, more than none, and no --steps beside it.")
     recipe = recipe_of(LandmarkRecipe(), args, "steps", "check_every", "sizes")
     last = read_sizes(recipe.sizes, args.size or 160)[-1][0]
     if args.size not in (None, last):
@@ -109,8 +111,6 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
     checking = data.LandmarkSet(
         data.join([*some, data.photo_samples(held)]), last, False, recipe.roll, other_side=other
     )
-    if args.fill is not None and not args.fill > 0:
-        raise TrainError(f"--fill {args.fill:g} is no time: give minutes.")
     shown = data.ResidentSet(everything, machine.accelerator) if args.resident else everything
     say(f"{len(everything)} training hands, {len(real)} of them in photographs, {len(checking)} for "
         f"validation, {len(empty)} pictures for emptiness")  # fmt: skip
