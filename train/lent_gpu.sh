@@ -84,7 +84,8 @@ go() {
         if [ -z "$(jobs -rp)" ]; then tail -n 3 "$DATA/render-0.txt" >&2; return 2; fi
         sleep 1
     done
-    touch "$DATA/full" && wait || true
+    touch "$DATA/full"
+    wait
     for file in $(ls "$DATA"/photos/*.json 2>/dev/null); do photos+=(--photos "$file" "${file%.json}"); done
     weights=(--weights none)
     if [ -e "$LENT/start.safetensors" ]; then

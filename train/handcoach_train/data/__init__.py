@@ -28,7 +28,7 @@ from handcoach_train.data.photos import (
     shrink,
     with_boxes,
 )
-from handcoach_train.data.resident import ResidentSet, window
+from handcoach_train.data.resident import ResidentSet
 from handcoach_train.data.samples import Draw, Samples, held_out, join, read_image, split
 
 __all__ = [
@@ -61,6 +61,5 @@ __all__ = [
     "split",
     "split_by",
     "target",
-    "window",
     "with_boxes",
 ]

@@ -12,12 +12,19 @@ from handcoach.crop import MARGIN, Crop, crop_around, view_rotation
 from handcoach.hand import mirror, normalise
 from handcoach_train.data.samples import Drawn, Floats, Samples, read_image
 
+WINDOW = 1.5  # side of what is kept of a large picture, in sides of its upright cut-out
+# How a finder or a moving hand misplaces a cut-out: standard deviations of its shift (in sides), of its
+# size's logarithm about GROW, and of its turn (radians). A share of them, AWAY, lies ASIDE by so many sides.
+SHIFT, GROW, SPREAD, TURN = 0.06, 0.02, 0.12, 0.22
+AWAY, ASIDE = 0.03, 0.6
+INSIDE = 0.55  # share of the joints in the cut-out beyond which a hand is there
+
 
 def jitter(crop: Crop, rng: np.random.Generator, amount: float = 1.0) -> Crop:
     """The crop as a finder or a moving hand would have placed it: off-centre, wrong size, turned."""
-    shift = rng.normal(0, 0.06 * amount, 2) * crop.size
-    size = crop.size * float(np.exp(rng.normal(0.02, 0.12 * amount)))
-    roll = crop.roll + float(rng.normal(0, 0.22 * amount))
+    shift = rng.normal(0, SHIFT * amount, 2) * crop.size
+    size = crop.size * float(np.exp(rng.normal(GROW, SPREAD * amount)))
+    roll = crop.roll + float(rng.normal(0, TURN * amount))
     return Crop(crop.x + shift[0], crop.y + shift[1], size, roll, crop.mirrored)
 
 
@@ -27,6 +34,21 @@ def target(crop: Crop, joints: Floats, k: Floats) -> Floats:
     x, y = (crop.x - k[0, 2]) / k[0, 0], (crop.y - k[1, 2]) / k[1, 1]
     turned = np.asarray(landmarks @ view_rotation(x, y, crop.roll), dtype=np.float32)
     return mirror(turned) if crop.mirrored else turned
+
+
+def window(image: NDArray[np.uint8], points: Floats, side: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """What is kept of a picture: all of one that fits into (side, side, 3), else the hand's surroundings.
+
+    Returns:
+        The window with the affine (3, 3) from pixels of the picture to its own.
+    """
+    if max(image.shape[:2]) <= side:
+        return image, np.eye(3)
+    hand = crop_around(points, roll=False)
+    around = Crop(hand.x, hand.y, WINDOW * hand.size)
+    scale = side / around.size
+    shift = [side / 2 - scale * around.x, side / 2 - scale * around.y]
+    return around.cut(image, side), np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]])
 
 
 def colour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -89,11 +111,11 @@ class LandmarkSet(Drawn):
         if not self.roll and self.train:
             crop = Crop(crop.x, crop.y, crop.size, float(rng.normal(0, 0.3)), crop.mirrored)
         crop = jitter(crop, rng, 1.0 if self.train else 0.4)
-        away = self.train and rng.random() < 0.03
+        away = self.train and rng.random() < AWAY
         if away:  # half a hand at the border is no hand: the tracker must look for it again
             a = rng.uniform(0, 2 * np.pi)
-            crop = Crop(crop.x + crop.size * 0.6 * np.cos(a), crop.y + crop.size * 0.6 * np.sin(a), crop.size,
-                        crop.roll, crop.mirrored)  # fmt: skip
+            x, y = crop.x + crop.size * ASIDE * np.cos(a), crop.y + crop.size * ASIDE * np.sin(a)
+            crop = Crop(x, y, crop.size, crop.roll, crop.mirrored)
         cut = crop.cut(image, size)
         points = crop.to_unit(s.points[i])
         inside = ((points > 0) & (points < 1)).all(1).mean()
@@ -103,7 +125,7 @@ class LandmarkSet(Drawn):
             "image": colour(cut, rng) if self.train else cut,
             "landmarks": landmarks,
             "points": points,
-            "presence": np.float32(inside > 0.55),
+            "presence": np.float32(inside > INSIDE),
             "right": np.float32(not wrong),
             "known3d": np.float32(known),
         }

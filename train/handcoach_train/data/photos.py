@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from handcoach_train.data.resident import window
+from handcoach_train.data.cutouts import window
 from handcoach_train.data.samples import Samples, read_image, read_json
 from handcoach_train.errors import TrainError
 

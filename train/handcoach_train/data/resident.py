@@ -17,28 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from handcoach.crop import MARGIN, Crop, crop_around
+from handcoach.crop import MARGIN
 from handcoach.hand import MIDDLE_MCP, WRIST
-from handcoach_train.data.cutouts import LandmarkSet
-from handcoach_train.data.samples import Draw, Floats, read_image
+from handcoach_train.data.cutouts import ASIDE, AWAY, GROW, INSIDE, SHIFT, SPREAD, TURN, LandmarkSet, window
+from handcoach_train.data.samples import Draw, read_image
 
-WINDOW = 1.5  # side of what is kept of a large picture, in sides of its upright cut-out
 PIECES = 2048  # of pictures without a hand
-
-
-def window(image: NDArray[np.uint8], points: Floats, side: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """What is kept of a picture: all of one that fits into (side, side, 3), else the hand's surroundings.
-
-    Returns:
-        The window with the affine (3, 3) from pixels of the picture to its own.
-    """
-    if max(image.shape[:2]) <= side:
-        return image, np.eye(3)
-    hand = crop_around(points, roll=False)
-    around = Crop(hand.x, hand.y, WINDOW * hand.size)
-    scale = side / around.size
-    shift = [side / 2 - scale * around.x, side / 2 - scale * around.y]
-    return around.cut(image, side), np.array([[scale, 0, shift[0]], [0, scale, shift[1]], [0, 0, 1]])
 
 
 class ResidentSet(torch.utils.data.Dataset):
@@ -94,9 +78,6 @@ class ResidentSet(torch.utils.data.Dataset):
     def _piece(self, i: int) -> NDArray[np.uint8]:
         return np.asarray(self.hands.nothing(np.random.default_rng([self.seed, i]), self.side)["image"])
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        return {name: value[0] for name, value in self.__getitems__([draw]).items()}
-
     @torch.no_grad()
     def __getitems__(self, draws: list[Draw]) -> dict[str, Tensor]:
         """A whole batch: a DataLoader asks for it at once."""
@@ -120,11 +101,11 @@ class ResidentSet(torch.utils.data.Dataset):
         if not self.hands.roll:
             roll = 0.3 * normal()
         span = 2 * MARGIN * extent
-        middle = centre + 0.06 * normal(2) * span[:, None]
-        span = span * torch.exp(0.02 + 0.12 * normal())
-        roll = roll + 0.22 * normal()
-        away, angle = uniform() < 0.03, 2 * torch.pi * uniform()
-        aside = 0.6 * torch.stack([torch.cos(angle), torch.sin(angle)], 1) * span[:, None]
+        middle = centre + SHIFT * normal(2) * span[:, None]
+        span = span * torch.exp(GROW + SPREAD * normal())
+        roll = roll + TURN * normal()
+        away, angle = uniform() < AWAY, 2 * torch.pi * uniform()
+        aside = ASIDE * torch.stack([torch.cos(angle), torch.sin(angle)], 1) * span[:, None]
         middle = torch.where(away[:, None], middle + aside, middle)
 
         flip = torch.where(mirrored, -1.0, 1.0)
@@ -147,7 +128,7 @@ class ResidentSet(torch.utils.data.Dataset):
         image = F.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
 
         batch = {
-            "landmarks": landmarks, "points": unit, "presence": (inside > 0.55).float(),
+            "landmarks": landmarks, "points": unit, "presence": (inside > INSIDE).float(),
             "right": (~wrong).float(), "known3d": self.known[index],
         }  # fmt: skip
         if self.nothing is not None:

@@ -26,7 +26,6 @@ from handcoach_train.training.run import (
     Machine,
     Training,
     began_with,
-    bf16_pays,
     fit,
     follow,
     loaders,
@@ -213,7 +212,7 @@ def _filling(
     kind = machine.accelerator
     module = Edge({"config": config}, recipe).to(kind).train()
     optimiser = module.configure_optimizers()["optimizer"]
-    half = machine.precision == "bf16" or (machine.precision == "auto" and bf16_pays(kind))
+    half = machine.mixed == "bf16-mixed"
     seconds = 0.0
     for size, share in _sizes(recipe, config):
         draws = _draws(recipe, photographs, [(size, 1.0)], sum(PROBE), machine)

@@ -76,6 +76,11 @@ class Machine:
             raise TrainError("There is no CUDA device here: leave out --device, or take --device cpu.")
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
+    @property
+    def mixed(self) -> Any:
+        """Lightning's name of the precision."""
+        return PRECISIONS[self.precision] or ("bf16-mixed" if bf16_pays(self.accelerator) else "32-true")
+
 
 class Training(pl.LightningModule):
     """What is common to everything that is trained.
@@ -238,11 +243,10 @@ def loaders(training: Any, validation: Any, draws: Draws, machine: Machine) -> t
         "generator": torch.Generator(),
     }
     size = draws.batch // (draws.ranks * draws.parts)
+    own: dict[str, Any] = {"persistent_workers": machine.workers > 0, **shared}
     if isinstance(training, ResidentSet):  # it makes whole batches, where they are needed
-        first = DataLoader(training, size, sampler=draws, collate_fn=dict)
-        return first, DataLoader(validation, size, **shared)
-    first = DataLoader(training, size, sampler=draws, persistent_workers=machine.workers > 0, **shared)
-    return first, DataLoader(validation, size, **shared)
+        own = {"collate_fn": dict}
+    return DataLoader(training, size, sampler=draws, **own), DataLoader(validation, size, **shared)
 
 
 def fit(
@@ -330,11 +334,10 @@ def _prepare(run: Path, step: int) -> None:
 
 def _trainer(run: Path, machine: Machine, epochs: int, clip: float | None, keep: Keep) -> pl.Trainer:
     kind = machine.accelerator
-    precision: Any = PRECISIONS[machine.precision] or ("bf16-mixed" if bf16_pays(kind) else "32-true")
     try:
         return pl.Trainer(
             accelerator="gpu" if kind == "cuda" else kind, devices=machine.devices, num_nodes=machine.nodes,
-            strategy=machine.strategy, precision=precision, accumulate_grad_batches=machine.accumulate,
+            strategy=machine.strategy, precision=machine.mixed, accumulate_grad_batches=machine.accumulate,
             max_epochs=epochs, gradient_clip_val=clip,
             callbacks=[keep, _Bar(refresh_rate=10)],
             logger=TensorBoardLogger(run, "", "tensorboard"), enable_checkpointing=False,
