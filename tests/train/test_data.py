@@ -298,7 +298,7 @@ def test_items_have_their_types(tmp_path):
     batch = torch.utils.data.default_collate([item, item])
     assert batch["image"].dtype == torch.uint8 and batch["image"].shape == (2, 64, 64, 3)
     assert {k: v.dtype for k, v in batch.items() if k != "image"} == {
-        k: torch.float32 for k in ("landmarks", "points", "presence", "right", "known3d")
+        k: torch.float32 for k in ("landmarks", "points", "presence", "right", "known3d", "lifted")
     }
 
 

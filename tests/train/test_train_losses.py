@@ -36,7 +36,7 @@ def test_landmarks_of_hands_without_depth_do_not_count(samples):
     guess = torch.randn(8, 21, 3, generator=torch.manual_seed(0))
     points, flags = torch.rand(8, 21, 2), torch.zeros(8, 2)
     before = landmark_loss((guess, points, flags), batch, RECIPE)
-    assert set(before) == {"landmarks", "bones", "points", "project", "presence", "right"}
+    assert set(before) == {"landmarks", "bones", "points", "project", "lifted", "presence", "right"}
     changed = guess.clone()
     changed[5:] += torch.randn(3, 21, 3)
     after = landmark_loss((changed, points, flags), batch, RECIPE)
@@ -46,6 +46,26 @@ def test_landmarks_of_hands_without_depth_do_not_count(samples):
     changed[:5] += torch.randn(5, 21, 3)
     after = landmark_loss((changed, points, flags), batch, RECIPE)
     assert after["landmarks"] != before["landmarks"] and after["project"] == before["project"]
+
+
+def test_a_guess_pulls_at_the_photographs_alone(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    batch["presence"][:] = 1
+    batch["lifted"][6] = 1
+    batch["landmarks"][6] = torch.from_numpy(template(0.3)).float()
+    guess = torch.randn(8, 21, 3, generator=torch.manual_seed(0))
+    rest = torch.rand(8, 21, 2), torch.zeros(8, 2)
+    before = landmark_loss((guess, *rest), batch, RECIPE)
+    assert before["lifted"] > 0
+    right = guess.clone()
+    right[6] = batch["landmarks"][6]
+    after = landmark_loss((right, *rest), batch, RECIPE)
+    assert after["lifted"] == 0
+    assert after["landmarks"] == before["landmarks"] and after["bones"] == before["bones"]
+    elsewhere = guess.clone()
+    elsewhere[[0, 5, 7]] += 1
+    assert landmark_loss((elsewhere, *rest), batch, RECIPE)["lifted"] == before["lifted"]
 
 
 def test_perfect_answers_cost_nothing(samples):
@@ -144,6 +164,7 @@ def test_a_teacher_is_followed_on_photographs_alone(samples):
 def test_every_loss_can_be_switched_off(samples):
     items = LandmarkSet(samples, 64, False)
     batch = default_collate([items[i] for i in range(8)])
+    batch["lifted"] = 1 - batch["known3d"]
     said = (torch.randn(8, 21, 3), torch.rand(8, 21, 2), torch.zeros(8, 2))
     full = landmark_loss(said, batch, RECIPE)
     for name in full:

@@ -9,6 +9,7 @@ from pathlib import Path
 def add(commands: argparse._SubParsersAction) -> None:
     _gather(commands)
     _pseudo_label(commands)
+    _lift(commands)
     _shrink(commands)
 
 
@@ -69,6 +70,30 @@ def _pseudo_label(commands: argparse._SubParsersAction) -> None:
         from handcoach_train.labelling import pseudo_label
 
         pseudo_label(args.photos, args.out, args.python, args.processes)
+        return 0
+
+    p.set_defaults(run=run)
+
+
+def _lift(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser(
+        "lift",
+        help="guess the 3D of labelled photographs, by our networks and MediaPipe together",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  handcoach-train lift photos.json data/photos lifted.json "
+        "--model models/mobilenetv2-float.onnx\n",
+    )
+    p.add_argument("labels", type=Path, help="what pseudo-label wrote")
+    p.add_argument("photos", type=Path, help="folder of the photographs")
+    p.add_argument("out", type=Path, help="JSON to write; may be the labels' own")
+    p.add_argument("--model", type=Path, action="append", required=True, metavar="FILE",
+                   help="an exported landmark network; several: their mean")  # fmt: skip
+    p.add_argument("--threads", type=int, default=1, help="of the networks (default 1)")
+
+    def run(args: argparse.Namespace) -> int:
+        from handcoach_train.lifting import lift
+
+        print(f"{args.out}: {lift(args.labels, args.photos, args.model, args.out, args.threads)} hands")
         return 0
 
     p.set_defaults(run=run)

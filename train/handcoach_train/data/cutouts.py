@@ -84,7 +84,8 @@ class LandmarkSet(Drawn):
         other_side: share of the hands that are shown as the other side. A right hand is what the runtime
             shows to the network; some left ones keep its side output honest. 0.5: both alike.
 
-    Items: image uint8 (S, S, 3), landmarks (21, 3), points (21, 2), presence, right, known3d.
+    Items: image uint8 (S, S, 3), landmarks (21, 3), points (21, 2), presence, right, known3d, lifted: the
+        landmarks are a guess, which then does not count as known.
     """
 
     def __init__(
@@ -127,7 +128,8 @@ class LandmarkSet(Drawn):
             "points": points,
             "presence": np.float32(inside > INSIDE),
             "right": np.float32(not wrong),
-            "known3d": np.float32(known),
+            "known3d": np.float32(known and not s.lifted[i]),
+            "lifted": np.float32(known and s.lifted[i]),
         }
 
     def nothing(self, rng: np.random.Generator, side: int) -> dict[str, Any]:
@@ -158,4 +160,5 @@ class LandmarkSet(Drawn):
             "presence": np.float32(0),
             "right": np.float32(0.5),
             "known3d": np.float32(0),
+            "lifted": np.float32(0),
         }

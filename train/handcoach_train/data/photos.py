@@ -16,6 +16,8 @@ from handcoach_train.errors import TrainError
 
 PHOTOS_HELD_OUT = 0.25  # share of the photographs' recordings
 AGREE = 0.25  # of a hand's length: the farthest that the two models' points may lie apart
+DOUBT = 0.2  # wrist to middle MCP: the farthest that two guesses at the landmarks may lie apart in the mean
+FAR = 1e6  # focal length in pixels of a camera so far away that it sees no perspective
 
 
 def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str, Any]]:
@@ -36,7 +38,14 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
     for (name, hands), group in zip(photos.items(), recordings(list(photos), root), strict=True):
         try:
             good = [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
-            good = [{"points": h["points"], "side": h["side"]} for h in good]
+            good = [
+                {
+                    "points": h["points"],
+                    "side": h["side"],
+                    "lifted": h.get("lifted") if h.get("doubt", 1) < DOUBT else None,
+                }
+                for h in good
+            ]
         except (KeyError, TypeError) as error:
             raise TrainError(f"{labels}: the hands of {name} are damaged; make the labels again.") from error
         frames.append({"file": Path(root) / name, "group": group, "hands": good,
@@ -63,16 +72,20 @@ def recordings(names: list[str], root: Path) -> list[str]:
 
 
 def photo_samples(frames: list[dict[str, Any]]) -> Samples:
-    """The hands of photographs, with points and side, without 3D."""
+    """The hands of photographs, with points and side; 3D only as a guess, where they were lifted."""
     rows = [(f, h) for f in frames for h in f["hands"] if h.get("points") is not None]
     n = len(rows)
+    lifted = np.array([h.get("lifted") is not None for _, h in rows], bool)
+    nothing = np.full((21, 3), np.nan)
+    joints = [h["lifted"] if known else nothing for (_, h), known in zip(rows, lifted, strict=True)]
     return Samples(
         [f["file"] for f, _ in rows],
         np.array([h["points"] for _, h in rows], np.float32).reshape(n, 21, 2),
-        np.full((n, 21, 3), np.nan, np.float32),
-        np.full((n, 3, 3), np.nan, np.float32),
+        np.array(joints, np.float32).reshape(n, 21, 3),
+        np.where(lifted[:, None, None], np.diag([FAR, FAR, 1]), np.nan).astype(np.float32),
         np.array([h["side"] == "right" for _, h in rows], bool),
         np.array([f["group"] for f, _ in rows]),
+        lifted=lifted,
     )
 
 
@@ -169,7 +182,10 @@ def shrink(labels: Path, root: Path, out: Path, side: int = 256, quality: int = 
             except OSError as error:
                 raise TrainError(f"{to} could not be written: {error}") from error
             moved = (points @ a[:2, :2].T + a[:2, 2]).round(2).tolist()
-            photos[file.as_posix()] = [{"points": moved, "side": hand["side"], "agreement": 0.0}]
+            label = {"points": moved, "side": hand["side"], "agreement": 0.0}
+            if hand["lifted"] is not None:
+                label |= {"lifted": hand["lifted"], "doubt": 0.0}
+            photos[file.as_posix()] = [label]
     partial = out.with_name(out.name + ".json.partial")
     partial.write_text(json.dumps({"format": 1, "by": f"shrunk from {labels.name}", "photos": photos}))
     partial.replace(out.with_name(out.name + ".json"))

@@ -67,9 +67,9 @@ class ResidentSet(torch.utils.data.Dataset):
         joints = np.where(known[:, None, None], s.joints, 0).astype(np.float64)
         length = np.linalg.norm(joints[:, MIDDLE_MCP] - joints[:, WRIST], axis=1)
         landmarks = (joints - joints[:, :1]) / np.where(known, length, 1)[:, None, None]  # paper eq. 2-4
-        self.points, self.k, self.landmarks, self.right, self.known = (
+        self.points, self.k, self.landmarks, self.right, self.known, self.lifted = (
             torch.from_numpy(np.asarray(a, np.float32)).to(self.device)
-            for a in (points, k, landmarks, s.right, known)
+            for a in (points, k, landmarks, s.right, known & ~s.lifted, known & s.lifted)
         )
 
     def __len__(self) -> int:
@@ -130,6 +130,7 @@ class ResidentSet(torch.utils.data.Dataset):
         batch = {
             "landmarks": landmarks, "points": unit, "presence": (inside > INSIDE).float(),
             "right": (~wrong).float(), "known3d": self.known[index],
+            "lifted": self.lifted[index],
         }  # fmt: skip
         if self.nothing is not None:
             blank = uniform() < self.hands.empty_share

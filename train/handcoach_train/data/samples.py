@@ -30,6 +30,7 @@ class Samples:
         frame (N,): id of the moment, the same for all cameras and backgrounds. camera (N,): its id.
         subject (N,): whose hand, "" where nobody knows.
         skipped: how many pictures were left out while reading, by reason.
+        lifted (N,): the joints are a guess (`lifting.py`), not the truth.
     """
 
     files: list[Path]
@@ -43,6 +44,7 @@ class Samples:
     camera: NDArray[np.str_] = None  # type: ignore[assignment]
     subject: NDArray[np.str_] = None  # type: ignore[assignment]
     skipped: Counter[str] = field(default_factory=Counter)
+    lifted: NDArray[np.bool_] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         n = len(self.files)
@@ -54,6 +56,8 @@ class Samples:
             self.camera = np.full(n, "", dtype=np.str_)
         if self.subject is None:
             self.subject = np.full(n, "", dtype=np.str_)
+        if self.lifted is None:
+            self.lifted = np.zeros(n, bool)
         for name in _ROWS:
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} must have {n} rows, not {len(getattr(self, name))}")
@@ -67,7 +71,7 @@ class Samples:
         return Samples([self.files[i] for i in rows], **{n: getattr(self, n)[rows] for n in _ROWS})
 
 
-_ROWS = ("points", "joints", "K", "right", "group", "M", "frame", "camera", "subject")
+_ROWS = ("points", "joints", "K", "right", "group", "M", "frame", "camera", "subject", "lifted")
 
 
 def join(parts: list[Samples]) -> Samples:

@@ -16,17 +16,20 @@ Rows = dict[str, Tensor]  # (N,) each; NaN where it does not apply
 
 
 def landmark_rows(outputs: Outputs, batch: Batch) -> Rows:
-    """For each picture: distance of landmarks after Procrustes (hands' units), distance of points (units of
-    the cut-out) on renders and on photographs, and whether presence and side were right."""
+    """For each picture: distance of landmarks after Procrustes (hands' units) to the truth and to what was
+    guessed of photographs, distance of points (units of the cut-out) on renders and on photographs, and
+    whether presence and side were right."""
     landmarks, points, flags = outputs
     known = batch["known3d"] > 0
     gap = (points - batch["points"]).norm(dim=2).mean(1)
-    pa = torch.full_like(gap, torch.nan)
-    if known.any():
-        pa[known] = procrustes(landmarks[known].double(), batch["landmarks"][known].double()).float()
+    pa, lifted = torch.full_like(gap, torch.nan), torch.full_like(gap, torch.nan)
+    for row, which in ((pa, known), (lifted, batch["lifted"] > 0)):
+        if which.any():
+            row[which] = procrustes(landmarks[which].double(), batch["landmarks"][which].double()).float()
     nothing = torch.full_like(gap, torch.nan)
     return {
         "pa": pa,
+        "lifted": lifted,
         "points": torch.where(known, gap, nothing),
         "real_points": torch.where(known, nothing, gap),
         "presence": ((flags[:, 0] > 0) == (batch["presence"] > 0.5)).float(),
@@ -35,7 +38,7 @@ def landmark_rows(outputs: Outputs, batch: Batch) -> Rows:
 
 
 def landmark_figures(rows: Rows) -> dict[str, float]:
-    """Means; `real_points` only where there are photographs."""
+    """Means; `real_points` and `lifted` only where there are such photographs. A guess chooses nothing."""
     figures = {k: float(torch.nanmean(v)) for k, v in rows.items() if not v.isnan().all()}
     return {**figures, "score": figures.get("pa", 0.0) + figures.get("real_points", 0.0)}
 

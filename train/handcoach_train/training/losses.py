@@ -40,6 +40,8 @@ def landmark_loss(
         "points": recipe.points * _mean(_robust(points, batch["points"], 0.02), here),
         # Photographs have no depth, but their landmarks must project on their points: weak perspective.
         "project": recipe.project * _mean(projection_error(landmarks, batch["points"]), real),
+        # Lifted landmarks are a guess.
+        "lifted": recipe.lifted * _mean(distance + bones, here * batch["lifted"]),
         "presence": recipe.presence * F.binary_cross_entropy_with_logits(flags[:, 0], here),
         "right": recipe.right * _mean(side, here * (other + (1 - other) * batch["right"])),
     }

@@ -51,6 +51,7 @@ class LandmarkRecipe(Recipe):
 
     Attributes:
         project: photographs have no depth, but their landmarks must project on their points.
+        lifted: weight of what `lift` guessed of the photographs' 3D; 0 where it was not asked.
         sizes: picture sizes with their share of the steps, as "128:0.6,160:0.4"; empty: one size throughout.
         head: integral or pooled (`LandmarkNet`).
         mirror: left hands are mirrored to right ones, all but a fifth; else both sides are shown alike.
@@ -65,6 +66,7 @@ class LandmarkRecipe(Recipe):
     bones: float = 1.0
     points: float = 4.0
     project: float = 0.5
+    lifted: float = 0.5
     presence: float = 0.1
     right: float = 0.1
     sizes: str = ""
