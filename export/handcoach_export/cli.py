@@ -107,7 +107,11 @@ def parser() -> argparse.ArgumentParser:
         "--precisions", nargs="+", metavar="NAME", help="some of int8, fp16, fp32 (default: all)"
     )
     sub.add_argument(
-        "--sizes", nargs="+", type=int, metavar="PIXELS", help="some of 128, 160, 192, 224 (default: all)"
+        "--sizes",
+        nargs="+",
+        type=int,
+        metavar="PIXELS",
+        help="some of 128, 144, 160, 192, 224 (default: all)",
     )
     _judged(sub)
     sub = kinds.add_parser(

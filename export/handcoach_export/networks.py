@@ -129,9 +129,9 @@ def load(
     }
     if kind == "landmarks":
         if size is not None and size != config["size"]:
-            if size % 32 or not 64 <= size <= 512:
+            if size % 16 or not 64 <= size <= 512:
                 raise HandCoachError(
-                    f"No network looks at {size} pixels: take a multiple of 32 from 64 to 512."
+                    f"No network looks at {size} pixels: take a multiple of 16 from 64 to 512."
                 )
             assert isinstance(network, trained.LandmarkNet)
             network.resize(size)

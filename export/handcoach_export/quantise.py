@@ -35,7 +35,7 @@ Floats = NDArray[np.float32]
 METHODS = {"minmax": 100.0, "percentile": 99.99}  # share of the values within the range, in percent
 PAIR = 128  # the largest sum of two neighbouring weights of one sign
 _ACTIVATIONS = ("Clip", "Relu")
-_SAME_RANGE = ("MaxPool", "Resize")  # of a quantised input: what comes out is some of what went in
+_SAME_RANGE = ("MaxPool", "Resize", "Slice")  # of a quantised input: what comes out is some of what went in
 _FOLLOW = {"Conv", "Add", "ReduceMean", "GlobalAveragePool", *_ACTIVATIONS, *_SAME_RANGE}
 
 

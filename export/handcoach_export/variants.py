@@ -45,7 +45,7 @@ from handcoach_train.evaluate import CROPS, of_session, predict
 
 FORMAT = 1
 PRECISIONS = ("int8", "fp16", "fp32")
-SIZES = (128, 160, 192, 224)
+SIZES = (128, 144, 160, 192, 224)
 MOST_LOST = 0.03  # of the source's PA-MPJPE
 CALIBRATE = 64  # pictures; all of a layer's values are in memory at once
 MOST_BYTES = 70_000_000  # of a file that is shipped

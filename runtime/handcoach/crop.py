@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from handcoach.hand import MIDDLE_MCP, WRIST, Array, mirror
 
 # Half the square's side over the distance from the middle MCP to the farthest joint.
-MARGIN = 1.3
+MARGIN = 1.2
 
 
 def default_focal(width: float, height: float) -> float:
@@ -72,10 +72,19 @@ class Crop:
         k = 1
         while self.size > 2.5 * k * out and min(image.shape[:2]) >= 2 * k:
             k *= 2
+        x, y, h, w = self.x, self.y, *image.shape[:2]
         if k > 1:
-            h, w = image.shape[0] // k, image.shape[1] // k
-            image = np.asarray(cv2.resize(image[: h * k, : w * k], (w, h), interpolation=cv2.INTER_AREA))
-        inner = Crop(self.x / k, self.y / k, self.size / k, self.roll, self.mirrored)
+            # Only what the square covers, from a multiple of k on so that the same pixels are averaged.
+            reach = self.size * math.sqrt(0.5) + 2 * k
+            left, right = (k * int(min(max(v / k, 0), w // k)) for v in (x - reach, x + reach + k))
+            top, bottom = (k * int(min(max(v / k, 0), h // k)) for v in (y - reach, y + reach + k))
+            if left == right or top == bottom:
+                return np.zeros((out, out, 3), np.uint8)
+            small = ((right - left) // k, (bottom - top) // k)
+            covered = image[top:bottom, left:right]
+            image = np.asarray(cv2.resize(covered, small, interpolation=cv2.INTER_AREA))
+            x, y = x - left, y - top
+        inner = Crop(x / k, y / k, self.size / k, self.roll, self.mirrored)
         return np.asarray(cv2.warpAffine(image, inner.matrix(out), (out, out), flags=cv2.INTER_LINEAR))
 
     def to_unit(self, points: NDArray[np.floating]) -> Array:

@@ -316,7 +316,7 @@ def test_bad_input_is_one_sentence(place, tmp_path, capsys):
         "variants", small, *out, "--precisions", "int4"
     )
     assert "no size 100: take some of 128" in says("variants", small, *out, "--sizes", "100")
-    assert "a multiple of 32" in says("quantize", small, "-o", str(tmp_path / "a.onnx"), "--size", "100")
+    assert "a multiple of 16" in says("quantize", small, "-o", str(tmp_path / "a.onnx"), "--size", "100")
     assert "does not exist" in says("variants", small, "--out", str(tmp_path / "none"))
     finder = str(place / "finder.safetensors")
     assert "of kind finder, not landmarks" in says("quantize", finder, "-o", str(tmp_path / "a.onnx"))
@@ -339,3 +339,16 @@ def test_another_size_has_the_same_weights(place):
     assert own.meta["size"] == 64 and other.meta["size"] == 128 and other.given.shape == (None, 128, 128, 3)
     for a, b in zip(own.whole.parameters(), other.whole.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_an_odd_number_of_cells_costs_no_integers(place):
+    """At 80 pixels the deep cells are cut to the size of the others before the two are added."""
+    for size in (64, 80):
+        source = networks.load("landmarks", place / "small.safetensors", size=size)
+        pictures = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
+        graph = quantise.optimise(source.to_onnx(pictures))
+        made = quantise.quantise(graph, pictures)
+        sums = [
+            n for n in made.graph.graph.node if n.op_type == "Add" and all(i.endswith("_dq") for i in n.input)
+        ]
+        assert len(sums) == 1

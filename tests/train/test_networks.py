@@ -36,10 +36,15 @@ def pictures(config: dict, count: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, height, width, 3), generator=torch.manual_seed(1), dtype=torch.uint8)
 
 
+# An even and an odd number of cells of 16 pixels.
+SIZES = [{**LANDMARKS, "size": size} for size in (64, 80)]
+
+
 @torch.inference_mode()
-def test_landmarks_are_as_in_the_contract():
-    made = network(LANDMARKS)
-    landmarks, points, presence, right = made(pictures(LANDMARKS, 3))
+@pytest.mark.parametrize("config", SIZES, ids=lambda config: config["size"])
+def test_landmarks_are_as_in_the_contract(config):
+    made = network(config)
+    landmarks, points, presence, right = made(pictures(config, 3))
     assert landmarks.shape == (3, 21, 3) and points.shape == (3, 21, 2)
     assert presence.shape == right.shape == (3,)
     assert {o.dtype for o in (landmarks, points, presence, right)} == {torch.float32}
@@ -51,12 +56,30 @@ def test_landmarks_are_as_in_the_contract():
 
 
 @torch.inference_mode()
-def test_points_follow_the_heat_map():
-    made = network(LANDMARKS)
+@pytest.mark.parametrize("config", SIZES, ids=lambda config: config["size"])
+def test_points_follow_the_heat_map(config):
+    made = network(config)
     made.heat.weight.zero_()
     made.heat.bias.zero_()
-    points = made(pictures(LANDMARKS, 1))[1]
+    points = made(pictures(config, 1))[1]
     torch.testing.assert_close(points, torch.full_like(points, 0.5))  # an even map points to the middle
+
+
+@torch.inference_mode()
+def test_a_deep_cell_lies_under_the_cells_that_it_was_made_of():
+    """A stride-2 convolution with a border of one centres its cell i on the cell 2 i before it, however many
+    there are; so what is put back over cells 2 i and 2 i + 1 is deep cell i."""
+    made = network(SIZES[1])
+    seen = []
+    made.mix.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    made.deep.register_forward_hook(lambda _, given, out: seen.append(out))
+    made.side.register_forward_hook(lambda _, given, out: torch.zeros_like(out))
+    made(pictures(SIZES[1], 1))
+    deep, up = seen
+    assert deep.shape[-2:] == (3, 3) and up.shape[-2:] == (5, 5)
+    for i in range(5):
+        for j in range(5):
+            assert torch.equal(up[..., i, j], deep[..., i // 2, j // 2])
 
 
 @torch.inference_mode()

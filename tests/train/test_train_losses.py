@@ -22,7 +22,7 @@ from handcoach_train.training.checks import (
     landmark_rows,
     procrustes,
 )
-from handcoach_train.training.losses import finder_loss, landmark_loss
+from handcoach_train.training.losses import finder_loss, landmark_loss, next_frame, unsteadiness
 from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe
 
 RECIPE = LandmarkRecipe()
@@ -189,3 +189,38 @@ def test_the_landmark_networks_figures(samples):
     renders = {k: v[:5] for k, v in batch.items()}
     rows = landmark_rows((renders["landmarks"], renders["points"], flags[:5]), renders)
     assert "real_points" not in landmark_figures(rows)
+
+
+def test_the_next_frame_of_a_held_hand_shows_the_same_a_little_further_on():
+    """A bright spot is found where `moved` says that it went, and the noise is another one."""
+    x = torch.zeros(4, 3, 64, 64)
+    x[:, :, 28:36, 20:28] = 10
+    again, moved = next_frame(x, torch.Generator().manual_seed(3))
+    assert again.shape == x.shape and moved.shape == (4, 2)
+    assert (moved.abs() <= 1.5 / 64).all() and moved.abs().max() > 0.5 / 64
+    cells = (torch.arange(64) + 0.5) / 64
+    bright = again[:, 0] * (again[:, 0] > 1)
+    mass = bright.sum((1, 2))
+    found = torch.stack([(bright.sum(1) * cells).sum(1) / mass, (bright.sum(2) * cells).sum(1) / mass], 1)
+    torch.testing.assert_close(found, torch.tensor([24 / 64, 32 / 64]) + moved, atol=2e-3, rtol=0)
+    noise = again[:, :, :20, 40:]
+    assert 0 < noise.std() < 0.14
+    other, _ = next_frame(x, torch.Generator().manual_seed(4))
+    assert not torch.equal(other, again)
+    same, _ = next_frame(x, torch.Generator().manual_seed(3))
+    assert torch.equal(same, again)
+
+
+def test_a_network_that_follows_a_held_hand_is_steady():
+    points, moved = torch.rand(5, 21, 2), torch.tensor([[0.01, -0.02], [0.0, 0.01]])
+    landmarks = torch.randn(5, 21, 3)
+    both = (
+        torch.cat([landmarks, landmarks[:2]]),
+        torch.cat([points, points[:2] + moved[:, None]]),
+        torch.zeros(7, 2),
+    )
+    assert unsteadiness(both, moved) == pytest.approx(0, abs=1e-6)
+    trembling = both[0].clone()
+    trembling[5:] += 0.01
+    assert unsteadiness((trembling, *both[1:]), moved) == pytest.approx(0.01, rel=1e-3)
+    assert unsteadiness(both, moved + 0.01) == pytest.approx(0.04, rel=1e-3)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handcoach.crop import MARGIN, crop_around
+from handcoach.crop import crop_around
 from handcoach.hand import normalise
 from handcoach.measure import align, pa_mpjpe
 from handcoach.model import Session, read
@@ -70,12 +70,12 @@ def _ours(sessions: list[Session], file: Path, hand: dict[str, Any], seed: int) 
     """Mean landmarks (21, 3) of all networks and VIEWS cut-outs, in the axes of a camera far away."""
     image = read_image(file)
     points = np.asarray(hand["points"], np.float32)
-    whole = crop_around(points, mirrored=hand["side"] == "left", margin=MARGIN)
     rng = np.random.default_rng(seed)
-    crops = [jitter(whole, rng, LOOSE) for _ in range(VIEWS)]
     guesses = []
     for session in sessions:
-        size = int(session.file.meta["size"])
+        size, how = int(session.file.meta["size"]), session.file.meta["crop"]
+        whole = crop_around(points, mirrored=hand["side"] == "left", margin=how["margin"], roll=how["roll"])
+        crops = [jitter(whole, rng, LOOSE) for _ in range(VIEWS)]
         landmarks = session.run(np.stack([c.cut(image, size) for c in crops]))["landmarks"]
         # With its centre on the optical axis, a cut-out's ray is the axis itself.
         guesses += [c.to_camera(one, 2 * c.x, 2 * c.y) for one, c in zip(landmarks, crops, strict=True)]

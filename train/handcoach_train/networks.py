@@ -100,7 +100,7 @@ class LandmarkNet(_Network):
     things are. The MLP sees the pooled features and the points.
 
     Args:
-        size: side of the pictures, a multiple of 32. backbone: one of `BACKBONES`. head: `integral`, or
+        size: side of the pictures, a multiple of 16. backbone: one of `BACKBONES`. head: `integral`, or
             `pooled`: everything by one linear layer on pooled features, to compare with.
 
     Raises:
@@ -114,8 +114,8 @@ class LandmarkNet(_Network):
         kind = _backbone(backbone)
         if head not in ("integral", "pooled"):
             raise TrainError(f"A head {head!r} does not exist: take integral or pooled.")
-        if size % 32 or size < 64:
-            raise TrainError(f"{size} pixels do not fit the network: take a multiple of 32 from 64 up.")
+        if size % 16 or size < 64:
+            raise TrainError(f"{size} pixels do not fit the network: take a multiple of 16 from 64 up.")
         self.size, self.backbone, self.head = size, backbone, head
         self.cut = kind.cut
         self.features = kind.make()
@@ -148,6 +148,9 @@ class LandmarkNet(_Network):
             joints = joints.view(-1, 21, 3)
             return joints - joints[:, :1], points.reshape(-1, 21, 2) + 0.5, flags
         up = F.interpolate(self.deep(deep), scale_factor=2.0, mode="nearest")
+        cells = self.size // 16
+        if cells % 2:  # the last deep cell then stands for one only
+            up = up[..., :cells, :cells]
         maps = self.heat(self.mix(up + self.side(middle))).flatten(2).float()
         weight = F.softmax(maps[:, :21], dim=2)
         points = (weight @ self.grid - 0.5) * self.reach

@@ -92,7 +92,16 @@ class Edge(Training):
         x = self.network.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
         if isinstance(self.network, LandmarkNet) and x.shape[-1] != self.network.size:
             self.network.resize(x.shape[-1])
-        parts = self._losses(self.network.raw(x), batch, self._taught(x, batch))
+        taught = self._taught(x, batch)
+        if isinstance(self.recipe, LandmarkRecipe) and self.recipe.steady:
+            # The next frames go along in one batch, so that both have the same statistics.
+            luck = torch.Generator(x.device).manual_seed(self.recipe.seed + self.global_step)
+            again, moved = losses.next_frame(x[: len(x) // 4], luck)
+            both: Any = self.network.raw(torch.cat([x, again]).contiguous(memory_format=torch.channels_last))
+            parts = self._losses([said[: len(x)] for said in both], batch, taught)
+            parts["steady"] = self.recipe.steady * losses.unsteadiness(both, moved)
+        else:
+            parts = self._losses(self.network.raw(x), batch, taught)
         return {"loss": torch.stack([*parts.values()]).sum(), **parts}
 
     def _losses(self, outputs: Any, batch: Batch, taught: Any = None) -> dict[str, Tensor]:

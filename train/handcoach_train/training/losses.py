@@ -51,6 +51,31 @@ def landmark_loss(
     return losses
 
 
+def next_frame(x: Tensor, luck: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Normalised cut-outs (N, 3, S, S) as the next frame of a held hand shows them: a camera's noise is new,
+    and the cut-out has moved by up to MOVED pixels. Also how far the points went (N, 2), in its units."""
+    n, size = len(x), x.shape[-1]
+    moved = (2 * torch.rand(n, 2, generator=luck, device=x.device) - 1) * MOVED / size
+    theta = torch.eye(2, 3, device=x.device).repeat(n, 1, 1)
+    theta[:, :, 2] = -2 * moved
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    shifted = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    noise = torch.randn(x.shape, generator=luck, device=x.device)
+    return shifted + NOISE * torch.rand(n, 1, 1, 1, generator=luck, device=x.device) * noise, moved
+
+
+MOVED = 1.5  # pixels
+NOISE = 0.14  # of ImageNet's standard deviation: eight grey levels
+
+
+def unsteadiness(outputs: Outputs, moved: Tensor) -> Tensor:
+    """How far apart the landmarks and points (the latter four-fold) of the last len(moved) pictures are from
+    those of the first ones, of which they are the next frames. Plain distances: small ones matter."""
+    n = len(moved)
+    landmarks, points = ((said[-n:] - said[:n]) for said in outputs[:2])
+    return landmarks.abs().mean() + 4 * (points - moved[:, None]).abs().mean()
+
+
 def _mean(value: Tensor, weight: Tensor) -> Tensor:
     return (value * weight).sum() / weight.sum().clamp(min=1)
 

@@ -52,6 +52,8 @@ class LandmarkRecipe(Recipe):
     Attributes:
         project: photographs have no depth, but their landmarks must project on their points.
         lifted: weight of what `lift` guessed of the photographs' 3D; 0 where it was not asked.
+        steady: a quarter of the pictures are shown again, a little moved and with a camera's noise, and are
+            to give the same landmarks and points; 0: not.
         sizes: picture sizes with their share of the steps, as "128:0.6,160:0.4"; empty: one size throughout.
         head: integral or pooled (`LandmarkNet`).
         mirror: left hands are mirrored to right ones, all but a fifth; else both sides are shown alike.
@@ -67,6 +69,7 @@ class LandmarkRecipe(Recipe):
     points: float = 4.0
     project: float = 0.5
     lifted: float = 0.5
+    steady: float = 0.0
     presence: float = 0.1
     right: float = 0.1
     sizes: str = ""
