@@ -28,7 +28,7 @@ from handcoach_train.training.run import NONE, Machine, follow
 
 pytestmark = pytest.mark.usefixtures("one_thread", "tiny_backbone")
 CPU = Machine(device="cpu", workers=0, threads=1)
-RECIPE = LandmarkRecipe(steps=4, check_every=2, batch=4, warmup=1)
+RECIPE = LandmarkRecipe(steps=4, check_every=2, batch=4, warmup=1, steady=1.0)
 PHOTOS = np.arange(8) >= 5
 
 
@@ -113,7 +113,7 @@ def test_the_state_of_a_training_is_a_checkpoint_too(whole):
 
 def test_other_settings_are_refused(whole, samples):
     before = (whole / "last.ckpt").read_bytes()
-    other = LandmarkRecipe(steps=6, check_every=2, batch=4, warmup=1, bones=0)
+    other = LandmarkRecipe(steps=6, check_every=2, batch=4, warmup=1, steady=1.0, bones=0)
     with pytest.raises(TrainError, match=r"bones 1\.0 there, 0 here, steps 4 there, 6 here"):
         go(samples, whole, other)
     with pytest.raises(TrainError, match="size 64 there, 96 here"):
