@@ -47,7 +47,8 @@ SHRINK
         --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
         -d "$LENT/wheels" 'moderngl>=5.12,<6' 'glcontext>=3,<4'
     if [ -n "${START:-}" ]; then cp "$START" "$LENT/start.safetensors"; fi
-    while [ $# -ge 2 ]; do
+    while [ $# -gt 0 ]; do
+        [ $# -ge 2 ] || { echo "train/lent_gpu.sh: $1 has no photographs: give labels and photographs in pairs." >&2; return 2; }
         handcoach-train shrink "$1" "$2" "$LENT/photos/$(basename "$2")"
         shift 2
     done
