@@ -83,21 +83,23 @@ train() {
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"
 }
 
-# As a therapist would record: of the rendered frames those with a large hand, wholly in the picture.
+# As a therapist would record: of the rendered frames those with a large hand, wholly in the picture; who records knows
+# which hand it is.
 clear_hands() { # clear_hands FOLDER TO
     python - "$1" "$2" <<'CLEAR'
 import json, os, shutil, sys
 from pathlib import Path
 import numpy as np
 folder, to = map(Path, sys.argv[1:])
-shutil.rmtree(to, ignore_errors=True)
-to.mkdir(parents=True)
+for side in ("left", "right"):
+    shutil.rmtree(to / side, ignore_errors=True)
+    (to / side).mkdir(parents=True)
 for label in sorted((folder / "labels").glob("*.json")):
     frame = json.loads(label.read_text())
     points = [np.array(h["points"]) for h in frame["hands"] if h.get("points") is not None]
     large = [np.linalg.norm(p - p[9], axis=1).max() >= 64 and (p > 8).all() and (p < [632, 472]).all() for p in points]
     if points and all(large):
-        os.link(folder / "frames" / f"{label.stem}.jpg", to / f"{label.stem}.jpg")
+        os.link(folder / "frames" / f"{label.stem}.jpg", to / frame["hands"][0]["side"] / f"{label.stem}.jpg")
 CLEAR
 }
 
@@ -119,11 +121,14 @@ export_() {
         ${photos[@]+"${photos[@]}"}
     handcoach-export finder "$new/checkpoints/finder.safetensors" -o "$new/finder.onnx"
     rm -rf "$WORK/stretch"
-    local posture
+    local posture side
     for posture in open almost fist; do
         clear_hands "$WORK/data/stretch-$posture" "$WORK/clear/$posture"
-        handcoach record "$WORK/stretch" --label $posture --source "$WORK/clear/$posture" \
-            --model "$new/mobilenetv2.onnx" --finder "$new/finder.onnx"
+        for side in left right; do
+            [ -n "$(ls "$WORK/clear/$posture/$side")" ] || continue # of a hundredth there may be none
+            handcoach record "$WORK/stretch" --label $posture --hand $side --source "$WORK/clear/$posture/$side" \
+                --model "$new/mobilenetv2-float.onnx" --finder "$new/finder.onnx"
+        done
     done
     handcoach-export exercise "$WORK/stretch" -o "$new/exercises/finger-stretch.onnx" --messages finger-stretch \
         --author HandCoach

@@ -333,8 +333,13 @@ class Tracker:
         before = self._side
         self._side = "left" if before == "right" else "right"
         again = self._read(image, reading.points)
-        if again.presence < self.landmarker.threshold:
+        # As at the start of a track, both ways round must say so together: of some fists each view takes its
+        # picture for the other side, and a hand would change sides for nothing.
+        rights = (reading.right + again.right) / 2
+        both = rights if before == "right" else 1 - rights
+        if again.presence < self.landmarker.threshold or both >= 0.5:
             self._side = before
+            self._believe(again.right)
             return reading
         self._smooth_points.reset()
         self._smooth_landmarks.reset()

@@ -311,6 +311,30 @@ def test_the_running_average_corrects_the_side_and_one_slip_does_not() -> None:
     assert sides.count("left") > 60 - 30 - 2 * SIDE_READINGS
 
 
+@pytest.mark.parametrize("started", ["right", "left"])
+def test_a_hand_that_each_view_takes_for_the_other_side_keeps_its_own(started: str) -> None:
+    """As of some fists: the network contradicts whichever way round it is shown, and nothing is gained."""
+
+    class Contrary(Pinhole):
+        contrary = False
+
+        def read(self, image: np.ndarray, crop: Crop) -> Reading:
+            said = super().read(image, crop)
+            if not self.contrary:
+                return said
+            return Reading(said.landmarks, said.points, said.presence, 0.9 if crop.mirrored else 0.1)
+
+    world = Contrary(template(0.0) * 0.09 + [0, 0, 0.6], right=0.95 if started == "right" else 0.05)
+    tracker = Tracker(world, world)  # type: ignore[arg-type]
+    sides = set()
+    for i in range(90):
+        world.contrary = i >= 10
+        hand = tracker.step(Frame(blank(), i / FPS, i)).hand
+        assert hand is not None
+        sides.add(hand.side)
+    assert sides == {started}
+
+
 def test_the_users_choice_overrules_and_a_mismatch_is_said(make: Make) -> None:
     tracks = play(make(hand="left"), [hand_at(320, 240)] * 40)
     assert {t.hand.side for t in tracks if t.hand} == {"left"} and tracks[0].hand is not None
