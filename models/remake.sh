@@ -56,28 +56,24 @@ render() {
 
 photos() {
     need PHOTOS
-    label() { # label FOLDER NAME: points, and a guess at the 3D by the network that is shipped
-        handcoach-train pseudo-label "$1" "$WORK/$2.json"
-        handcoach-train lift "$WORK/$2.json" "$1" "$WORK/$2.lifted.json" --model models/mobilenetv2-float.onnx
-    }
     if [ -n "${CLONES:-}" ]; then
         handcoach-train gather train/data_sources.toml --from "$CLONES" --to "$WORK/photos" \
             --refuse "$EVAL/real_3d" "$EVAL/teacher_sessions"
-        label "$WORK/photos" photos
+        handcoach-train pseudo-label "$WORK/photos" "$WORK/photos.json"
     fi
-    label "$PHOTOS/webcam_hands/images" webcam
-    label "$PHOTOS/sign_digits" digits
+    handcoach-train pseudo-label "$PHOTOS/webcam_hands/images" "$WORK/webcam.json"
+    handcoach-train pseudo-label "$PHOTOS/sign_digits" "$WORK/digits.json"
 }
 
 train() {
     need PHOTOS
-    local real=(--photos "$WORK/webcam.lifted.json" "$PHOTOS/webcam_hands/images" --photos "$WORK/digits.lifted.json"
+    local real=(--photos "$WORK/webcam.json" "$PHOTOS/webcam_hands/images" --photos "$WORK/digits.json"
         "$PHOTOS/sign_digits" --boxes "$PHOTOS/webcam_hands/boxes.csv") weights=()
-    [ -f "$WORK/photos.lifted.json" ] && real+=(--photos "$WORK/photos.lifted.json" "$WORK/photos")
+    [ -f "$WORK/photos.json" ] && real+=(--photos "$WORK/photos.json" "$WORK/photos")
     [ -f "${ASSETS:-}/weights/mobilenet_v2_imagenet.pth" ] && weights=(--weights "$ASSETS/weights/mobilenet_v2_imagenet.pth")
     say "train the landmark network"
     handcoach-train landmarks "$WORK"/data/{any,table} --frames "$WORK/data/frames" "${real[@]}" "${weights[@]}" \
-        --sizes 160:0.2,128:0.8 --set steady=2 --rate 1.2e-3 --steps "$(some 12000 500)" --out "$WORK/runs/mobilenetv2"
+        --sizes 128:0.62,160:0.38 --rate 1.2e-3 --steps "$(some 12000 500)" --out "$WORK/runs/mobilenetv2"
     say "train finder"
     handcoach-train finder --frames "$WORK"/data/{frames,frames-table} "${real[@]}" "${weights[@]}" \
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from handcoach.hand import MIDDLE_MCP, WRIST, Array, mirror
 
 # Half the square's side over the distance from the middle MCP to the farthest joint.
-MARGIN = 1.2
+MARGIN = 1.3
 
 
 def default_focal(width: float, height: float) -> float:
