@@ -68,6 +68,16 @@ def test_a_batch_is_what_the_runtimes_crop_would_cut(samples, plain):
     assert mirrored == {True, False}
 
 
+def test_a_guess_is_no_truth_here_either(samples, plain):
+    some = samples.take(np.arange(8))
+    some.lifted[:2] = True
+    batch = ResidentSet(hands(some), "cpu", side=160).__getitems__(DRAWS)
+    assert batch["lifted"].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert batch["known3d"].tolist() == [0, 0, 1, 1, 1, 0, 0, 0]
+    before = ResidentSet(hands(samples), "cpu", side=160).__getitems__(DRAWS)
+    assert batch["landmarks"][:2].any() and torch.equal(batch["landmarks"], before["landmarks"])
+
+
 def test_a_large_picture_keeps_the_hands_surroundings(samples, plain, tmp_path):
     """The same hand in a picture five times as large, of which a window is kept."""
     files = []
