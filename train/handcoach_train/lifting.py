@@ -8,7 +8,6 @@ distillation, Radosavovic et al. 2018).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from handcoach.crop import crop_around
 from handcoach.hand import normalise
 from handcoach.measure import align, pa_mpjpe
 from handcoach.model import Session, read
-from handcoach_train.data import AGREE, jitter, read_image
-from handcoach_train.data.samples import read_json
+from handcoach_train.data import jitter, read_image
+from handcoach_train.data.photos import agreed, read_labels
+from handcoach_train.data.samples import write_json
 from handcoach_train.errors import TrainError
 
 VIEWS = 6  # cut-outs of one hand, whose answers are averaged
@@ -46,12 +46,11 @@ def lift(labels: Path, root: Path, models: list[Path], out: Path, threads: int =
         TrainError: labels or a picture are missing or of another kind, or the labels are of a time before
             MediaPipe's world landmarks were kept.
     """
-    said = read_json(labels)
+    said = read_labels(labels)
     try:
-        hands = [(root / name, hand) for name, found in said["photos"].items() for hand in found
-                 if hand["agreement"] is not None and hand["agreement"] < AGREE]  # fmt: skip
-    except (AttributeError, KeyError, TypeError) as error:
-        raise TrainError(f"{labels} holds no pseudo-labels: make them with pseudo-label.") from error
+        hands = [(root / name, hand) for name, found in said["photos"].items() for hand in agreed(found)]
+    except (KeyError, TypeError) as error:
+        raise TrainError(f"{labels} is damaged; make the labels again.") from error
     if any("world" not in hand for _, hand in hands):
         raise TrainError(f"{labels} has no world landmarks: make it again with pseudo-label.")
     sessions = [Session(read(path, "landmarks"), threads) for path in models]
@@ -60,9 +59,7 @@ def lift(labels: Path, root: Path, models: list[Path], out: Path, threads: int =
         theirs = normalise(np.asarray(hand["world"]))[0]
         hand["doubt"] = round(float(pa_mpjpe(theirs, ours)), 4)
         hand["lifted"] = normalise(ours + align(theirs, ours))[0].round(4).tolist()
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(json.dumps({**said, "lifted by": [path.name for path in models]}), encoding="utf-8")
-    partial.replace(out)
+    write_json(out, {**said, "lifted by": [path.name for path in models]})
     return len(hands)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from handcoach_train.data.cutouts import window
-from handcoach_train.data.samples import Samples, read_image, read_json
+from handcoach_train.data.samples import Samples, read_image, read_json, write_json
 from handcoach_train.errors import TrainError
 
 PHOTOS_HELD_OUT = 0.25  # share of the photographs' recordings
@@ -30,27 +29,40 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
     Raises:
         TrainError: the labels are missing or of another kind.
     """
-    photos = read_json(labels)
-    photos = photos.get("photos") if isinstance(photos, dict) else None
-    if not isinstance(photos, dict):
-        raise TrainError(f"{labels} holds no pseudo-labels: make them with pseudo_label.py.")
+    photos = read_labels(labels)["photos"]
     frames = []
     for (name, hands), group in zip(photos.items(), recordings(list(photos), root), strict=True):
         try:
-            good = [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
             good = [
                 {
                     "points": h["points"],
                     "side": h["side"],
                     "lifted": h.get("lifted") if h.get("doubt", 1) < DOUBT else None,
                 }
-                for h in good
+                for h in agreed(hands, agree)
             ]
         except (KeyError, TypeError) as error:
             raise TrainError(f"{labels}: the hands of {name} are damaged; make the labels again.") from error
         frames.append({"file": Path(root) / name, "group": group, "hands": good,
                        "complete": len(good) == len(hands) > 0})  # fmt: skip
     return frames
+
+
+def read_labels(file: Path) -> dict[str, Any]:
+    """What `pseudo_label.py` wrote; `photos` has the hands of each photograph.
+
+    Raises:
+        TrainError: it is missing or of another kind.
+    """
+    labels = read_json(file)
+    if not isinstance(labels, dict) or not isinstance(labels.get("photos"), dict):
+        raise TrainError(f"{file} holds no pseudo-labels: make them with pseudo_label.py.")
+    return labels
+
+
+def agreed(hands: list[dict[str, Any]], agree: float = AGREE) -> list[dict[str, Any]]:
+    """Those hands of a photograph on whose points MediaPipe's two models agree."""
+    return [h for h in hands if h["agreement"] is not None and h["agreement"] < agree]
 
 
 def recordings(names: list[str], root: Path) -> list[str]:
@@ -186,7 +198,6 @@ def shrink(labels: Path, root: Path, out: Path, side: int = 256, quality: int = 
             if hand["lifted"] is not None:
                 label |= {"lifted": hand["lifted"], "doubt": 0.0}
             photos[file.as_posix()] = [label]
-    partial = out.with_name(out.name + ".json.partial")
-    partial.write_text(json.dumps({"format": 1, "by": f"shrunk from {labels.name}", "photos": photos}))
-    partial.replace(out.with_name(out.name + ".json"))
+    said = {"format": 1, "by": f"shrunk from {labels.name}", "photos": photos}
+    write_json(out.with_name(out.name + ".json"), said)
     return sum(map(len, photos.values()))

@@ -107,6 +107,13 @@ def read_json(file: Path) -> Any:
         raise TrainError(f"{file} is not JSON: the file is damaged.") from error
 
 
+def write_json(file: Path, value: Any) -> None:
+    """Written beside and renamed, so that nothing is lost half-way."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(value), encoding="utf-8")
+    partial.replace(file)
+
+
 def read_image(file: Path) -> NDArray[np.uint8]:
     """uint8 RGB (H, W, 3).
 

@@ -14,6 +14,9 @@ Outputs = tuple[Tensor, Tensor, Tensor]  # of LandmarkNet.raw
 # Where each joint but the wrist hangs: the one before it, the first of a finger at the wrist.
 _FROM = torch.tensor([0 if j % 4 == 1 else j - 1 for j in range(1, 21)])
 
+MOVED = 1.5  # pixels by which a held hand's next frame lies aside at most
+NOISE = 0.14  # of its camera at most, in ImageNet's standard deviations: eight grey levels
+
 
 def landmark_loss(
     outputs: Outputs, batch: Batch, recipe: LandmarkRecipe, taught: Outputs | None = None
@@ -62,10 +65,6 @@ def next_frame(x: Tensor, luck: torch.Generator) -> tuple[Tensor, Tensor]:
     shifted = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     noise = torch.randn(x.shape, generator=luck, device=x.device)
     return shifted + NOISE * torch.rand(n, 1, 1, 1, generator=luck, device=x.device) * noise, moved
-
-
-MOVED = 1.5  # pixels
-NOISE = 0.14  # of ImageNet's standard deviation: eight grey levels
 
 
 def unsteadiness(outputs: Outputs, moved: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class LandmarkRecipe(Recipe):
 
     Attributes:
         project: photographs have no depth, but their landmarks must project on their points.
-        lifted: weight of what `lift` guessed of the photographs' 3D; 0 where it was not asked.
+        lifted: weight of what `lift` guessed of the photographs' 3D, where the labels have it.
         steady: a quarter of the pictures are shown again, a little moved and with a camera's noise, and are
             to give the same landmarks and points; 0: not.
         sizes: picture sizes with their share of the steps, as "128:0.6,160:0.4"; empty: one size throughout.
