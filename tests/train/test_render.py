@@ -267,3 +267,26 @@ def test_the_exercise_view_looks_down_on_a_table(tmp_path):
     eyes = -np.einsum("nji,nj->ni", m[:, :3, :3], m[:, :3, 3])
     assert (eyes[:, 2] > 0.05).all() and (eyes[:, 1] < joints[9, 1]).all()
     assert (m[:, 1, 2] < 0).all()  # up in the world is up in the picture
+
+
+def test_the_library_view_shows_a_posture_as_its_exercise_does(tmp_path):
+    """To eight cameras that differ a little: a network is trained on what the exercises ask for."""
+    out = render(tmp_path / "library", 8, "--workers", "1", "--view", "library", "--posture", "wrist_up")
+    assert json.loads((out / "meta/0000/00000000.json").read_text())["posture"] == "wrist_up"
+    joints = np.array(json.loads((out / "xyz/0000/00000000.json").read_text()))
+    calib = json.loads((out / "calib/0000/00000000.json").read_text())
+    seen = [joints @ np.array(m)[:3, :3].T + np.array(m)[:3, 3] for m in calib["M"]]
+    forward = np.array([hand[9] - hand[0] for hand in seen])
+    assert (forward[:, 1] < 0).all()  # lifted: y points down
+    assert (forward[:, 0] > 0).all()  # and away from a forearm that comes from the left
+    assert np.ptp([hand[9, 2] for hand in seen]) > 0.1
+    assert len({tuple(way.round(3)) for way in forward}) == 8
+    for hand, k in zip(seen, calib["K"], strict=True):
+        points = (hand / hand[:, 2:]) @ np.array(k)[:2].T
+        assert (points > 0).all() and (points < SIZE).all()
+
+
+def test_a_library_frame_wants_its_posture(tmp_path, capsys):
+    arguments = ["render", str(tmp_path / "frames"), "--count", "2", "--view", "library", "--full-frames"]
+    assert main(arguments) == 2
+    assert "give one of flat" in capsys.readouterr().err

@@ -92,6 +92,15 @@ def test_a_lifted_finger_is_the_index_alone(arm):
     assert (joints[8] - joints[5]) @ out < -0.005 < 0 < (joints[12] - joints[9]) @ out
 
 
+def test_half_of_the_hands_to_train_on_are_between_two_postures(arm):
+    """No good finger spread has a bent finger; on the way to another posture some do, and none collides."""
+    rng = np.random.default_rng(5)
+    poses = [starter.on_the_way(rng, arm, "apart")[2] for _ in range(24)]
+    bent = sum(pose.flexion.max() > 15 for pose in poses)
+    assert 4 <= bent <= 18
+    assert not any(posture.collides(joints_of_pose(arm, pose)) for pose in poses)
+
+
 def test_an_unknown_posture_is_refused():
     with pytest.raises(TrainError, match="none of the library's: flat"):
         starter.shown("salute")

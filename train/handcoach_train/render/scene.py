@@ -199,6 +199,9 @@ def hand_views(
         vertices, joints, name = _exercise_pose(rng, arm, kind)
         vertices, joints = on_table(rng, vertices, joints)
         table = draw.random_table(rng)
+    elif view == "library":
+        name = kind or str(rng.choice(list(starter.SHOWN)))
+        vertices, joints, pose = starter.on_the_way(rng, arm, name)
     else:
         name = kind or posture.random_kind(rng)
         vertices, joints, _ = posture.random_posed(rng, arm, name)
@@ -209,6 +212,11 @@ def hand_views(
     while len(cameras) < CAMERAS:
         if view == "exercise":
             m, _ = _webcam(rng, joints[9])
+        elif view == "library":  # as the exercise says, and as people do who do not listen
+            turn = starter.turn_to_camera(rng, starter.shown(name), pose).T @ _axes(joints)
+            m = np.eye(4)
+            m[:3, :3] = cv2.Rodrigues(rng.normal(0, 0.15, 3))[0] @ turn
+            m[:3, 3] = [*rng.normal(0, 0.02, 2), rng.uniform(0.28, 0.9)] - m[:3, :3] @ joints[9]
         else:
             d = rng.normal(size=3)
             if rng.random() < 0.5:  # people show a camera their palm, or the back of the hand

@@ -134,6 +134,20 @@ def posed(rng: np.random.Generator, arm: Arm, how: Shown) -> tuple[Floats, Float
     return *posture.bend(arm, pose), pose
 
 
+def on_the_way(rng: np.random.Generator, arm: Arm, name: str) -> tuple[Floats, Floats, Pose]:
+    """As `posed`, but every other hand is on its way to another posture that is held alike: a network is to
+    know what lies between the postures, too."""
+    how = shown(name)
+    vertices, joints, pose = posed(rng, arm, how)
+    if rng.random() < 0.5:
+        alike = [other for other in SHOWN.values() if other.hold == how.hold]
+        goal = posed(rng, arm, alike[rng.integers(len(alike))])[2]
+        between = posture.between(pose, goal, rng.uniform(0.1, 0.9))
+        if not posture.collides(posture.joints_of_pose(arm, between)):
+            return *posture.bend(arm, between), between
+    return vertices, joints, pose
+
+
 def _touching(rng: np.random.Generator, arm: Arm, how: Shown) -> Pose:
     """The thumb's tip at a finger's, so far away as `how` says; the others loosely straight."""
     finger, tip = list(TIPS).index(how.touch), TIPS[how.touch]

@@ -70,10 +70,9 @@ def render(job: Job, workers: int) -> int:
         raise TrainError("Nothing to render: give a --count of at least 1 and a --size of at least 16.")
     if job.view not in ("any", "exercise", "library"):
         raise TrainError(f"The view is any, exercise or library, not {job.view!r}.")
-    if job.view == "library" and not job.full_frames:
-        raise TrainError("The view library is for whole frames: give --full-frames, or another view.")
     known = tuple(starter.SHOWN) if job.view == "library" else ("almost", *posture.KINDS)
-    if job.posture not in (known if job.view == "library" else (None, *known)):
+    any_posture = (None,) if job.view != "library" or not job.full_frames else ()
+    if job.posture not in (*any_posture, *known):
         raise TrainError(f"The posture {job.posture!r} is unknown: give one of {', '.join(known)}.")
     _check_disk(job)
     job.out.mkdir(parents=True, exist_ok=True)
