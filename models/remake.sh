@@ -44,6 +44,7 @@ render() {
     }
     draw any 40000 --seed 43
     draw table 16000 --seed 44 --view exercise
+    draw shown 12000 --seed 47 --view library
     draw frames 8000 --seed 45 --full-frames --size 320
     draw frames-table 4000 --seed 46 --full-frames --size 320 --view exercise
     # The finger stretch's own recording, from people of its own.
@@ -72,7 +73,7 @@ train() {
     [ -f "$WORK/photos.json" ] && real+=(--photos "$WORK/photos.json" "$WORK/photos")
     [ -f "${ASSETS:-}/weights/mobilenet_v2_imagenet.pth" ] && weights=(--weights "$ASSETS/weights/mobilenet_v2_imagenet.pth")
     say "train the landmark network"
-    handcoach-train landmarks "$WORK"/data/{any,table} --frames "$WORK/data/frames" "${real[@]}" "${weights[@]}" \
+    handcoach-train landmarks "$WORK"/data/{any,table,shown} --frames "$WORK/data/frames" "${real[@]}" "${weights[@]}" \
         --sizes 128:0.62,160:0.38 --rate 1.2e-3 --steps "$(some 12000 500)" --out "$WORK/runs/mobilenetv2"
     say "train finder"
     handcoach-train finder --frames "$WORK"/data/{frames,frames-table} "${real[@]}" "${weights[@]}" \

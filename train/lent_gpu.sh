@@ -111,11 +111,11 @@ draw() {
         --skins "$LENT/skins" --hdri "$LENT/hdri" --godot "$LENT/godot"
 }
 
-# One data set after the other, numbers N, N + 4, ...; every third is the exercise.
+# One data set after the other, numbers N, N + 4, ...; of six one is the table, one the library.
 draw_on() {
     local n=$1 view
     while [ ! -e "$DATA/full" ]; do
-        view=any; if [ $((n % 3)) = 2 ]; then view=exercise; fi
+        case $((n % 6)) in 2) view=exercise ;; 5) view=library ;; *) view=any ;; esac
         draw "$view-$n" $((n % 12)) $(( ($(nproc) + 3) / 4 )) --count "${SET:-4000}" --seed $((1000 + n)) --view "$view"
         n=$((n + 4))
     done
