@@ -14,7 +14,8 @@ are therefore rounded so that no two neighbours along the input channels, which 
 can leave 16 bits: their sum is at most 128 (255 * 128 = 32640). `reduce_range` does the same with 7 bits for
 all; few pairs need it.
 
-Convolutions and sums between them become integers; softmax, expectation and the dense layers stay float.
+Convolutions and sums between them become integers, and of a wide dense layer what it reads from the pooled
+picture, for its weights take longer to fetch than to multiply; softmax, expectation and the rest stay float.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ METHODS = {"minmax": 100.0, "percentile": 99.99}  # share of the values within t
 PAIR = 128  # the largest sum of two neighbouring weights of one sign
 _ACTIVATIONS = ("Clip", "Relu")
 _SAME_RANGE = ("MaxPool", "Resize", "Slice")  # of a quantised input: what comes out is some of what went in
+WIDE = 100_000  # weights of a dense layer worth turning to integers
 _FOLLOW = {"Conv", "Add", "ReduceMean", "GlobalAveragePool", *_ACTIVATIONS, *_SAME_RANGE}
 
 
@@ -160,7 +162,7 @@ class Quantised:
 
     Attributes:
         graph: with QuantizeLinear and DequantizeLinear about every integer layer.
-        layers: the integer convolutions, by the names of their results, with the share of noise in each
+        layers: the integer layers, by the names of their results, with the share of noise in each
             (power of the noise over that of the signal), by which sensitive ones are known.
     """
 
@@ -174,13 +176,13 @@ def quantise(
     share: float = 100.0,
     in_float: Sequence[str] = (),
 ) -> Quantised:
-    """The graph with its convolutions in integers.
+    """The graph with its convolutions and its wide dense layer in integers.
 
     Args:
         graph: float, as `optimise` gives it.
         pictures: uint8 (N, S, S, 3) to calibrate on.
         share: of the values that a range must hold, in percent (`METHODS`).
-        in_float: convolutions, by the names of their results, that stay float.
+        in_float: layers, by the names of their results, that stay float.
     """
     return _Walk(graph, share, frozenset(in_float)).run(pictures)
 
@@ -211,6 +213,10 @@ class _Walk:
                 continue
             if node.op_type == "Cast" and self._pixels(node):
                 merged |= {reader.output[0] for reader in self._chain(node)[:2]}
+                continue
+            if node.op_type == "Concat" and (dense := self._dense_after(node)) is not None:
+                self._dense(node, dense)
+                merged.add(dense.output[0])
                 continue
             layer = _Layer(node, self._activation(node))
             if layer.activation is not None:
@@ -312,6 +318,53 @@ class _Walk:
             self._dequantised(f"{name}_b", whole, step.astype(np.float32), np.zeros(len(scales), np.int32)),
         ])  # fmt: skip
         self._finish(layer)
+
+    def _dense_after(self, concat: onnx.NodeProto) -> onnx.NodeProto | None:
+        """The wide dense layer that alone reads what is joined here, as PyTorch exports it."""
+        readers = self.readers.get(concat.output[0], [])
+        if len(readers) != 1 or readers[0].op_type != "Gemm" or len(readers[0].input) != 3:
+            return None
+        dense = readers[0]
+        usual = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
+        as_usual = all(helper.get_attribute_value(a) == usual.get(a.name) for a in dense.attribute)
+        wide = dense.input[1] in self.weights and self._constant(dense.input[1]).size >= WIDE
+        return dense if as_usual and wide and dense.output[0] not in self.in_float else None
+
+    def _dense(self, concat: onnx.NodeProto, dense: onnx.NodeProto) -> None:
+        """Two products and their sum: the widest of the joined parts by integers, the others in float."""
+        weight, bias = (self._constant(name) for name in dense.input[1:])
+        parts = list(concat.input)
+        ends = np.cumsum([self.float[part].shape[1] for part in parts])[:-1]
+        of_part = dict(zip(parts, np.split(weight, ends, axis=1), strict=True))
+        right = sum(self.float[part] @ of_part[part].T for part in parts) + bias
+        widest = max(parts, key=lambda part: of_part[part].shape[1])
+        others = [part for part in parts if part != widest]
+        self._round(widest)
+        x = self.int[widest]
+        rounded, scales = round_weights(of_part[widest][..., None, None], (x**2).mean(0))
+        rounded = np.ascontiguousarray(rounded[..., 0, 0].T)
+        wrong = x @ (rounded * scales) + sum(self.int[part] @ of_part[part].T for part in others) + bias
+        name, shift = dense.output[0], (right - wrong).mean(0)
+        self.float[name], self.int[name] = right, wrong + shift
+        self.noise[name] = float(((wrong + shift - right) ** 2).mean() / max((right**2).mean(), 1e-12))
+        self._make(f"{name}_w", rounded)
+        self._make(f"{name}_step", self.ranges[widest].scale * scales)
+        self._make(f"{name}_b", (bias + shift).astype(np.float32))
+        # Said outright: onnxruntime makes floats of a MatMul between QuantizeLinear and an Add.
+        made = helper.make_node
+        self.nodes += [
+            made("MatMulInteger", [f"{widest}_q", f"{name}_w", f"{widest}_zero"], [f"{name}_products"]),
+            made("Cast", [f"{name}_products"], [f"{name}_cast"], to=onnx.TensorProto.FLOAT),
+            made("Mul", [f"{name}_cast", f"{name}_step"], [f"{name}_0"]),
+            made("Add", [f"{name}_0", f"{name}_b"], [f"{name}_1" if others else name]),
+        ]
+        for n, part in enumerate(others, 1):
+            self._make(f"{name}_w{n}", np.ascontiguousarray(of_part[part].T))
+            total = f"{name}_{n + 1}" if n < len(others) else name
+            self.nodes += [
+                made("MatMul", [self._read(part), f"{name}_w{n}"], [f"{name}_part{n}"]),
+                made("Add", [f"{name}_part{n}", f"{name}_{n}"], [total]),
+            ]
 
     def _sum(self, layer: _Layer) -> None:
         node = layer.node

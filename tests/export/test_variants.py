@@ -185,6 +185,45 @@ def test_a_layer_can_stay_float():
     assert "w1" in floats and not {"w0", "w2"} & floats
 
 
+def dense_after(width: int, outputs: int) -> onnx.ModelProto:
+    """uint8 pictures through one convolution to means, joined with their first three, and a dense layer."""
+    rng = np.random.default_rng(5)
+    graph = layers([rng.normal(0, 1, (width, 3, 3, 3))])
+    make, tensor = onnx.helper.make_node, onnx.numpy_helper.from_array
+    graph.graph.node[-1].output[0] = "means"
+    weight = rng.normal(0, 1, (outputs, width + 3)).astype(np.float32)
+    graph.graph.initializer.extend([
+        tensor(weight, "w"), tensor(np.ones(outputs, np.float32), "b"), tensor(np.arange(3), "three")
+    ])  # fmt: skip
+    graph.graph.node.extend([
+        make("Gather", ["means", "three"], ["some"], axis=1),
+        make("Concat", ["means", "some"], ["joined"], axis=1),
+        make("Gemm", ["joined", "w", "b"], ["out"], transB=1),
+    ])  # fmt: skip
+    graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = outputs
+    return graph
+
+
+def test_a_wide_dense_layer_reads_its_pooled_part_as_bytes(monkeypatch):
+    """Where its weights are worth it; what is joined to that part stays float, and so does a small layer."""
+    graph = dense_after(64, 40)
+    pictures = np.random.default_rng(6).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
+    small = quantise.quantise(graph, pictures)
+    assert "Gemm" in [node.op_type for node in small.graph.graph.node]
+    monkeypatch.setattr(quantise, "WIDE", 64 * 40)
+    made = quantise.quantise(graph, pictures)
+    assert set(made.layers) == {"x1", "out"} and made.layers["out"] < 1e-3
+    onnx.checker.check_model(made.graph)
+    stored = {w.name: w for w in made.graph.graph.initializer}
+    assert "w" not in stored and stored["out_w"].data_type == onnx.TensorProto.INT8
+    assert list(stored["out_w"].dims) == [64, 40] and list(stored["out_w1"].dims) == [3, 40]
+    right, ours = (quantise.run_as_defined(g, pictures)[0] for g in (graph, made.graph))
+    assert np.abs(ours - right).max() < 0.02 * np.abs(right).max()
+    np.testing.assert_allclose(ours.mean(0), right.mean(0), atol=1e-3)
+    kept = quantise.quantise(graph, pictures, in_float=["out"])
+    assert "Gemm" in [node.op_type for node in kept.graph.graph.node]
+
+
 # --- variants ---
 
 
