@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach import model
 from handcoach.defaults import EXERCISE
 from handcoach.errors import HandCoachError
 from handcoach.ui.probe import window_problem
@@ -90,6 +91,7 @@ def main(
     with clip(source) as path:
         if out is None:
             problem = window_problem()
+            model.read(model.find(exercise or EXERCISE, "exercise"), "exercise")  # announce nothing in vain
             if problem is None:
                 from handcoach.ui.app import run_window
 

@@ -311,8 +311,15 @@ def choice(name: str | None = None, threads: int | None = None) -> tuple[str, in
 # --- In the background ----------------------------------------------------------------------------------
 
 
+def _settled() -> bool:
+    """What is stored serves. Where it leaves no headroom, the laptop may only have been busy when it was
+    measured: on another day it is measured again."""
+    tuned = stored()
+    return tuned is not None and (tuned.ample or tuned.day == time.strftime("%Y-%m-%d"))
+
+
 def in_background(give_up: threading.Event, command: Sequence[str] = COMMAND) -> threading.Thread:
-    """Tune beside a running program, where nothing is stored yet; the choice serves from the next start on.
+    """Tune beside a running program, unless that is settled; the choice serves from the next start on.
 
     A process of its own does the work: what the tries take of memory goes with it, and it ends at once when
     somebody gives up.
@@ -324,7 +331,7 @@ def in_background(give_up: threading.Event, command: Sequence[str] = COMMAND) ->
     def run() -> None:
         try:
             # A packed program has no Python to start.
-            if getattr(sys, "frozen", False) or give_up.is_set() or stored() is not None:
+            if getattr(sys, "frozen", False) or give_up.is_set() or _settled():
                 return
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -91,6 +91,9 @@ def test_without_a_display_it_says_so_and_writes(clip, tiny_exercise, models, tm
     assert "no display" in text
     assert demo.OUTPUT in text
     assert (tmp_path / demo.OUTPUT).stat().st_size > 10_000
+    with pytest.raises(HandCoachError, match="salute"):
+        demo.main("en", source=str(clip), exercise="salute")
+    assert not capsys.readouterr().out  # no video is announced that will not come
 
 
 def test_with_a_display_it_opens_the_window(monkeypatch, tmp_path):

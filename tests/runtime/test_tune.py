@@ -229,6 +229,15 @@ def test_in_the_background_it_is_done_once(models):
     assert tune.store_file().read_bytes() == before
 
 
+def test_a_choice_without_headroom_is_made_again_on_another_day(models):
+    """A laptop that was busy at its first start must not stay with what was the least evil then."""
+    before, today = "2026-01-31", time.strftime("%Y-%m-%d")
+    for ms, day, again in ((80.0, before, True), (80.0, today, False), (4.0, before, False)):
+        tune.store(Tuned(timing(ms=ms), (timing(ms=ms),), 30.0, day), tune.variants())
+        tune.in_background(threading.Event(), child(models, "tune.store_file().unlink()")).join(60)
+        assert tune.store_file().exists() is not again
+
+
 def test_in_the_background_a_start_ends_it_at_once(models, tmp_path):
     started, began = threading.Event(), tmp_path / "began"
     code = f"import time; open({str(began)!r}, 'w').close(); time.sleep(600); tune.tune()"
