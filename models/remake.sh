@@ -69,7 +69,7 @@ photos() {
 train() {
     need PHOTOS
     local real=(--photos "$WORK/webcam.json" "$PHOTOS/webcam_hands/images" --photos "$WORK/digits.json"
-        "$PHOTOS/sign_digits" --boxes "$PHOTOS/webcam_hands/boxes.csv") weights=()
+        "$PHOTOS/sign_digits" --boxes "$PHOTOS/webcam_hands/boxes.csv" --free-photos) weights=()
     [ -f "$WORK/photos.json" ] && real+=(--photos "$WORK/photos.json" "$WORK/photos")
     [ -f "${ASSETS:-}/weights/mobilenet_v2_imagenet.pth" ] && weights=(--weights "$ASSETS/weights/mobilenet_v2_imagenet.pth")
     say "train the landmark network"

@@ -211,6 +211,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help=f"how long to record from a camera (default: {RECORD_SECONDS:g})",
     )
+    sub.add_argument(
+        "--replace", action="store_true", help="record the posture again: what was recorded goes"
+    )
     _hand(sub)
     _models(sub)
 
@@ -466,7 +469,7 @@ def _record(args: argparse.Namespace) -> int:
     hand = sides.most_common(1)[0][0] if max(sides.values()) > 0.9 * len(landmarks) else "either"
     total = recording.add(
         args.out, args.label, np.stack(landmarks), np.array(times), hand=hand, landmark_model=name,
-        view=np.array(views),
+        view=np.array(views), replace=args.replace,
     )  # fmt: skip
     print(f"{args.label}: {len(landmarks)} of {count} frames showed a hand ({hand}).")
     print(f"{args.out} has {total} frames of {args.label} now.")

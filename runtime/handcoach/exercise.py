@@ -107,7 +107,7 @@ class Exercise:
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
         self._session = Session(file, threads, provider)
-        self._thumb_part = self._find_thumb_part() if leave_out else None
+        self._thumb = self._find_thumb() if leave_out else None
 
     def title(self, lang: str = "en") -> str:
         return text_of(self.file.meta["title"], lang)
@@ -134,13 +134,11 @@ class Exercise:
         except DegenerateHandError:
             nowhere = np.full(len(self.clusters), np.nan, dtype=np.float32)
             return self._posture(UNSURE, -1, nowhere, 0.0, canonical)
-        out = self._session.run(canonical[None])
-        aligned = out["hand_frame"].reshape(21, 3)
+        out = self.run(canonical[None] if self._thumb is None else _thumb_moved(canonical))
+        aligned = out["hand_frame"][0].reshape(21, 3)
         distances, cluster = out["distances"][0], int(out["cluster"][0])
-        if self._thumb_part is not None:
-            weights, centroids = self._thumb_part
-            thumb = (weights * (aligned[THUMB].reshape(12) - centroids) ** 2).sum(1)
-            distances = np.sqrt(np.maximum(distances.astype(np.float64) ** 2 - thumb, 0)).astype(np.float32)
+        if self._thumb is not None:
+            distances = self._without_thumb(out["distances"])
             cluster = int(distances.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
@@ -156,27 +154,50 @@ class Exercise:
         thumb = float(apart[3:5].mean()) if cluster >= 0 else math.nan
         return Posture(label, cluster, distances, margin, aligned, apart * self.joints_count, thumb)
 
-    def _find_thumb_part(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The weights (K, 12) and centroids (K, 12) of the thumb's coordinates in the hand frame.
+    def _without_thumb(self, distances: Array) -> Array:
+        """Distances (K,) of the hand as if its thumb were where it is nearest to each cluster, the fingers
+        being what they are: of all joints but the thumb's, where coordinates count each for itself, and the
+        Mahalanobis distance of the others where they are mixed (Schur complement).
 
-        The file does not say them, but its graph gives them away: the thumb's joints do not move the hand
-        frame, and a squared distance is a parabola in each of their coordinates. What the thumb adds to it
-        can then be taken off again.
+        Args:
+            distances: (13, K) of the hands of `_thumb_moved`.
         """
-        axes = hand_axes(self.reference)
-        steps = np.zeros((12, 21, 3))
-        for i in range(12):
-            steps[i, THUMB.start + i // 3] = axes[i % 3]
-        hands = np.concatenate([self.reference[None], self.reference + steps, self.reference - steps])
-        squares = np.concatenate([self.run(hand[None].astype(np.float32))["distances"] for hand in hands])
-        square = squares.astype(np.float64) ** 2
-        here, more, less = square[0], square[1:13], square[13:]
-        weights = np.maximum((more + less - 2 * here) / 2, 0).T
-        rise = ((more - less) / 4).T
-        # The weight of a coordinate that does not count is rounding noise.
-        counts = weights > 1e-4
-        away = np.divide(rise, weights, out=np.zeros_like(rise), where=counts)
-        return weights * counts, self.reference_aligned[THUMB].reshape(12) - away
+        assert self._thumb is not None
+        rise, inverse = self._thumb
+        squares = distances.astype(np.float64) ** 2
+        slope = (squares[1:] - squares[0] - rise).T
+        nearest = np.einsum("ki,kij,kj->k", slope, inverse, slope) / 4
+        return np.asarray(np.sqrt(np.maximum(squares[0] - nearest, 0)), np.float32)
+
+    def _find_thumb(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How each cluster's squared distance rises with the thumb's coordinates in the hand frame: the
+        diagonal (12, K) of the matrix of that, and its inverse (K, 12, 12).
+
+        The file does not say it, but its graph gives it away: the thumb's joints do not move the hand frame,
+        and a squared distance is a paraboloid in their coordinates, the same for every hand.
+        """
+        one = _thumb_moved(self.reference)
+        steps = one[1:] - one[0]
+        i, j = np.triu_indices(12)
+        both = one[0] + steps[i] + steps[j]
+        squares = (
+            self.run(np.concatenate([one, both]).astype(np.float32))["distances"].astype(np.float64) ** 2
+        )
+        here, single, pairs = squares[0], squares[1:13], squares[13:]
+        bend = np.zeros((squares.shape[1], 12, 12))
+        bend[:, i, j] = bend[:, j, i] = (pairs - single[i] - single[j] + here).T / 2
+        inverse = np.asarray(np.linalg.pinv(bend, 1e-4, hermitian=True), np.float64)
+        return np.diagonal(bend, axis1=1, axis2=2).T, inverse
+
+
+def _thumb_moved(hand: Array) -> Array:
+    """A hand (21, 3), and it with each of the thumb's joints moved along each axis of its hand frame by one
+    unit: float32 (13, 21, 3)."""
+    moved = np.repeat(hand[None], 13, axis=0)
+    axes = hand_axes(hand)
+    for n in range(12):
+        moved[1 + n, THUMB.start + n // 3] += axes[n % 3]
+    return moved
 
 
 def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:

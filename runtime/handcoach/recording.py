@@ -1,6 +1,7 @@
 """What `handcoach record` writes and `handcoach-export exercise` reads: landmarks of each posture.
 
-    OUT/recording.json   {"format": 1, "hand", "landmark_model", "labels": {label: file}}
+    OUT/recording.json   {"format": 1, "hand", "landmark_model", "labels": {label: file},
+                         "hands": {label: hand}}; an older program wrote no "hands"
     OUT/<label>.npz      landmarks float32 (N, 21, 3) canonical and normalised; t float64 (N,), seconds in
                          its source; take int32 (N,), which call of `record` a frame came with;
                          view float32 (N, 2), of each frame what `handcoach.quality.view` said; NaN in what
@@ -34,6 +35,7 @@ FORMAT = 1
 INDEX = "recording.json"
 HANDS = ("left", "right", "either")
 MAX_FRAMES = 1_000_000  # of one label, 252 MB: more is no recording of an exercise
+_AGAIN = "record this posture again (by command with --replace)"
 _LABEL = re.compile(r"\w[\w-]{0,39}")
 
 
@@ -125,10 +127,11 @@ def add(
         seen = np.concatenate([old_seen, seen])
         landmarks, t = np.concatenate([old, landmarks]), np.concatenate([old_t, t])
         take = np.concatenate([old_take, take + (old_take.max(initial=-1) + 1)]).astype(np.int32)
-    if set(index["labels"]) - ({label} if replace else set()) and index["hand"] != hand:
-        hand = "either"
+        if index["hands"][label] != hand:
+            hand = "either"
     name = index["labels"].setdefault(label, f"{label}.npz")
-    index["hand"] = hand
+    index["hands"][label] = hand
+    _agree_on_hand(index)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(
@@ -162,6 +165,8 @@ def remove(folder: str | Path, label: str) -> None:
     name = index["labels"].pop(label, None)
     if name is None:
         return
+    del index["hands"][label]
+    _agree_on_hand(index)
     try:
         text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
         _replace(folder / INDEX, lambda f: f.write(text.encode()))
@@ -187,7 +192,9 @@ def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
             f"{folder} exists and is no recording: give the name of a new folder or of a recording."
         )
     else:
-        index = {"format": FORMAT, "hand": "either", "landmark_model": landmark_model, "labels": {}}
+        index = {
+            "format": FORMAT, "hand": "either", "landmark_model": landmark_model, "labels": {}, "hands": {},
+        }  # fmt: skip
     if index["landmark_model"] != landmark_model:
         raise RecordingError(
             f"The recording {folder} was made with the landmark model {index['landmark_model']}, not "
@@ -203,6 +210,11 @@ def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
     except OSError as error:
         raise _unwritable(folder, error) from error
     return index
+
+
+def _agree_on_hand(index: dict[str, Any]) -> None:
+    hands = set(index["hands"].values())
+    index["hand"] = hands.pop() if len(hands) == 1 else "either"
 
 
 def _unwritable(folder: Path, error: OSError) -> RecordingError:
@@ -234,6 +246,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
     if not fits:
         raise RecordingError(f"{path} is damaged: record again into a new folder.")
     assert isinstance(labels, dict)  # as `fits` has found
+    hands = index.setdefault("hands", dict.fromkeys(labels, index["hand"]))
+    if not isinstance(hands, dict) or set(hands) != set(labels) or not set(hands.values()) <= set(HANDS):
+        raise RecordingError(f"{path} is damaged: record again into a new folder.")
     lower = [label.casefold() for label in labels]
     for label in labels:
         if lower.count(label.casefold()) > 1:
@@ -261,7 +276,7 @@ def _read_label(path: Path) -> tuple[Array, NDArray[np.float64], NDArray[np.int3
             landmarks, t, take = data["landmarks"], data["t"], data["take"]
             view = data["view"] if "view" in data else np.full((len(t), 2), np.nan, np.float32)
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise RecordingError(f"{path} is missing or damaged: record this posture again.") from error
+        raise RecordingError(f"{path} is missing or damaged: {_AGAIN}.") from error
     n = len(landmarks) if landmarks.ndim else 0
     kinds = (landmarks.dtype.kind, t.dtype.kind, take.dtype.kind)
     if (
@@ -273,12 +288,10 @@ def _read_label(path: Path) -> tuple[Array, NDArray[np.float64], NDArray[np.int3
         or view.dtype.kind != "f"
         or n > MAX_FRAMES
     ):
-        raise RecordingError(f"{path} holds no hand landmarks: record this posture again.")
+        raise RecordingError(f"{path} holds no hand landmarks: {_AGAIN}.")
     bad = int((~np.isfinite(landmarks).all(axis=(1, 2))).sum())
     if bad:
-        raise RecordingError(
-            f"{path} has {bad} of {n} frames with landmarks that are no numbers: record this posture again."
-        )
+        raise RecordingError(f"{path} has {bad} of {n} frames with landmarks that are no numbers: {_AGAIN}.")
     return landmarks.astype(np.float32), t.astype(np.float64), take.astype(np.int32), view.astype(np.float32)
 
 

@@ -13,6 +13,8 @@ from tiny.hands import bent_hands
 
 from handcoach import model, recording
 from handcoach.errors import HandCoachError
+from handcoach.exercise import Exercise
+from handcoach.hand import Hand
 from handcoach_export import contract, convert
 from handcoach_export import exercise as builder
 from handcoach_export.cli import main
@@ -51,6 +53,28 @@ def test_a_recording_becomes_an_exercise(tmp_path, capsys):
     for label, bend in POSTURES.items():
         clusters = session.run(bent_hands(bend, 5, 99))["cluster"]
         assert {file.meta["clusters"][k] for k in clusters} == {label}
+
+
+@pytest.mark.parametrize("weights", ["equal", "recorded"])
+def test_a_thumb_that_is_switched_off_changes_nothing(tmp_path, weights):
+    """Whatever it does, with coordinates that are mixed by how the recorded hands scatter, too; and a thumb
+    that is where it is nearest takes nothing away."""
+    file = tmp_path / "mine.onnx"
+    builder.build(record(tmp_path / "rec"), file, {"weights": weights})
+    counts, off = (Exercise(model.read(file, "exercise"), thumb=thumb) for thumb in (True, False))
+    rng, nowhere = np.random.default_rng(1), np.zeros((21, 2), np.float32)
+    for bend in (0.02, 0.4, 0.8, 1.2):
+        one = bent_hands(bend, 1, 7)[0]
+        still = off.assess(Hand(one, nowhere, "right", 0.99))
+        least = counts.assess(Hand(one, nowhere, "right", 0.99)).distances.copy()
+        for _ in range(20):
+            moved = one.copy()
+            moved[1:5] += rng.normal(0, 0.2, (4, 3)).astype(np.float32)
+            found = off.assess(Hand(moved, nowhere, "right", 0.99))
+            np.testing.assert_allclose(found.distances, still.distances, atol=2e-3)
+            assert found.label == still.label
+            least = np.minimum(least, counts.assess(Hand(moved, nowhere, "right", 0.99)).distances)
+        assert (still.distances <= least + 2e-3).all()
 
 
 def test_the_graph_is_exact_at_a_centroid_and_at_a_boundary():

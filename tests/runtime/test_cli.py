@@ -243,6 +243,12 @@ def test_record_from_a_camera_ends_by_itself(
     )
     assert code == 0 and "2 seconds" in err
     assert len(recording.read(out).labels["open"]) == 21
+    (out / "open.npz").write_bytes(b"damaged")
+    again = ("record", out, "--label", "open", "--source", "0", "--seconds", "1", *MODELS)
+    code, _, err = run(capsys, *again)
+    assert code == 2 and "--replace" in err
+    code, lines, _ = run(capsys, *again, "--replace")
+    assert code == 0 and "has 11 frames" in lines[-1]
 
 
 def test_record_without_a_hand_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,12 @@ def frames(n: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=(n, 21, 3)).astype(np.float32)
 
 
-def add(folder: Path, label: str, n: int, hand: str = "right", model: str = "tiny") -> int:
-    return recording.add(folder, label, frames(n), np.arange(n) / 30, hand=hand, landmark_model=model)
+def add(
+    folder: Path, label: str, n: int = 2, hand: str = "right", model: str = "tiny", replace: bool = False
+) -> int:
+    return recording.add(
+        folder, label, frames(n), np.arange(n) / 30, hand=hand, landmark_model=model, replace=replace
+    )
 
 
 def test_what_is_added_is_read_back(tmp_path: Path) -> None:
@@ -40,6 +44,28 @@ def test_both_hands_make_it_either(tmp_path: Path) -> None:
     add(tmp_path, "open", 2, hand="right")
     add(tmp_path, "fist", 2, hand="left")
     assert recording.read(tmp_path).hand == "either"
+
+
+def test_a_hand_that_is_recorded_again_or_forgotten_no_longer_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    add(folder, "open", hand="right")
+    add(folder, "fist", hand="left")
+    assert recording.read(folder).hand == "either"
+    add(folder, "fist", hand="right", replace=True)
+    assert recording.read(folder).hand == "right"
+    add(folder, "fist", hand="left")  # more frames, of the other one
+    assert recording.read(folder).hand == "either"
+    recording.remove(folder, "fist")
+    assert recording.read(folder).hand == "right"
+
+
+def test_what_an_older_program_recorded_is_read(tmp_path: Path) -> None:
+    add(tmp_path / "old", "open", hand="left")
+    index = json.loads((tmp_path / "old/recording.json").read_text())
+    del index["hands"]
+    (tmp_path / "old/recording.json").write_text(json.dumps(index))
+    add(tmp_path / "old", "fist", hand="left")
+    assert recording.read(tmp_path / "old").hand == "left"
 
 
 def test_landmarks_of_two_models_are_not_mixed(tmp_path: Path) -> None:
@@ -87,6 +113,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
         "[]",
         '{"format": 2}',
         '{"format": 1, "hand": "right", "landmark_model": "m", "labels": {"open": "../open.npz"}}',
+        '{"format": 1, "hand": "left", "landmark_model": "m", "labels": {}, "hands": {"open": "left"}}',
         '{"format": 1, "hand": "paw", "landmark_model": "m", "labels": {}}',
     ],
 )

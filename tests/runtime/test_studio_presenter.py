@@ -157,6 +157,18 @@ def test_a_recorded_posture_keeps_its_label_when_it_is_renamed(studio):
     assert studio.draft.postures[0] == Posture(label, "Flat as a table")
 
 
+def test_a_name_that_begins_like_a_recorded_postures_is_a_name_of_its_own(studio):
+    """Typed letter by letter it is the other one's for a moment."""
+    record_all(studio)
+    first = studio.draft.postures[0]
+    studio.add_posture()
+    for end in range(1, len(first.name) + 6):
+        studio.rename(3, f"{first.name} wide"[:end])
+    assert studio.draft.postures[0] == first
+    assert studio.draft.postures[3].label not in studio.draft.labels[:3]
+    assert not studio.new_problem()
+
+
 def test_an_exercise_has_two_postures_and_a_finger(studio):
     studio.set(title="Stretch")
     for finger in studio.draft.fingers:

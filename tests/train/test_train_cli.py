@@ -136,11 +136,38 @@ def test_only_weights_from_rendered_hands_say_apache(tmp_path):
     mine, theirs = tmp_path / "mine", hanco(tmp_path / "HanCo")
     mine.mkdir()
     (mine / "render.json").write_text("{}")
-    ours = provenance("hands", [mine])
+    ours = provenance("hands", [mine], [], [])
     assert ours["licence"] == "Apache-2.0" and ours["trained_on"].startswith("hands rendered from anny")
-    assert provenance("hands", [mine], [])["licence"] == "Apache-2.0"
-    both = provenance("hands", [mine, theirs])
-    assert "Apache" not in both["licence"] and both["trained_on"].startswith("HanCo (not rendered here)")
+    both = provenance("hands", [mine, theirs], [], [])
+    assert "Apache" not in both["licence"] and both["trained_on"].startswith("HanCo (neither rendered")
+    photos, gathered = tmp_path / "real_3d", tmp_path / "photos"
+    gathered.mkdir()
+    (gathered / "index.json").write_text("{}")
+    assert provenance("hands", [mine], [gathered], [])["licence"] == "Apache-2.0"
+    unknown = provenance("hands", [mine], [gathered, photos], [])
+    assert "Apache" not in unknown["licence"] and unknown["trained_on"].startswith("real_3d (neither")
+    assert provenance("hands", [mine], [gathered, photos], [], free=True)["licence"] == "Apache-2.0"
+
+
+def test_the_finder_learns_from_photographs_whose_hands_are_all_labelled(tmp_path, monkeypatch):
+    """Where two models disagree on a hand there is one to be seen, and no label: not even for validation."""
+    pytest.importorskip("torch")
+    from handcoach_train.training import edge
+
+    seen = []
+    monkeypatch.setattr(edge, "train", lambda *given, **_: seen.append((given[2], given[4])) or {})
+    hand = {"points": np.full((21, 2), 50.0).tolist(), "side": "left", "world": [[0.0] * 3] * 21}
+    agreed, not_agreed = hand | {"agreement": 0.1}, hand | {"agreement": None}
+    labels = {"photos": {}}
+    for group in range(12):
+        for name, hands in (("all", [agreed]), ("some", [agreed, not_agreed]), ("none", [])):
+            labels["photos"][f"{group}/{name}.jpg"] = hands
+    (tmp_path / "photos.json").write_text(json.dumps(labels))
+    command = ["finder", "--photos", str(tmp_path / "photos.json"), str(tmp_path / "photos")]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 0
+    ((training, checking),) = seen
+    used = [frame["file"].name for data in (training, checking) for frame in data.frames]
+    assert used == ["all.jpg"] * 12 and len(training) and len(checking)
 
 
 def test_finder_refuses(tmp_path, capsys):

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 
 from handcoach_train.errors import TrainError
 from handcoach_train.training.draws import Draws
+from handcoach_train.training.losses import SHOWN_AGAIN
 from handcoach_train.training.recipe import LandmarkRecipe, PaperRecipe, changed, read_sizes
 
 PHOTOS, RENDERS = np.arange(10, 15), np.arange(10)
@@ -35,6 +36,12 @@ def test_photographs_have_their_share_of_every_batch():
     counts = Counter(items)
     # Every item of a source is met as often as the others: 24 photographs of 5, 72 renders of 10.
     assert {counts[i] for i in PHOTOS} == {4, 5} and {counts[i] for i in RENDERS} == {7, 8}
+
+
+def test_photographs_and_renderings_are_shown_again():
+    """A batch begins with its photographs: its first quarter would be nothing else."""
+    again = [draw.item for draw in draws().step(0)][SHOWN_AGAIN]
+    assert any(i >= 10 for i in again) and any(i < 10 for i in again)
 
 
 def test_a_draw_depends_on_seed_and_step_alone():

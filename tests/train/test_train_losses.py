@@ -22,7 +22,13 @@ from handcoach_train.training.checks import (
     landmark_rows,
     procrustes,
 )
-from handcoach_train.training.losses import finder_loss, landmark_loss, next_frame, unsteadiness
+from handcoach_train.training.losses import (
+    SHOWN_AGAIN,
+    finder_loss,
+    landmark_loss,
+    next_frame,
+    unsteadiness,
+)
 from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe
 
 RECIPE = LandmarkRecipe()
@@ -215,8 +221,8 @@ def test_a_network_that_follows_a_held_hand_is_steady():
     points, moved = torch.rand(5, 21, 2), torch.tensor([[0.01, -0.02], [0.0, 0.01]])
     landmarks = torch.randn(5, 21, 3)
     both = (
-        torch.cat([landmarks, landmarks[:2]]),
-        torch.cat([points, points[:2] + moved[:, None]]),
+        torch.cat([landmarks, landmarks[SHOWN_AGAIN]]),
+        torch.cat([points, points[SHOWN_AGAIN] + moved[:, None]]),
         torch.zeros(7, 2),
     )
     assert unsteadiness(both, moved) == pytest.approx(0, abs=1e-6)

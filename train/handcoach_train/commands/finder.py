@@ -33,12 +33,15 @@ def run(args: argparse.Namespace) -> int:
 
     machine = machine_of(args)
     recipe = recipe_of(FinderRecipe(), args, "steps", "check_every")
-    photos, held = photographs(args)
+    # Where labels are missing, a hand that is seen would be called none.
+    photos, held = ([f for f in some if f.get("complete", True)] for some in photographs(args))
     frames = [f for folder in args.frames for f in data.load_frames(folder)]
     rendered = [f for i, f in enumerate(frames) if i % 20]
     config = {
         "kind": "finder", "name": args.name or "finder", "height": args.height, "width": args.width,
-        "max_hands": 4, **provenance("frames", args.frames, [args.start] if args.start else []),
+        "max_hands": 4,
+        **provenance("frames", args.frames, [folder for _, folder in args.photos],
+                     [args.start] if args.start else [], args.free_photos),
     }  # fmt: skip
     training = data.FinderSet(rendered + photos, args.height, args.width, True, recipe.seed)
     checking = data.FinderSet(frames[::20] + held, args.height, args.width, False)

@@ -95,7 +95,9 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
     config: dict[str, Any] = {
         "kind": "landmarks", "name": args.name or network, "size": last, "backbone": network,
         "head": recipe.head, "crop": {"margin": MARGIN, "roll": recipe.roll},
-        **provenance("hands", folders, models),
+        **provenance(
+            "hands", [*folders, *args.frames], [folder for _, folder in args.photos], models, args.free_photos
+        ),
     }  # fmt: skip
     splits = [data.split_by(samples) for samples in data.load_all(folders, args.variant, machine.workers)]
     photos, held = photographs(args)
@@ -135,7 +137,7 @@ def _paper(args: argparse.Namespace, machine: Machine) -> int:
     config = {
         "kind": "paper", "name": args.name or f"paper-{network}", "size": args.size or 224,
         "backbone": network, "dropout": recipe.dropout, "joints": recipe.joints,
-        **provenance("hands", folders),
+        **provenance("hands", folders, [], []),
     }  # fmt: skip
     samples = data.join([data.load(folder, args.variant) for folder in folders])
     training, validation, test = data.split_by(samples, recipe.split, seed=recipe.seed)  # type: ignore[arg-type]

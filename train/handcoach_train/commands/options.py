@@ -57,6 +57,9 @@ def edge_options(p: argparse.ArgumentParser) -> None:
         metavar=("LABELS", "FOLDER"),
         help="photographs with pseudo-labels; repeatable",
     )
+    p.add_argument("--free-photos", action="store_true",
+                   help="photographs that `gather` did not fetch are under Apache-2.0, MIT or the like, so "
+                   "that the weights may be shipped")  # fmt: skip
     p.add_argument("--boxes", type=Path, help="CSV with a box for every hand in the photographs")
     p.add_argument("--frames", nargs="+", type=Path, default=[], help="rendered full frames")
 
@@ -107,17 +110,21 @@ def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[di
     return training, validation
 
 
-def provenance(what: str, folders: list[Path], models: list[Path] | None = None) -> dict[str, str]:
+def provenance(
+    what: str, folders: list[Path], photos: list[Path], models: list[Path], free: bool = False
+) -> dict[str, str]:
     """What a checkpoint says of its licence and its data.
 
-    Real HanCo is for research, so weights that saw a folder which `render` did not make, or a model that did,
-    are not Apache-2.0.
+    Real HanCo is for research, so weights that saw a folder which `render` did not make, photographs that
+    `gather` did not fetch, or a model that did, are not Apache-2.0.
 
     Args:
-        what: of the folders: hands or frames. models: checkpoints that it starts or learns from.
+        what: of the folders: hands or frames. photos: folders of photographs; free: somebody says that all
+            may be used. models: checkpoints that it starts or learns from.
     """
     foreign = [folder.name for folder in folders if not (folder / "render.json").is_file()]
-    for model in models or []:
+    foreign += [folder.name for folder in photos if not free and not (folder / "index.json").is_file()]
+    for model in models:
         from handcoach_train.networks import load_checkpoint
 
         if load_checkpoint(model)[1].get("licence") != "Apache-2.0":
@@ -131,6 +138,6 @@ def provenance(what: str, folders: list[Path], models: list[Path] | None = None)
     if foreign:
         return {
             "licence": "that of the training data; not to be shipped",
-            "trained_on": f"{', '.join(foreign)} (not rendered here); {trained_on}",
+            "trained_on": f"{', '.join(foreign)} (neither rendered nor gathered here); {trained_on}",
         }
     return {"licence": "Apache-2.0", "trained_on": trained_on}

@@ -96,7 +96,7 @@ class Edge(Training):
         if isinstance(self.recipe, LandmarkRecipe) and self.recipe.steady:
             # The next frames go along in one batch, so that both have the same statistics.
             luck = torch.Generator(x.device).manual_seed(self.recipe.seed + self.global_step)
-            again, moved = losses.next_frame(x[: -(-len(x) // 4)], luck)
+            again, moved = losses.next_frame(x[losses.SHOWN_AGAIN], luck)
             both: Any = self.network.raw(torch.cat([x, again]).contiguous(memory_format=torch.channels_last))
             parts = self._losses([said[: len(x)] for said in both], batch, taught)
             parts["steady"] = self.recipe.steady * losses.unsteadiness(both, moved)

@@ -15,6 +15,9 @@ Outputs = tuple[Tensor, Tensor, Tensor]  # of LandmarkNet.raw
 _FROM = torch.tensor([0 if j % 4 == 1 else j - 1 for j in range(1, 21)])
 
 MOVED = 1.5  # pixels by which a held hand's next frame lies aside at most
+SHOWN_AGAIN = slice(
+    None, None, 4
+)  # of a batch, which begins with its photographs: of these and of renderings
 NOISE = 0.14  # of its camera at most, in ImageNet's standard deviations: eight grey levels
 
 
@@ -69,9 +72,10 @@ def next_frame(x: Tensor, luck: torch.Generator) -> tuple[Tensor, Tensor]:
 
 def unsteadiness(outputs: Outputs, moved: Tensor) -> Tensor:
     """How far apart the landmarks and points (the latter four-fold) of the last len(moved) pictures are from
-    those of the first ones, of which they are the next frames. Plain distances: small ones matter."""
+    those of the `SHOWN_AGAIN` before them, of which they are the next frames. Plain distances: small ones
+    matter."""
     n = len(moved)
-    landmarks, points = ((said[-n:] - said[:n]) for said in outputs[:2])
+    landmarks, points = (said[-n:] - said[:-n][SHOWN_AGAIN] for said in outputs[:2])
     return landmarks.abs().mean() + 4 * (points - moved[:, None]).abs().mean()
 
 

@@ -301,10 +301,12 @@ class StudioPresenter:
         self.saved = self.save_problem = self.replacing = ""
 
     def rename(self, index: int, name: str) -> None:
-        """What is recorded keeps its label, which names its file."""
+        """What is recorded keeps its label, which names its file; it is another posture's where the name only
+        began like that one's."""
         old = self.draft.postures[index]
-        label = old.label if old.label in self.recorded else label_of(name)
         postures = list(self.draft.postures)
+        others = {posture.label for posture in (*postures[:index], *postures[index + 1 :])}
+        label = old.label if old.label in self.recorded and old.label not in others else label_of(name)
         postures[index] = Posture(label, name[: MOST_TEXT["name"]])
         self.set(postures=tuple(postures))
 
