@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PureWindowsPath
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from handcoach_bench.results import Row, Summary
 
 ALPHA = 0.05
 DRAWS = 1000
+# What a case works on, where its key does not say it.
+WORK = ("images", "epochs", "batch", "size", "workers", "clip")
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,19 @@ class Change:
         return f"B is {word}" if self.noise is not None else f"B is {word}, if one process is enough"
 
 
+def other_work(one: Row, other: Row) -> list[str]:
+    """In what two rows of one key did different work, like "images 2000 / 100000"."""
+    pairs = [(name, *(_named(row.case.get(name)) for row in (one, other))) for name in WORK]
+    return [f"{name} {mine} / {theirs}" for name, mine, theirs in pairs if mine != theirs]
+
+
+def _named(value: object) -> object:
+    """A clip is the same wherever it lies."""
+    return PureWindowsPath(value).name if isinstance(value, str) else value
+
+
 def changes(a: Sequence[Row], b: Sequence[Row]) -> list[Change]:
-    """Of every case that both have numbers of.
+    """Of every case that both have numbers of, for the same work.
 
     Raises:
         HandCoachError: scipy is missing.
@@ -63,7 +77,7 @@ def changes(a: Sequence[Row], b: Sequence[Row]) -> list[Change]:
         raise HandCoachError('Comparing needs scipy: pip install "handcoach[bench]".') from error
     others = {row.key: row for row in b}
     pairs = [(row, others[row.key]) for row in a if row.key in others]
-    pairs = [(one, other) for one, other in pairs if one.summary and other.summary]
+    pairs = [p for p in pairs if p[0].summary and p[1].summary and not other_work(*p)]
     found = []
     for one, other in pairs:
         assert one.summary and other.summary

@@ -83,7 +83,10 @@ def child_command(provider: str, working: Collection[str], gpus: Collection[str]
         raise HandCoachError(why)
     package = PROVIDERS[provider]
     assert package is not None  # why_not has said so
-    own = [f"{name}=={metadata.version(name)}" for name in NEEDED]
+    try:
+        own = [f"{name}=={metadata.version(name)}" for name in NEEDED]
+    except metadata.PackageNotFoundError as error:
+        raise HandCoachError(f'{error.name} is missing: pip install "handcoach[bench]".') from error
     python = make(
         provider.removesuffix("ExecutionProvider").lower(), [package, *MORE.get(provider, ()), *own]
     )

@@ -115,6 +115,7 @@ def test_the_command_its_file_and_its_tables(clip, models, tmp_path, monkeypatch
     assert len(steps["wall_ms"]) == 8 and len(steps["sha256"]) == 3
     f = paced["figures"]
     assert f["in_window"] == 0 and f["camera_frames"] >= 25 and 0 <= f["drop_share"] < 1
+    assert 0 <= f["rest_share"] <= 1 - f["drop_share"] and f["judged_fps"] >= 0
     assert f["judged_fps"] > 0 and min(paced["wall_ms"]) > 0
     assert window["status"] == "failed" and window["error"].startswith("not measured: there is no display")
     assert main(["report", str(out), "-o", str(tmp_path / "report")]) == 0

@@ -91,6 +91,25 @@ def test_compare_on_the_command_line(tmp_path, capsys):
         assert said in out
 
 
+def test_other_work_is_no_comparison(tmp_path, capsys):
+    """A training of fifty times the pictures is not fifty times as slow."""
+
+    def measured(file, images: int, clip: str):
+        rows = [outcome("m", *runs(10, 0)).as_json(), outcome("same", *runs(10, 1)).as_json()]
+        rows[0]["case"]["images"] = images
+        for row in rows:
+            row["case"]["clip"] = clip
+        return write(tmp_path / file, results=rows)
+
+    a, b = measured("a.json", 2000, "/here/hand.mp4"), measured("b.json", 100_000, "C:\\there\\hand.mp4")
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert "m, 1 thread, CPU is other work: images 2000 / 100000" in out
+    assert re.search(r"^same, 1 thread, CPU +\d", out, re.M) and not re.search(r"^m, ", out, re.M)
+    assert main(["compare", a, measured("c.json", 2000, "/here/fist.mp4")]) == 2
+    assert "other work: clip hand.mp4 / fist.mp4" in capsys.readouterr().err
+
+
 def test_what_compare_refuses(tmp_path, capsys):
     a = write(tmp_path / "a.json", outcome("m", 1.0, 2.0))
     other = write(tmp_path / "other.json", outcome("m", 1.0, 2.0), machine={**MACHINE, "cpu": "Fast"})

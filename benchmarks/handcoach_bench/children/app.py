@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import camera, model, pipeline
+from handcoach import camera, model, pace, pipeline
 from handcoach.coach import Coach
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
@@ -30,7 +30,7 @@ from handcoach.ui import drawing
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.probe import window_problem
 from handcoach.ui.texts import Texts
-from handcoach.worker import Result, Worker, make_coach
+from handcoach.worker import Result, Worker, make_coach, worker_for
 from handcoach_bench.children.serve import serve, tell
 from handcoach_bench.stopwatch import measure, rss_mb
 
@@ -247,6 +247,16 @@ def paced(task: dict[str, Any]) -> dict[str, Any]:
         return done
 
     pipeline.Pipeline.step = step  # type: ignore[method-assign,assignment]
+    rested: list[float] = []  # when a picture was left out on purpose: nothing moves, or the laptop is hot
+    asked = pace.Pace.due
+
+    def due(rule: pace.Pace, t: float) -> bool:
+        wanted = asked(rule, t)
+        if not wanted:
+            rested.append(time.monotonic())
+        return wanted
+
+    pace.Pace.due = due  # type: ignore[method-assign,assignment]
 
     def load() -> tuple[pipeline.Pipeline, Coach]:
         line = _load(task)
@@ -261,7 +271,7 @@ def paced(task: dict[str, Any]) -> dict[str, Any]:
         _in_a_window(worker, watch)
     else:
         _without_a_window(worker, watch)
-    return watch.figures(eye.delivered, judged, in_window=problem is None)
+    return watch.figures(eye.delivered, judged, rested, in_window=problem is None)
 
 
 class _Watch:
@@ -290,8 +300,14 @@ class _Watch:
             self._end = now, time.process_time()
         return self._end is not None
 
-    def figures(self, delivered: dict[int, float], judged: dict[int, float], *, in_window: bool
-                ) -> dict[str, Any]:  # fmt: skip
+    def figures(
+        self,
+        delivered: dict[int, float],
+        judged: dict[int, float],
+        rested: Sequence[float],
+        *,
+        in_window: bool,
+    ) -> dict[str, Any]:
         if self._mark is None or self._end is None:
             raise HandCoachError("The app showed no picture of the camera: run `handcoach doctor`.")
         (began, busy), (end, busy_end) = self._mark, self._end
@@ -299,6 +315,8 @@ class _Watch:
         if not taken:
             raise HandCoachError("The camera delivered no frame while it was measured: measure for longer.")
         asked = max(taken) - min(taken) + 1  # numbers that nobody read count as dropped
+        read = sum(n in judged for n in taken)
+        left_out = min(sum(began <= t < end for t in rested), asked - read)
         latency = [1e3 * (self._shown[n] - delivered[n]) for n in taken if n in self._shown]
         return {
             "wall_ms": latency,
@@ -306,8 +324,9 @@ class _Watch:
             "provider": "CPUExecutionProvider",
             "figures": {
                 "camera_frames": asked,
-                "drop_share": 1 - sum(n in judged for n in taken) / asked,
-                "judged_fps": sum(n in judged for n in taken) / (end - began),
+                "drop_share": 1 - (read + left_out) / asked,
+                "rest_share": left_out / asked,
+                "judged_fps": read / (end - began),
                 "shown_fps": len(latency) / (end - began),
                 "cpu_percent": 100 * (busy_end - busy) / (end - began),
                 "in_window": int(in_window),
@@ -361,8 +380,9 @@ def _without_a_window(worker: Worker, watch: _Watch) -> None:
 
 
 def window(task: dict[str, Any]) -> dict[str, Any]:
-    """Resident memory of `handcoach demo` in a window, at every picture that it shows."""
+    """Resident memory of the app in a window with the demo's clip, at every picture that it shows."""
     from handcoach import demo
+    from handcoach.ui import app
 
     problem = window_problem()
     if problem is not None:
@@ -382,7 +402,11 @@ def window(task: dict[str, Any]) -> dict[str, Any]:
         return passed >= task["seconds"]
 
     _when_shown(saw)
-    demo.main()
+    with demo.clip(None) as path:
+        worker = worker_for(path, task["exercise"], loop=True, autostart=True, quick=True,
+                            models={kind: task[kind] for kind in ("landmarks", "finder")},
+                            threads=task["threads"])  # fmt: skip
+        app.run(worker, Texts("en"))
     if not seen or not seen[-1][1]:
         raise HandCoachError(
             "The app showed no picture, or this system tells no memory: run `handcoach doctor`."

@@ -9,7 +9,7 @@ from typing import Any
 from handcoach.errors import HandCoachError
 from handcoach_bench import machine, results, tables
 from handcoach_bench.commands.options import RAW, Commands
-from handcoach_bench.comparison import Change, changes
+from handcoach_bench.comparison import Change, changes, other_work
 
 EPILOG = """\
 examples:
@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     rows = [results.rows(content.get("results", [])) for content in (a, b)]
     found = changes(*rows)
     if not found:
+        notes_ = "".join(f" ({said.removeprefix('note: ')})" for said in _unpaired(rows, found)[:1])
         raise HandCoachError(
-            f"{args.a} and {args.b} have no timed case in common: give two runs of one command."
+            f"{args.a} and {args.b} have no timed case in common{notes_}: give two runs of one command."
         )
     print("\n".join([*table(found), *notes(a, b), *_unpaired(rows, found)]))
     return 0
@@ -86,7 +87,16 @@ def notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 def _unpaired(rows: list[list[results.Row]], found: list[Change]) -> list[str]:
     compared = {change.key for change in found}
-    return [
-        f"note: {row.key} " + (f"has numbers in {which} only" if row.summary else f"failed in {which}")
-        for which, each in zip("AB", rows, strict=True) for row in each if row.key not in compared
-    ]  # fmt: skip
+    said = []
+    for which, mine, others in zip("AB", rows, rows[::-1], strict=True):
+        by_key = {row.key: row for row in others if row.summary}
+        for row in mine:
+            if row.key in compared:
+                continue
+            if not row.summary:
+                said.append(f"note: {row.key} failed in {which}")
+            elif row.key not in by_key:
+                said.append(f"note: {row.key} has numbers in {which} only")
+            elif which == "A":
+                said.append(f"note: {row.key} is other work: {', '.join(other_work(row, by_key[row.key]))}")
+    return said

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from handcoach.coach import DWELL_S, UNSURE, Coach
 from handcoach.exercise import margins
-from handcoach.hand import Array, mirror
+from handcoach.hand import Array, Hand, mirror
 from handcoach.tracker import OneEuro
 from handcoach_train.errors import TrainError
 from handcoach_train.posture import Fit, figures, fit
@@ -21,6 +21,7 @@ from handcoach_train.posture.study import Study, study
 LABELS = ("open", "almost", "fist")
 PEOPLE = {"A": (1, 2, 3), "B": (4, 5, 6)}
 FPS = 30.0
+NOWHERE = np.zeros((21, 2), np.float32)  # in its picture: no posture asks where a hand is
 STARTS = 20  # seeds for which the paper's single start of k-means is looked at
 
 
@@ -121,7 +122,8 @@ def across(
             filtered = np.stack([steady(hand, n / FPS) for n, hand in enumerate(clip)])
             plain, said = fitted.predict(clip), fitted.predict(filtered)
             # A left hand as the camera sees it is judged as its mirror image.
-            mirrored += int((fitted.predict(mirror(mirror(clip))) == plain).sum())
+            left = np.stack([Hand(mirror(hand), NOWHERE, "left", 1.0).canonical for hand in clip])
+            mirrored += int((fitted.predict(left) == plain).sum())
             sure = _sure(fitted, filtered)
             unsure += int((~sure).sum())
             coach, believed = Coach(1e6, 1, 0.0, LABELS), []
