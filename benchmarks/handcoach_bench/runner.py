@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -93,8 +94,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """With all that it has started."""
     if sys.platform == "win32":
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], capture_output=True)
-    elif child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        with contextlib.suppress(ProcessLookupError):  # it may be over, and what it started not
+            os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
 
 

@@ -65,12 +65,14 @@ def knowing(samples: Samples, crop: dict | None, jittered: bool) -> Predictor:
         for _ in images:
             i = next(turn)
             rng = np.random.default_rng([7, i]) if jittered else None
-            square = rooms._crop(model, samples, i, np.zeros((240, 320, 3), np.uint8), rng)
+            # A whole picture is stretched to a square, as the paper's network sees it in training.
+            height, stretch = (320, [1, 320 / 240]) if crop is None else (240, [1, 1])
+            square = rooms._crop(model, samples, i, np.zeros((height, 320, 3), np.uint8), rng)
             k = samples.K[i].copy()
             if crop is None:  # a whole picture has the camera's axes, but for a turn about z
                 k[:2, 2] = square.x, square.y
             landmarks.append(target(square, samples.joints[i], k))
-            points.append(square.to_unit(samples.points[i]))
+            points.append(square.to_unit(samples.points[i] * stretch))
         return np.array(landmarks), np.array(points)
 
     model = Predictor("knowing", Path("knowing"), 32, crop, read)

@@ -132,6 +132,9 @@ def test_a_training_fills_the_time_it_is_given(samples, tmp_path):
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert np.isfinite(figures["score"]) and steps != recipe.steps
     assert [line["step"] for line in log] == [steps // 2, steps]
+    # The same command again measures nothing anew: it may have been stopped on a busier machine.
+    again = train(SMALL, recipe, shown, photos, checking, tmp_path, machine, weights=NONE, fill=0.01)
+    assert again == figures
     two = Machine(device="cpu", devices=2, workers=0, threads=1)
     with pytest.raises(TrainError, match="--resident"):
         train(SMALL, recipe, shown, photos, checking, tmp_path / "two", two, weights=NONE)

@@ -179,6 +179,13 @@ def test_finder_refuses(tmp_path, capsys):
     assert "Too little data" in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_is_one_sentence(tmp_path, capsys, monkeypatch):
+    """A folder that is none, a full disk: no traceback."""
+    (tmp_path / "file").write_text("")
+    assert main(["render", str(tmp_path / "file" / "below"), "--count", "8"]) == 2
+    refused(capsys, "file")
+
+
 def test_a_missing_library_is_named_with_its_cure(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "handcoach_train.render.write", None)
     monkeypatch.setitem(sys.modules, "tqdm", None)

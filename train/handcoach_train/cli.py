@@ -42,6 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError as error:
         print(f'handcoach-train: {error.name} is missing: pip install "handcoach[train]".', file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that is none or not ours
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"handcoach-train: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130

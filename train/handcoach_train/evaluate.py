@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -128,23 +129,35 @@ class Predicted:
     crops: list[Crop]
 
 
+def has_truth(samples: Samples) -> NDArray[np.bool_]:
+    """Which hands (N,) have joints in 3D, and intrinsics to turn them by."""
+    return np.asarray(np.isfinite(samples.joints).all((1, 2)) & np.isfinite(samples.K).all((1, 2)))
+
+
 def predict(model: Predictor, samples: Samples, jittered: bool, what: str = "") -> Predicted:
     """Let a predictor read every hand of the samples, which must have 3D truth.
 
     Raises:
         TrainError: a picture is broken or missing.
     """
-    known = np.isfinite(samples.joints).all((1, 2))
+    known = has_truth(samples)
     if not known.all():
         raise TrainError(
-            f"{int((~known).sum())} of {len(samples)} hands have no joints in 3D: leave them out."
+            f"{int((~known).sum())} of {len(samples)} hands have no joints in 3D or no intrinsics: "
+            "leave them out."
         )
     said, truth, scales, gaps, crops = [], [], [], [], []
     for start in tqdm(range(0, len(samples), BATCH), desc=what, unit="batch", delay=2, leave=False):
         rows = range(start, min(start + BATCH, len(samples)))
-        images = []
+        images, places = [], []
         for i in rows:
-            image = read_image(samples.files[i])
+            image, there = read_image(samples.files[i]), samples.points[i]
+            if model.crop is None:  # stretched to a square, as in its training: see data/paper.py
+                height, width = image.shape[:2]
+                side = max(height, width)
+                image = np.asarray(cv2.resize(image, (side, side)), np.uint8)
+                there = there * [side / width, side / height]
+            places.append(there)
             crop = _crop(model, samples, i, image, np.random.default_rng([7, i]) if jittered else None)
             crops.append(crop)
             images.append(crop.cut(image, model.size))
@@ -158,7 +171,7 @@ def predict(model: Predictor, samples: Samples, jittered: bool, what: str = "") 
             truth.append(_mirrored(true, crop.mirrored))
             scales.append(scale)
             gap = np.nan if points is None else np.linalg.norm(
-                points[j] - crop.to_unit(samples.points[i]), axis=-1
+                points[j] - crop.to_unit(places[j]), axis=-1
             ).mean()  # fmt: skip
             gaps.append(gap)
     scale_ = np.array(scales, np.float32)

@@ -84,6 +84,7 @@ def _parts(args: argparse.Namespace, wanted: list[str]) -> Iterator[tuple[str, s
     import numpy as np
 
     from handcoach_train import data
+    from handcoach_train.evaluate import has_truth
 
     for root in args.data:
         samples = data.load(root, args.variant)
@@ -92,7 +93,7 @@ def _parts(args: argparse.Namespace, wanted: list[str]) -> Iterator[tuple[str, s
             splits |= zip(SPLITS, data.split_by(samples, args.how), strict=True)
         for name in wanted:
             some = splits[name]
-            some = some.take(np.flatnonzero(np.isfinite(some.joints).all((1, 2))))
+            some = some.take(np.flatnonzero(has_truth(some)))
             if args.most and len(some) > args.most:
                 some = some.take(np.sort(np.random.default_rng(1).permutation(len(some))[: args.most]))
             yield root.name, name, root, some

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from handcoach_train.data.samples import read_json
 from handcoach_train.errors import TrainError
 from handcoach_train.render import people, posture, scene, starter
 from handcoach_train.render.arm import Bodies
@@ -164,7 +165,7 @@ def _claim(job: Job) -> None:
     note |= {"people": 0 if job.arms else job.people, "renderer": RENDERER}
     file = job.out / "render.json"
     if file.is_file():
-        if json.loads(file.read_text()) != note:
+        if read_json(file) != note:
             raise TrainError(
                 f"{job.out} holds another rendering: choose an empty folder, or give the same options."
             )

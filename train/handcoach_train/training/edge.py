@@ -16,7 +16,14 @@ from torch import Tensor
 
 from handcoach_train.data import FinderSet, LandmarkSet, ResidentSet
 from handcoach_train.errors import TrainError
-from handcoach_train.networks import FinderNet, LandmarkNet, build, load_backbone, load_checkpoint
+from handcoach_train.networks import (
+    FinderNet,
+    LandmarkNet,
+    build,
+    load_backbone,
+    load_checkpoint,
+    load_training,
+)
 from handcoach_train.training import checks, losses
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.losses import Batch
@@ -180,7 +187,10 @@ def train(
         )
     if isinstance(training, ResidentSet) and machine.devices * machine.nodes > 1:
         raise TrainError("Pictures in a device's memory are for one device: leave out --resident.")
-    if fill:
+    if fill and (run / "last.ckpt").is_file():  # it goes on as far as it was going to
+        there = load_training(run / "last.ckpt")["handcoach"]["recipe"]
+        recipe = replace(recipe, steps=there["steps"], check_every=there["check_every"])
+    elif fill:
         recipe = _filling(recipe, config, training, photographs, validation, machine, fill)
     described = {**(data or {}), "training": len(training), "validation": len(validation),
                  "photographs": int(photographs.sum()), "start": began_with(weights, start)}  # fmt: skip
