@@ -107,6 +107,18 @@ def test_every_joint_of_the_teacher_has_the_colour_of_its_distance():
     assert np.abs(colour - view3d.colours(far)[20]).max() < 40
 
 
+def test_the_palm_has_no_colour_that_flatters():
+    """It lies on the teacher's by construction, and is green in a fist as in a stretched hand."""
+    near, away = (view3d.draw_hands(SIZE, OPEN, OPEN, np.full(21, far), FRONT) for far in (0.0, 1.0))
+    xy, _, _ = view3d.project(OPEN, FRONT, SIZE, reach=view3d.reach_of(OPEN))
+    for joint in (0, 5, 9, 13, 17):
+        x, y = np.round(xy[joint]).astype(int)
+        for image in (near, away):
+            assert np.abs(image[y + 2, x + 2].astype(int) - view3d.NEUTRAL).max() < 40
+    x, y = np.round(xy[12]).astype(int)
+    assert np.abs(near[y + 2, x + 2].astype(int) - away[y + 2, x + 2]).max() > 80
+
+
 def test_lines_join_the_hands_only_where_they_differ():
     def green(image):
         return (np.abs(image.astype(int) - view3d.LINE["traffic"]).max(axis=2) < 12).sum()

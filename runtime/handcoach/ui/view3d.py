@@ -27,6 +27,9 @@ PALETTES: dict[str, tuple[Rgb, Rgb, Rgb]] = {
     "blue_orange": ((64, 156, 255), (226, 222, 214), (255, 138, 28)),
 }
 LINE: dict[str, Rgb] = {"traffic": (72, 222, 112), "blue_orange": (96, 176, 255)}
+# Joints that have no colour: the hand frame lays palm on palm, so that they would be green in a fist, too.
+PALM = [0, 5, 9, 13, 17]
+NEUTRAL: Rgb = (150, 190, 230)
 
 BACKGROUND_TOP: Rgb = (30, 41, 58)
 BACKGROUND_BOTTOM: Rgb = (14, 20, 31)
@@ -407,7 +410,7 @@ def _draw_links(
     at, depth, zoom = project(teacher, camera, size, side, reach)
     if live is None or far is None:
         for j in np.argsort(depth):
-            marker(image, at[j], 0.0, (150, 190, 230), float(zoom[j]))
+            marker(image, at[j], 0.0, NEUTRAL, float(zoom[j]))
         return
     to, _, _ = project(live, camera, size, side, reach)
     unit = float(zoom.mean())
@@ -422,5 +425,8 @@ def _draw_links(
         cv2.circle(image, spot, round(unit * 0.022 * 16), (24, 30, 40), -1, cv2.LINE_AA, 4)
         cv2.circle(image, spot, round(unit * 0.015 * 16), (250, 246, 240), -1, cv2.LINE_AA, 4)
     rgb = colours(far, palette)
-    for j in np.argsort(depth + 1e3 * np.asarray(far)):
-        marker(image, at[j], float(far[j]), (int(rgb[j, 0]), int(rgb[j, 1]), int(rgb[j, 2])), float(zoom[j]))
+    judged = np.ones(len(far), bool)
+    judged[PALM] = False
+    for j in np.argsort(depth + 1e3 * np.where(judged, far, 0)):
+        colour = (int(rgb[j, 0]), int(rgb[j, 1]), int(rgb[j, 2])) if judged[j] else NEUTRAL
+        marker(image, at[j], float(far[j]) if judged[j] else 0.0, colour, float(zoom[j]))
