@@ -150,6 +150,10 @@ def parser() -> argparse.ArgumentParser:
         "--weights", choices=("equal", "recorded"),
         help="recorded: directions in which one posture scatters count less; for recordings of many people",
     )  # fmt: skip
+    sub.add_argument(
+        "--paper", action="store_true",
+        help="one k-means with scikit-learn's defaults, as the paper's: a cluster for each posture",
+    )  # fmt: skip
     sub.add_argument("--author")
     sub.add_argument("--licence")
     _library(kinds, raw)
@@ -282,7 +286,7 @@ def _make_library(args: argparse.Namespace) -> int:
 def _exercise(args: argparse.Namespace) -> dict[str, Any]:
     from handcoach_export import exercise
 
-    return exercise.build(args.recording, args.output, _settings(args))
+    return exercise.build(args.recording, args.output, _settings(args), args.paper)
 
 
 def _check(args: argparse.Namespace) -> bool:

@@ -78,7 +78,9 @@ def check_settings(settings: Any, where: str = "The settings") -> dict[str, Any]
     return settings
 
 
-def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+def build(
+    recording_dir: Path, output: Path, settings: dict[str, Any] | None = None, paper: bool = False
+) -> dict[str, Any]:
     """Turn a recording folder into an exercise file.
 
     Args:
@@ -86,6 +88,7 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
         output: the .onnx file; written only if it gives what scikit-learn gives.
         settings: entries of `SETTINGS`. Without "labels" their order is the built-in exercise's that has
             the same labels, or the order of recording; the first is the posture to reach.
+        paper: one k-means with scikit-learn's defaults, as the paper's.
 
     Returns:
         the metadata of the file.
@@ -110,7 +113,7 @@ def build(recording_dir: Path, output: Path, settings: dict[str, Any] | None = N
     gate.refuse(gate.frames(recorded, labels))
     fit = posture.fit(
         data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
-        weights=words["weights"],
+        weights=words["weights"], paper=paper,
     )  # fmt: skip
     gate.refuse(gate.overlap(fit))
     index, shown = posture.reference(fit, data)

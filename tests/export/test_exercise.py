@@ -55,6 +55,14 @@ def test_a_recording_becomes_an_exercise(tmp_path, capsys):
         assert {file.meta["clusters"][k] for k in clusters} == {label}
 
 
+def test_an_exercise_as_the_papers_has_one_cluster_for_each_posture(tmp_path, capsys):
+    output = tmp_path / "stretch.onnx"
+    assert main(["exercise", str(record(tmp_path / "rec")), "-o", str(output), "--paper"]) == 0
+    meta = model.read(output, "exercise").meta
+    assert meta["quality"]["method"] == "one k-means, as the paper's"
+    assert sorted(meta["clusters"]) == ["almost", "fist", "open"]
+
+
 @pytest.mark.parametrize("weights", ["equal", "recorded"])
 def test_a_thumb_that_is_switched_off_changes_nothing(tmp_path, weights):
     """Whatever it does, with coordinates that are mixed by how the recorded hands scatter, too; and a thumb

@@ -68,6 +68,7 @@ def test_what_passes_ships_with_its_picture_and_its_figures(tmp_path, crude, cap
     assert cv2.imread(str(ship / "finger-lift.png")).shape == (720, 720, 3)
     text = (ship / "library.md").read_text()
     assert "| 90.0% | 90.0% | 0.0% |" in text and "![](finger-lift.png)" in text and "not shipped" not in text
+    assert "| is none |" in text and "| told apart |" in text
     assert "finger-lift: right 90.0%" in capsys.readouterr().out
 
 
@@ -133,6 +134,15 @@ def test_without_people_to_choose_by_the_recording_speaks(tmp_path, crude, monke
     found = library.make(shown(tmp_path), None, library.Models(), {}, None)
     assert found["finger-lift"]["meta"]["unsure"]["min_margin"] == library.MARGINS[0]
     assert found["finger-lift"]["stills"]["right"] == pytest.approx(0.9)
+
+
+def test_an_almost_good_posture_that_is_not_told_apart_is_named_with_its_praise():
+    """It is none of the postures of which the bar asks that they are not praised: it must not go unsaid."""
+    figures = {
+        "stills": {"right_by_label": {"touch": 1.0, "open": 1.0}},
+        "praised": {"thumb_index_half": 0.94},
+    }
+    assert library._almost("thumb-to-index", figures) == "**94% praised**"
 
 
 def test_words_labels_and_postures_fit_together():

@@ -205,7 +205,7 @@ def fit(
     one = _cluster_all(features, seed, paper)
     method = "one k-means, as the paper's" if paper else "one k-means"
     if one is None and paper:
-        raise HandCoachError("One start of k-means, as the paper's, merged postures: fit with ten starts.")
+        raise HandCoachError("One start of k-means, as the paper's, merged postures: leave out --paper.")
     if one is None:
         method = "k-means within each label"
         scores = [_merit(*held_out(plain, held, seed, k, calm), labels) for k in range(1, MOST_CLUSTERS + 1)]
