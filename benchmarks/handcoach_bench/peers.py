@@ -22,13 +22,13 @@ from handcoach.hand import DegenerateHandError, mirror, normalise
 from handcoach.measure import jitter, pa_mpjpe
 from handcoach_bench import environments
 from handcoach_bench.campaign import Job
+from handcoach_bench.common import interval
 from handcoach_bench.photographs import PEER, read_joints
 from handcoach_bench.results import Row
 from handcoach_bench.tables import grid, number, percent, stability
 
 MEDIAPIPE = "mediapipe==0.10.21"  # the last one whose wheel carries the hand models; wants numpy < 2
 PAPER = ("torch", "torchvision", "scikit-learn")
-BLOCK, DRAWS = 10, 10_000  # of the bootstrap: photographs that are drawn together, and draws
 
 
 @dataclass(frozen=True)
@@ -265,21 +265,6 @@ def _times(found: dict[str, Any]) -> dict[str, Any]:
 def read_size(peer: Peer, found: dict[str, Any]) -> dict[str, Any]:
     whole = sum(found["size_mb"].values()) + peer.bytes / 2**20
     return {"versions": found["versions"], "size_mb": found["size_mb"], "figures": {"install_mb": whole}}
-
-
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean, percentile method.
-
-    Photographs that follow one another are nearly the same, so blocks of BLOCK of them are drawn, which wrap
-    around at the end (circular block bootstrap, Politis and Romano 1992): single ones would feign certainty.
-    """
-    x = np.asarray(values, np.float64)
-    block = min(BLOCK, max(1, len(x) // 10))
-    starts = np.random.default_rng(seed).integers(len(x), size=(DRAWS, -(-len(x) // block)))
-    numbers = (starts[..., None] + np.arange(block)) % len(x)
-    means = x[numbers.reshape(DRAWS, -1)[:, : len(x)]].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
 
 
 COLUMNS = ("", "PA-MPJPE mm [95 %]", "missed", "CPU ms/frame", "of full", "latency p50", "p95", "found",

@@ -17,7 +17,7 @@ from handcoach.hand import Frame
 from handcoach.measure import off, pa_mpjpe
 from handcoach.tracker import Choice
 from handcoach_bench import runner
-from handcoach_bench.common import Models, progress, rounded, share
+from handcoach_bench.common import Models, interval, progress, rounded, share
 
 PEER = Path(__file__).with_name("children") / "peer.py"
 
@@ -88,13 +88,14 @@ def _mm(landmarks: NDArray[np.floating], joints_cm: NDArray[np.floating]) -> flo
 
 
 def figures(errors: dict[str, float | None]) -> dict[str, Any]:
-    """Mean, median and p90 over the hands found; None is a hand that was not."""
+    """Mean with its 95 % interval, median and p90 over the hands found; None is a hand that was not."""
     known = [e for e in errors.values() if e is not None]
     return {
         "read": len(errors),
         "found": len(known),
         "found_share": share(len(known), len(errors)),
         "mean": rounded(np.mean, known),
+        "ci95": [round(end, 3) for end in interval(known)] if known else None,
         "median": rounded(np.median, known),
         "p90": rounded(lambda e: np.percentile(e, 90), known),
         "errors": errors,

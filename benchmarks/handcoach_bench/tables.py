@@ -161,11 +161,14 @@ Table = tuple[str, Rows, list[str]]
 
 
 def _real_3d(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows: Rows = [("model", "hand", "found", "share", "mean", "median", "p90", "jittered mean", "side right")]
+    rows: Rows = [
+        ("model", "hand", "found", "share", "mean [95 %]", "median", "p90", "jittered mean", "side right")
+    ]
     notes = [f"mediapipe 0.10.21's full model, measured before: {MEDIAPIPE_MM} mm"]
     for name, result in results.items():
         for hand, r in result["hands"].items():
-            errors = (number(r[key]) for key in ("mean", "median", "p90"))
+            low_high = f" [{', '.join(map(number, r['ci95']))}]" if r.get("ci95") else ""
+            errors = (number(r["mean"]) + low_high, number(r["median"]), number(r["p90"]))
             off = number(r["jittered"]["mean"]) if "jittered" in r else ""
             found = (f"{r['found']}/{r['read']}", percent(r["found_share"]))
             rows.append((name, hand, *found, *errors, off, percent(r["side_share"])))

@@ -47,6 +47,7 @@ FORMAT = 1
 PRECISIONS = ("int8", "fp16", "fp32")
 SIZES = (128, 144, 160, 192, 224)
 MOST_LOST = 0.03  # of the source's PA-MPJPE
+DRAWS = 1000  # of a bootstrap over hands
 CALIBRATE = 64  # pictures; all of a layer's values are in memory at once
 MOST_BYTES = 70_000_000  # of a file that is shipped
 ROUNDS = 40  # turns of the stopwatch
@@ -143,15 +144,18 @@ def _in_photographs(
             raise HandCoachError(f"No hand was found in the photographs of {folder}: give --photos others.")
 
 
-def error(session: model.Session, hands: data.Samples) -> tuple[float, str]:
-    """Mean PA-MPJPE over exact and jittered cut-outs, and its unit."""
+def error(session: model.Session, hands: data.Samples) -> tuple[float, str, tuple[float, float]]:
+    """Mean PA-MPJPE over exact and jittered cut-outs, its unit, and its 95 % interval: the percentiles of a
+    bootstrap over hands."""
     name = session.file.path.name
     parts = [predict(of_session(session), hands, crop == "jittered", f"{name}, {crop}") for crop in CROPS]
-    values = np.concatenate([metrics.pa_mpjpe(part.said, part.truth) for part in parts])
-    scale = np.concatenate([part.scale for part in parts])
-    if np.isfinite(scale).all():
-        return float((1000 * values * scale).mean()), "mm"
-    return float(values.mean()), "wrist to middle MCP"
+    values = np.array([metrics.pa_mpjpe(part.said, part.truth) for part in parts])
+    scale = np.array([part.scale for part in parts])
+    in_mm = bool(np.isfinite(scale).all())
+    of_hand = (1000 * values * scale if in_mm else values).mean(0)
+    drawn = np.random.default_rng(0).integers(len(of_hand), size=(DRAWS, len(of_hand)))
+    low, high = np.percentile(of_hand[drawn].mean(1), [2.5, 97.5])
+    return float(of_hand.mean()), "mm" if in_mm else "wrist to middle MCP", (float(low), float(high))
 
 
 @dataclass
@@ -197,7 +201,7 @@ class Maker:
         source = networks.load("landmarks", checkpoint)
         self.of, self.size = str(source.meta["name"]), int(source.meta["size"])
         self.float = optimise(source.to_onnx(source.pictures(images)))
-        self.error, self.unit = error(self._session(self.float, source), hands.judge)
+        self.error, self.unit, _ = error(self._session(self.float, source), hands.judge)
         self.chosen: dict[str, Any] = {}
         self.integers: onnx.ModelProto | None = None  # as chosen, at the network's own size
         self.tried: list[dict[str, Any]] = []
@@ -223,10 +227,11 @@ class Maker:
 
         def compare(session: model.Session) -> contract.Parity:
             parity = source.compare(session, batch)
-            mean, unit = error(session, self.hands.judge)
+            mean, unit, within = error(session, self.hands.judge)
             lost = mean / self.error - 1
             variant = about | {"lost": round(lost, 5), "pa_mpjpe": {
                 "mean": round(mean, 4), "source": round(self.error, 4), "unit": unit,
+                "ci95": [round(end, 4) for end in within],
                 "hands": len(self.hands.judge), "cut_outs": list(CROPS),
             }}  # fmt: skip
             problem, limit = parity.problem, None
@@ -257,7 +262,7 @@ class Maker:
 
         def judged(**choice: Any) -> tuple[Quantised, float]:
             made = self._integers(self.float, self.size, **choice)
-            mean, _ = error(self._session(made.graph, source), self.hands.choose)
+            mean, *_ = error(self._session(made.graph, source), self.hands.choose)
             self.tried.append({**choice, "pa_mpjpe": round(mean, 4)})
             return made, mean
 

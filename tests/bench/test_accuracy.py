@@ -113,6 +113,7 @@ def test_every_part_and_its_file(data, models, tmp_path, capsys):
     auto, left = figures["real-3d"]["hands"]["auto"], figures["real-3d"]["hands"]["left"]
     for r in (auto, left):
         assert (r["found"], r["read"], r["found_share"], r["side_share"]) == (1, 2, 0.5, 0.5)
+        assert r["ci95"] == [r["mean"], r["mean"]]  # of one hand nothing is known
         assert r["mean"] < 1 and r["not_found"] == {"no_hand": 1} and r["errors"]["1.png"] is None
 
     teacher = figures["teacher"]

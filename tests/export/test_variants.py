@@ -236,7 +236,9 @@ def test_quantize_writes_a_judged_file(place, tmp_path, capsys):
     variant = file.meta["variant"]
     assert (variant["of"], variant["precision"]) == ("small", "int8") and variant["lost"] <= 0.03
     assert variant["source"].startswith("small.safetensors sha256:")
-    assert variant["pa_mpjpe"]["unit"] == "mm" and variant["pa_mpjpe"]["hands"] == 2
+    found = variant["pa_mpjpe"]
+    assert found["unit"] == "mm" and found["hands"] == 2
+    assert 0 < found["ci95"][0] <= found["mean"] <= found["ci95"][1]
     assert variant["fused"] < 0.1 and 0 < file.meta["parity"]["max_abs"] < 1
     stored = {w.data_type for w in onnx.load(output).graph.initializer}
     assert onnx.TensorProto.INT8 in stored
@@ -288,8 +290,8 @@ def test_without_integers_the_float_one_is_the_default(place, tmp_path, monkeypa
     true = variants.error
 
     def worse(session, hands):
-        mean, unit = true(session, hands)
-        return mean * (2 if b"QuantizeLinear" in session.file.path.read_bytes() else 1), unit
+        mean, *rest = true(session, hands)
+        return mean * (2 if b"QuantizeLinear" in session.file.path.read_bytes() else 1), *rest
 
     monkeypatch.setattr(variants, "error", worse)
     command = arguments(place, "variants", str(place / "small.safetensors"), "--out", str(tmp_path))
