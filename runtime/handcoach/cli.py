@@ -25,7 +25,7 @@ from handcoach.ui.texts import LANGUAGES
 if TYPE_CHECKING:
     from handcoach.camera import Source
     from handcoach.exercise import Exercise, Posture
-    from handcoach.hand import Frame
+    from handcoach.hand import Frame, Hand
     from handcoach.pipeline import Pipeline
     from handcoach.tracker import Track
 
@@ -530,6 +530,7 @@ def as_fields(
             "score": round(hand.score, 4),
             "landmarks": [[round(v, 5) for v in joint] for joint in hand.landmarks.tolist()],
             "points": [[round(v, 2) for v in point] for point in hand.points.tolist()],
+            "flexion": _flexion(hand),
         }
     if exercise is not None:
         fields["posture"] = posture.label if posture else None
@@ -541,6 +542,17 @@ def as_fields(
                 "message": exercise.message(posture.label, lang),
             }
     return fields
+
+
+def _flexion(hand: Hand) -> list[list[float]] | None:
+    from handcoach import angles
+    from handcoach.hand import DegenerateHandError
+
+    try:
+        joints = angles.flexion(hand.canonical)
+    except DegenerateHandError:
+        return None
+    return [[round(degrees, 1) for degrees in finger] for finger in joints.tolist()]
 
 
 def _as_text(

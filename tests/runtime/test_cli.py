@@ -23,7 +23,7 @@ from handcoach.hand import Frame
 TINY = Path(__file__).parents[1] / "tiny"
 MODELS = ["--model", str(TINY / "landmarks.onnx"), "--finder", str(TINY / "finder.onnx")]
 EXERCISE = ["--exercise", str(TINY / "exercise.onnx")]
-FOUND = {"side", "score", "landmarks", "points"}
+FOUND = {"side", "score", "landmarks", "points", "flexion"}
 JUDGED = {"cluster", "distances", "margin", "message"}
 
 
@@ -79,6 +79,8 @@ def test_landmarks_of_a_folder(folder: Path, capsys: pytest.CaptureFixture[str])
         assert (fields["index"], fields["t"], fields["found"]) == (i, 0.0, i < 6)
         assert fields["file"] == str(folder / f"{i}.png")
     assert [f["side"] for f in frames[:6]] == ["right"] * 3 + ["left"] * 3
+    flexion = np.array(frames[0]["flexion"])
+    assert flexion.shape == (4, 3) and np.abs(flexion).max() < 60  # the tiny model sees an open hand
     landmarks, points = np.array(frames[0]["landmarks"]), np.array(frames[0]["points"])
     assert landmarks.shape == (21, 3) and points.shape == (21, 2) and 0.5 < frames[0]["score"] <= 1
     assert abs(np.linalg.norm(landmarks[9]) - 1) < 1e-4 and abs(landmarks[0]).max() == 0

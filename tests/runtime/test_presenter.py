@@ -412,3 +412,35 @@ def test_every_state_can_be_drawn_at_any_size(exercise, scale):
             view = presenter.present(what)
             for size in ((640, 360), (120, 90)):
                 assert drawing.compose(view, texts, size, scale).shape == (size[1], size[0], 3)
+
+
+# --- how a repetition went ---
+
+
+def held(presenter, exercise, bend, t, repetition=0):
+    """One repetition: a hold of some frames, then the rest; the view of the rest."""
+    for n in range(3):
+        doing = progress("hold", "open", hold=0.3 * n, repetition=repetition)
+        presenter.present(result(exercise, doing, t + n / 10, hand(bend=bend)))
+    return presenter.present(result(exercise, progress("rest", repetition=repetition + 1), t + 1))
+
+
+def test_a_rest_says_how_near_the_repetition_came(presenter, exercise):
+    assert held(presenter, exercise, 0.2, 0.0).thumb == "Within about 45° of the teacher's fingers"
+    assert held(presenter, exercise, 0.18, 10.0, 1).thumb == "Within about 40° of the teacher's fingers"
+    nearer = held(presenter, exercise, 0.1, 20.0, 2)
+    assert nearer.thumb == "Within about 25°: nearer than at first" and nearer.thumb_good
+    assert held(presenter, exercise, 0.0, 30.0, 3).thumb.startswith("Within about 5°")  # never more exact
+
+
+def test_a_broken_hold_and_another_round_are_not_counted(presenter, exercise):
+    presenter.present(result(exercise, progress("hold", "open", repetition=0), 0.0, hand(bend=0.3)))
+    presenter.present(result(exercise, progress("move", "almost", repetition=0), 0.5, hand(bend=0.5)))
+    assert presenter.present(result(exercise, progress("rest", repetition=0), 1.0)).thumb == ""
+    assert held(presenter, exercise, 0.2, 2.0)
+    assert "nearer" not in held(presenter, exercise, 0.0, 20.0).thumb  # a new round begins at 0
+
+
+def test_where_the_whole_hand_turns_no_finger_is_measured(presenter, exercise, monkeypatch):
+    monkeypatch.setattr(exercise, "kept_axes", "z")
+    assert held(presenter, exercise, 0.2, 0.0).thumb == ""

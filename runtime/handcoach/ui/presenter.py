@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import quality
+from handcoach import angles, quality
 from handcoach.hand import FINGERS, Array, Side
 from handcoach.ui import view3d
 from handcoach.ui.texts import Texts
@@ -59,7 +60,8 @@ class ViewState:
         title, instructions: what the exercise is, before it is started; "" otherwise.
         checks: the set-up, before the first start of a session; empty later.
         hint: which finger is farthest from the teacher's, or that it may be the wrong hand; "" for none.
-        thumb: what the thumb does, in words of its own; "" for nothing. thumb_good: it is as the teacher's.
+        thumb: what the thumb does, in words of its own, and in a rest how the repetition went; "" for
+            nothing. thumb_good: it is as the teacher's.
         exercise: file of the one that runs; None before it is loaded.
         can_choose: another exercise may be chosen now.
         mirrored: show the picture as a mirror does; points are those of the unmirrored picture.
@@ -129,6 +131,8 @@ class Presenter:
         self._started = False  # in this session
         self._set_up: _Settles[tuple[quality.SetUp, str]] = _Settles()
         self._thumb: _Settles[bool] = _Settles()
+        self._held: list[float] = []  # degrees from the teacher's hand, in this hold
+        self._repetitions: list[float] = []  # and the median of each finished one
 
     def present(self, result: Result) -> ViewState:
         """The view of one result; results come in the order of their times."""
@@ -150,7 +154,10 @@ class Presenter:
             checks, cure = self._checks(result)
             if cure and result.note is None:
                 message, tone = cure, "look"
+        self._measure(state, result)
         thumb, thumb_good = self._say_thumb(state, result)
+        if state in ("rest", "done"):
+            thumb, thumb_good = self._say_result(), True
         live, far = None, None
         if result.posture is not None and hand is not None:
             live = np.asarray(result.posture.aligned, np.float32)
@@ -237,6 +244,31 @@ class Presenter:
         good = self._thumb(far < HINT_FAR, result.t)
         who = self.texts("thumb_apart" if exercise.thumb == "apart" else "finger_thumb")
         return self.texts("thumb_good" if good else "hint", finger=who), good
+
+    def _measure(self, state: str, result: Result) -> None:
+        """Keep how near the held hand was: `rest` ends a repetition, a new start all of them."""
+        posture, exercise = result.posture, result.exercise
+        if state == "hold" and posture is not None and posture.sure and exercise is not None:
+            if result.progress is not None and result.progress.repetition == 0 and not self._held:
+                self._repetitions = []
+            fingers = [FINGERS.index(finger) - 1 for finger in exercise.fingers if finger != "thumb"]
+            if fingers and not exercise.kept_axes:  # else it is the whole hand that moves
+                self._held.append(angles.apart(posture.aligned, exercise.reference_aligned, fingers))
+        elif state in ("rest", "done") and self._held:
+            self._repetitions.append(statistics.median(self._held))
+            self._held = []
+        elif state == "move":  # a hold that was broken off is no repetition
+            self._held = []
+        elif state in ("ready", "stopped"):
+            self._held, self._repetitions = [], []
+
+    def _say_result(self) -> str:
+        """How near the last repetition came, and if it was nearer than the first; "" if that is unknown."""
+        if not self._repetitions:
+            return ""
+        first, last = self._repetitions[0], self._repetitions[-1]
+        degrees = max(angles.rounded(last), angles.STEP)
+        return self.texts("result_nearer" if first - last >= angles.CHANGE else "result", degrees=degrees)
 
     def _instructions(self, exercise: Exercise) -> str:
         """What to do, and the fingerprint of whoever signed the exercise, to compare with the therapist's."""
