@@ -451,10 +451,10 @@ def _skeleton(
     for colour, width in (((12, 18, 28), thick + 3), ((236, 243, 252), thick)):
         for j, k in BONES:
             cv2.line(part, at[j], at[k], colour, width, cv2.LINE_AA, 4)
-    rgb = view3d.colours(far, palette) if far is not None else np.full((21, 3), 200.0)
+    far, rgb = view3d.of_joints(far, palette) if far is not None else (np.zeros(21), np.full((21, 3), 200.0))
     for j in range(21):
         colour = (int(rgb[j, 0]), int(rgb[j, 1]), int(rgb[j, 2]))
-        view3d.marker(part, points[j], float(far[j]) if far is not None else 0.0, colour, unit)
+        view3d.marker(part, points[j], float(far[j]), colour, unit)
 
 
 def draw_hands(

@@ -95,6 +95,15 @@ def colours(far: NDArray[np.floating], palette: str = "traffic") -> NDArray[np.f
     return np.stack([np.interp(far, [0.0, 0.5, 1.0], stops[:, c]) for c in range(3)], axis=-1)
 
 
+def of_joints(
+    far: NDArray[np.floating], palette: str = "traffic"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far (21,) each joint's marker shows it, and its colour (21, 3): the palm's show nothing."""
+    shown, rgb = np.array(far, np.float64), colours(far, palette)
+    shown[PALM], rgb[PALM] = 0.0, NEUTRAL
+    return shown, rgb
+
+
 def reach_of(teacher: NDArray[np.floating] | None) -> float:
     """How far from the wrist the picture must reach, in hand units, for a teacher's hand (21, 3).
 
@@ -424,9 +433,6 @@ def _draw_links(
         spot = (round(p[0] * 16), round(p[1] * 16))
         cv2.circle(image, spot, round(unit * 0.022 * 16), (24, 30, 40), -1, cv2.LINE_AA, 4)
         cv2.circle(image, spot, round(unit * 0.015 * 16), (250, 246, 240), -1, cv2.LINE_AA, 4)
-    rgb = colours(far, palette)
-    judged = np.ones(len(far), bool)
-    judged[PALM] = False
-    for j in np.argsort(depth + 1e3 * np.where(judged, far, 0)):
-        colour = (int(rgb[j, 0]), int(rgb[j, 1]), int(rgb[j, 2])) if judged[j] else NEUTRAL
-        marker(image, at[j], float(far[j]) if judged[j] else 0.0, colour, float(zoom[j]))
+    far, rgb = of_joints(far, palette)
+    for j in np.argsort(depth + 1e3 * far):
+        marker(image, at[j], float(far[j]), (int(rgb[j, 0]), int(rgb[j, 1]), int(rgb[j, 2])), float(zoom[j]))
