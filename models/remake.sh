@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# From a clean clone to the files in this folder: render, gather, label, train, export, compare, ship.
+# From a clean clone to the files in this folder: render, gather, label, train, export, compare, ship, and the library.
 #
 #   ASSETS=DIR PHOTOS=DIR bash models/remake.sh            everything; days of a laptop's time, or an hour of a GPU's
 #   ... bash models/remake.sh export compare               only these stages, in this order
 #
-# stages:  render photos train export compare ship; and on its own, with what is shipped: library
+# stages:  render photos train export compare ship library (the last with the models that are shipped then)
 #
 #   ASSETS   makehuman_skins/, hdri/, godot_hands/ (CC0) and, if they are there, weights/mobilenet_v2_imagenet.pth
 #   PHOTOS   webcam_hands/ and sign_digits/ (Apache-2.0)
@@ -59,7 +59,7 @@ photos() {
     need PHOTOS
     if [ -n "${CLONES:-}" ]; then
         handcoach-train gather train/data_sources.toml --from "$CLONES" --to "$WORK/photos" \
-            --refuse "$EVAL/real_3d" "$EVAL/teacher_sessions"
+            --refuse "$EVAL/real_3d" "$EVAL/teacher_sessions" "$EVAL/webcam_hands/images"
         handcoach-train pseudo-label "$WORK/photos" "$WORK/photos.json"
     fi
     handcoach-train pseudo-label "$PHOTOS/webcam_hands/images" "$WORK/webcam.json"
@@ -149,7 +149,8 @@ print(f"mean squared error on the test split, jittered cut-outs: {old} before, {
 if new > old:
     sys.exit("models/remake.sh: the new landmark model is not better, so nothing is replaced.")
 BETTER
-    rm -f models/{mobilenetv2,resnet50}*.onnx # variants that are no longer worth their place
+    rm -f models/mobilenetv2*.onnx # variants that are no longer worth their place
+    if [ -f "$new/resnet50.onnx" ]; then rm -f models/resnet50*.onnx; fi
     cp "$new"/*.onnx "$new"/variants.{md,json} models/
     cp "$new"/exercises/*.onnx models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
     say "Shipped. Bring the cards in models/*.md and the README's table up to date with $WORK/accuracy.txt."
@@ -165,7 +166,7 @@ library() {
         --keep finger-stretch # `export` makes it, of a longer recording
 }
 
-[ $# -gt 0 ] || set -- render photos train export compare ship
+[ $# -gt 0 ] || set -- render photos train export compare ship library
 for stage in "$@"; do
     case $stage in
     render | photos | train | compare | ship | library) $stage ;;
