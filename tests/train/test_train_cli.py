@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from tiny import arms
@@ -168,6 +169,24 @@ def test_the_finder_learns_from_photographs_whose_hands_are_all_labelled(tmp_pat
     ((training, checking),) = seen
     used = [frame["file"].name for data in (training, checking) for frame in data.frames]
     assert used == ["all.jpg"] * 12 and len(training) and len(checking)
+
+
+def test_broken_pictures_are_counted_and_left_out_by_a_flag(tmp_path, capsys, monkeypatch):
+    """One of HanCo's millions must not stop a training."""
+    pytest.importorskip("torch")
+    from handcoach_train.training import edge
+
+    seen = []
+    monkeypatch.setattr(edge, "train", lambda *given, **_: seen.append(len(given[2]) + len(given[4])) or {})
+    root = hanco(tmp_path / "hanco")
+    for file in root.rglob("*.jpg"):
+        cv2.imwrite(str(file), np.zeros((16, 16, 3), np.uint8))
+    command = ["landmarks", str(root), "--out", str(tmp_path / "run"), "--skip-broken"]
+    assert main(command) == 0
+    sorted(root.rglob("*.jpg"))[0].write_bytes(b"half a pict")
+    assert main(command) == 0
+    assert "left out: 1 picture broken" in capsys.readouterr().out
+    assert seen[1] < seen[0]
 
 
 def test_finder_refuses(tmp_path, capsys):

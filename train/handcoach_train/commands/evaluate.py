@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from handcoach_train.commands.options import say_skipped, skip_option
+
 if TYPE_CHECKING:
     from handcoach_train.data import Samples
 
@@ -28,6 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--data", nargs="+", type=Path, required=True, metavar="DIR", help="data sets with 3D joints"
     )
     p.add_argument("--variant", help="HanCo's or FreiHAND's picture variant")
+    skip_option(p)
     p.add_argument(
         "--split", default="train,val,test",
         help="which, with commas between; `all` judges everything as one (default %(default)s)",
@@ -87,7 +90,8 @@ def _parts(args: argparse.Namespace, wanted: list[str]) -> Iterator[tuple[str, s
     from handcoach_train.evaluate import has_truth
 
     for root in args.data:
-        samples = data.load(root, args.variant)
+        samples = data.load(root, args.variant, skip_broken=args.skip_broken)
+        say_skipped([samples])
         splits = {"all": samples}
         if wanted != ["all"]:
             splits |= zip(SPLITS, data.split_by(samples, args.how), strict=True)

@@ -14,6 +14,8 @@ from handcoach_train.commands.options import (
     provenance,
     recipe_of,
     run_options,
+    say_skipped,
+    skip_option,
 )
 from handcoach_train.errors import TrainError
 
@@ -38,6 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("data", nargs="*", type=Path, metavar="DATA", help="data sets with 3D joints")
     p.add_argument("--hanco", nargs="+", type=Path, default=[], help="the same")
     p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
+    skip_option(p)
     p.add_argument("--preset", choices=("edge", "paper"), default="edge",
                    help="our training on cut-outs, or the paper's on whole pictures")  # fmt: skip
     p.add_argument("--network", help="mobilenetv2 or resnet50 (default: edge the first, paper the second)")
@@ -99,7 +102,9 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
             "hands", [*folders, *args.frames], [folder for _, folder in args.photos], models, args.free_photos
         ),
     }  # fmt: skip
-    splits = [data.split_by(samples) for samples in data.load_all(folders, args.variant, machine.workers)]
+    loaded = data.load_all(folders, args.variant, machine.workers, args.skip_broken)
+    say_skipped(loaded, say)
+    splits = [data.split_by(samples) for samples in loaded]
     photos, held = photographs(args)
     empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
     real = data.photo_samples(photos)
@@ -139,7 +144,9 @@ def _paper(args: argparse.Namespace, machine: Machine) -> int:
         "backbone": network, "dropout": recipe.dropout, "joints": recipe.joints,
         **provenance("hands", folders, [], []),
     }  # fmt: skip
-    samples = data.join([data.load(folder, args.variant) for folder in folders])
+    loaded = data.load_all(folders, args.variant, 1, args.skip_broken)
+    say_skipped(loaded, say)
+    samples = data.join(loaded)
     training, validation, test = data.split_by(samples, recipe.split, seed=recipe.seed)  # type: ignore[arg-type]
     say(f"{len(training)} training pictures, {len(validation)} for validation, {len(test)} for the test")
     figures = train(

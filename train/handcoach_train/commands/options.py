@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from handcoach_train.errors import TrainError
 
 if TYPE_CHECKING:
+    from handcoach_train.data import Samples
     from handcoach_train.training.recipe import AnyRecipe
     from handcoach_train.training.run import Machine
 
@@ -41,6 +44,18 @@ def run_options(p: argparse.ArgumentParser) -> None:
     m.add_argument("--workers", type=int, default=1, help="processes that load pictures (default 1)")
     m.add_argument("--threads", type=int, help="threads for the network on a CPU")
     m.add_argument("--minutes", type=float, help="stop at a check after this long; the command goes on")
+
+
+def skip_option(p: argparse.ArgumentParser) -> None:
+    """Of what reads hands."""
+    p.add_argument("--skip-broken", action="store_true",
+                   help="decode every picture first; count what is broken and leave it out")  # fmt: skip
+
+
+def say_skipped(samples: list[Samples], say: Callable[[str], object] = print) -> None:
+    counts = sum((Counter(some.skipped) for some in samples), Counter())
+    if counts:
+        say("left out: " + ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())))
 
 
 def edge_options(p: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from handcoach_train.commands.options import say_skipped, skip_option
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser(
@@ -12,6 +14,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("data", type=Path, metavar="DATA", help="a data set with 3D joints")
     p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
+    skip_option(p)
     p.add_argument("--network", default="resnet50", help="resnet50 or mobilenetv2 (default resnet50)")
     p.add_argument("--size", type=int, default=224)
     p.add_argument("--images", type=int, default=64, help="in each round (default 64)")
@@ -31,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from handcoach_train.training.throughput import compare
 
     machine = Machine(args.device, workers=args.workers, threads=args.threads)
-    samples = data.load(args.data, args.variant)
+    samples = data.load(args.data, args.variant, skip_broken=args.skip_broken)
+    say_skipped([samples])
     result = compare(samples, args.network, args.size, args.images, max(1, args.rounds), machine)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -91,12 +92,15 @@ def load(
     return without_broken(samples) if skip_broken else samples
 
 
-def load_all(roots: list[Path], variant: str | None = None, processes: int = 1) -> list[Samples]:
+def load_all(
+    roots: list[Path], variant: str | None = None, processes: int = 1, skip_broken: bool = False
+) -> list[Samples]:
     """`load` of several folders, in as many processes: reading labels keeps one busy for seconds."""
+    one = partial(load, variant=variant, skip_broken=skip_broken)
     if processes < 2 or len(roots) < 2:
-        return [load(root, variant) for root in roots]
+        return list(map(one, roots))
     with ProcessPoolExecutor(min(processes, len(roots))) as pool:
-        return list(pool.map(load, roots, [variant] * len(roots)))
+        return list(pool.map(one, roots))
 
 
 class _Faults:
