@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
 
 import handcoach
 from handcoach import defaults, model
@@ -20,7 +18,6 @@ from handcoach.tracker import Choice
 T = TypeVar("T")
 
 NOT_FOUND = "not found"
-BLOCK, DRAWS = 10, 10_000  # of the bootstrap: photographs that are drawn together, and draws
 
 
 @dataclass(frozen=True)
@@ -155,18 +152,3 @@ class Bar:
         begin = "\r" if sys.stderr.isatty() else ""
         end = "\x1b[K" if begin else ""
         print(f"{begin}[{self.number}/{self.total}] {self.what}: {outcome}{end}", file=sys.stderr, flush=True)
-
-
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean, percentile method.
-
-    Photographs that follow one another are nearly the same, so blocks of BLOCK of them are drawn, which wrap
-    around at the end (circular block bootstrap, Politis and Romano 1992): single ones would feign certainty.
-    """
-    x = np.asarray(values, np.float64)
-    block = min(BLOCK, max(1, len(x) // 10))
-    starts = np.random.default_rng(seed).integers(len(x), size=(DRAWS, -(-len(x) // block)))
-    numbers = (starts[..., None] + np.arange(block)) % len(x)
-    means = x[numbers.reshape(DRAWS, -1)[:, : len(x)]].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)

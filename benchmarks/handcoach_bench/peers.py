@@ -19,10 +19,9 @@ import handcoach
 from handcoach import camera, model
 from handcoach.errors import HandCoachError
 from handcoach.hand import DegenerateHandError, mirror, normalise
-from handcoach.measure import jitter, pa_mpjpe
+from handcoach.measure import interval, jitter, pa_mpjpe
 from handcoach_bench import environments
 from handcoach_bench.campaign import Job
-from handcoach_bench.common import interval
 from handcoach_bench.photographs import PEER, read_joints
 from handcoach_bench.results import Row
 from handcoach_bench.tables import grid, number, percent, stability

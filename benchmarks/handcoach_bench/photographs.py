@@ -14,10 +14,10 @@ from handcoach import camera
 from handcoach.crop import crop_around
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
-from handcoach.measure import off, pa_mpjpe
+from handcoach.measure import interval, off, pa_mpjpe
 from handcoach.tracker import Choice
 from handcoach_bench import runner
-from handcoach_bench.common import Models, interval, progress, rounded, share
+from handcoach_bench.common import Models, progress, rounded, share
 
 PEER = Path(__file__).with_name("children") / "peer.py"
 

@@ -38,6 +38,7 @@ from handcoach import model, pipeline
 from handcoach.crop import Crop, crop_around
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
+from handcoach.measure import interval
 from handcoach_export import contract, networks
 from handcoach_export.quantise import METHODS, Quantised, optimise, quantise, run_as_defined
 from handcoach_train import data, metrics
@@ -47,7 +48,6 @@ FORMAT = 1
 PRECISIONS = ("int8", "fp16", "fp32")
 SIZES = (128, 144, 160, 192, 224)
 MOST_LOST = 0.03  # of the source's PA-MPJPE
-DRAWS = 1000  # of a bootstrap over hands
 CALIBRATE = 64  # pictures; all of a layer's values are in memory at once
 MOST_BYTES = 70_000_000  # of a file that is shipped
 ROUNDS = 40  # turns of the stopwatch
@@ -145,17 +145,16 @@ def _in_photographs(
 
 
 def error(session: model.Session, hands: data.Samples) -> tuple[float, str, tuple[float, float]]:
-    """Mean PA-MPJPE over exact and jittered cut-outs, its unit, and its 95 % interval: the percentiles of a
-    bootstrap over hands."""
+    """Mean PA-MPJPE over exact and jittered cut-outs, its unit, and its 95 % interval
+    (`measure.interval`)."""
     name = session.file.path.name
     parts = [predict(of_session(session), hands, crop == "jittered", f"{name}, {crop}") for crop in CROPS]
     values = np.array([metrics.pa_mpjpe(part.said, part.truth) for part in parts])
     scale = np.array([part.scale for part in parts])
     in_mm = bool(np.isfinite(scale).all())
     of_hand = (1000 * values * scale if in_mm else values).mean(0)
-    drawn = np.random.default_rng(0).integers(len(of_hand), size=(DRAWS, len(of_hand)))
-    low, high = np.percentile(of_hand[drawn].mean(1), [2.5, 97.5])
-    return float(of_hand.mean()), "mm" if in_mm else "wrist to middle MCP", (float(low), float(high))
+    unit = "mm" if in_mm else "wrist to middle MCP"
+    return float(of_hand.mean()), unit, interval(of_hand.tolist())
 
 
 @dataclass

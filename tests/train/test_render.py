@@ -290,3 +290,15 @@ def test_a_library_frame_wants_its_posture(tmp_path, capsys):
     arguments = ["render", str(tmp_path / "frames"), "--count", "2", "--view", "library", "--full-frames"]
     assert main(arguments) == 2
     assert "give one of flat" in capsys.readouterr().err
+
+
+def test_a_damaged_note_is_another_rendering(tmp_path, capsys):
+    (tmp_path / "render.json").write_text("{half")
+    assert main(["render", str(tmp_path), "--count", "8", "--size", str(SIZE)]) == 2
+    assert "another rendering" in capsys.readouterr().err
+
+
+def test_rendering_starts_without_torch():
+    """It takes seconds to load, once for every process that renders."""
+    code = "import sys, handcoach_train.render.write; sys.exit('torch' in sys.modules)"
+    assert _child("-c", code).returncode == 0

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
     rows = [results.rows(content.get("results", [])) for content in (a, b)]
     found = changes(*rows)
     if not found:
-        notes_ = "".join(f" ({said.removeprefix('note: ')})" for said in _unpaired(rows, found)[:1])
+        why = "".join(f" ({said.removeprefix('note: ')})" for said in _unpaired(rows, found)[:1])
         raise HandCoachError(
-            f"{args.a} and {args.b} have no timed case in common{notes_}: give two runs of one command."
+            f"{args.a} and {args.b} have no timed case in common{why}: give two runs of one command."
         )
     print("\n".join([*table(found), *notes(a, b), *_unpaired(rows, found)]))
     return 0

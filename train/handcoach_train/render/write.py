@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from handcoach_train.data.samples import read_json
 from handcoach_train.errors import TrainError
 from handcoach_train.render import people, posture, scene, starter
 from handcoach_train.render.arm import Bodies
@@ -165,7 +164,11 @@ def _claim(job: Job) -> None:
     note |= {"people": 0 if job.arms else job.people, "renderer": RENDERER}
     file = job.out / "render.json"
     if file.is_file():
-        if read_json(file) != note:
+        try:
+            there = json.loads(file.read_text())
+        except ValueError:  # damaged: nobody knows what it was
+            there = None
+        if there != note:
             raise TrainError(
                 f"{job.out} holds another rendering: choose an empty folder, or give the same options."
             )

@@ -15,9 +15,8 @@ Outputs = tuple[Tensor, Tensor, Tensor]  # of LandmarkNet.raw
 _FROM = torch.tensor([0 if j % 4 == 1 else j - 1 for j in range(1, 21)])
 
 MOVED = 1.5  # pixels by which a held hand's next frame lies aside at most
-SHOWN_AGAIN = slice(
-    None, None, 4
-)  # of a batch, which begins with its photographs: of these and of renderings
+# Of a batch, which begins with its photographs: some of these and some of the renderings.
+SHOWN_AGAIN = slice(None, None, 4)
 NOISE = 0.14  # of its camera at most, in ImageNet's standard deviations: eight grey levels
 
 
