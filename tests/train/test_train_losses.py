@@ -14,6 +14,7 @@ import torch
 from tiny.hands import template
 from torch.utils.data import default_collate
 
+from handcoach.angles import flexion
 from handcoach_train.data import FinderSet, LandmarkSet
 from handcoach_train.training.checks import (
     finder_figures,
@@ -23,7 +24,9 @@ from handcoach_train.training.checks import (
     procrustes,
 )
 from handcoach_train.training.losses import (
+    LIMITS,
     SHOWN_AGAIN,
+    beyond_limits,
     finder_loss,
     landmark_loss,
     next_frame,
@@ -230,3 +233,29 @@ def test_a_network_that_follows_a_held_hand_is_steady():
     trembling[5:] += 0.01
     assert unsteadiness((trembling, *both[1:]), moved) == pytest.approx(0.01, rel=1e-3)
     assert unsteadiness(both, moved + 0.01) == pytest.approx(0.04, rel=1e-3)
+
+
+def test_fingers_that_bend_back_are_told_from_fingers_that_bend():
+    """A fist read inside out projects on the same points; left hands are judged as left ones."""
+    bend = [template(bend=b) for b in (0.0, 0.5, 1.2)]
+    hands = torch.tensor(np.stack([*bend, *(h * [-1, 1, 1] for h in bend)]), dtype=torch.float32)
+    right = torch.tensor([1.0, 1, 1, 0, 0, 0])
+    assert (beyond_limits(hands, right) == 0).all()
+    inside_out = hands * torch.tensor([1.0, 1, -1])
+    excess = beyond_limits(inside_out, right)
+    assert excess[[0, 3]].max() < 0.05 and excess[[1, 2, 4, 5]].min() > 0.2
+    assert torch.equal(beyond_limits(inside_out, 1 - right), torch.zeros(6))  # it is the other side's hand
+    degrees = flexion(inside_out[1:3].double().numpy())
+    low, high = np.rad2deg(LIMITS.numpy())
+    expected = np.deg2rad(np.maximum(low - degrees, 0) + np.maximum(degrees - high, 0)).mean((1, 2))
+    assert excess[1:3].numpy() == pytest.approx(expected, rel=1e-3)
+
+
+def test_following_the_limits_brings_a_fist_back():
+    hand = torch.tensor(template(bend=0.9) * [1, 1, -1], dtype=torch.float32)[None].requires_grad_()
+    before = beyond_limits(hand, torch.ones(1)).sum()
+    for _ in range(200):
+        (gradient,) = torch.autograd.grad(beyond_limits(hand, torch.ones(1)).sum(), hand)
+        assert torch.isfinite(gradient).all() and (gradient[:, 0] == 0).all()
+        hand = (hand - 0.05 * gradient).detach().requires_grad_()
+    assert beyond_limits(hand, torch.ones(1)).sum() < 0.1 * before

@@ -14,6 +14,9 @@ Outputs = tuple[Tensor, Tensor, Tensor]  # of LandmarkNet.raw
 # Where each joint but the wrist hangs: the one before it, the first of a finger at the wrist.
 _FROM = torch.tensor([0 if j % 4 == 1 else j - 1 for j in range(1, 21)])
 
+# How far a finger's MCP, PIP and DIP bend back and forth: goniometry's norms with room for lax joints.
+LIMITS = torch.tensor([[-45.0, -20.0, -20.0], [105.0, 125.0, 95.0]]).deg2rad()
+
 MOVED = 1.5  # pixels by which a held hand's next frame lies aside at most
 # Of a batch, which begins with its photographs: some of these and some of the renderings.
 SHOWN_AGAIN = slice(None, None, 4)
@@ -50,6 +53,8 @@ def landmark_loss(
         "presence": recipe.presence * F.binary_cross_entropy_with_logits(flags[:, 0], here),
         "right": recipe.right * _mean(side, here * (other + (1 - other) * batch["right"])),
     }
+    if recipe.limits:
+        losses["limits"] = recipe.limits * _mean(beyond_limits(landmarks, batch["right"]), here)
     if taught is not None:
         gap = _robust(landmarks, taught[0], 0.05) + _robust(points, taught[1], 0.02)
         losses["distil"] = recipe.distil * _mean(gap, real)
@@ -76,6 +81,32 @@ def unsteadiness(outputs: Outputs, moved: Tensor) -> Tensor:
     n = len(moved)
     landmarks, points = (said[-n:] - said[:-n][SHOWN_AGAIN] for said in outputs[:2])
     return landmarks.abs().mean() + 4 * (points - moved[:, None]).abs().mean()
+
+
+def beyond_limits(landmarks: Tensor, right: Tensor) -> Tensor:
+    """By how much (N,) the four fingers' joints bend farther than `LIMITS`, radians, the mean over joints.
+
+    A fist read inside out projects on the same points, and only its fingers, which bend back, give it away
+    (biomechanical constraints: Spurr et al. 2020, "Weakly supervised 3D hand pose estimation").
+
+    Args:
+        landmarks: (N, 21, 3). right: (N,), 1 for right hands, 0 for left ones.
+    """
+    fingers = landmarks[:, 1:].unflatten(1, (5, 4))[:, 1:]  # (N, index to little, MCP to tip, 3)
+    knuckles = fingers[:, :, 0] - landmarks[:, :1]
+    # The palm is well seen: it says where to bend to, and only the fingers are moved.
+    palm = F.normalize(torch.linalg.cross(knuckles[:, 0], knuckles[:, 3]), dim=-1).detach()[:, None]
+    straight = (knuckles - palm * (knuckles * palm).sum(-1, keepdim=True)).detach()
+    across = F.normalize(torch.linalg.cross(straight, palm.expand_as(straight)), dim=-1)[:, :, None]
+    chain = F.normalize(torch.cat([straight[:, :, None], fingers.diff(dim=2)], 2), dim=-1)
+    flat = chain - across * (chain * across).sum(-1, keepdim=True)
+    a, b = flat[:, :, :-1], flat[:, :, 1:]
+    sine = (torch.linalg.cross(a, b) * across).sum(-1) * (2 * right - 1)[:, None, None]
+    angle = torch.atan2(sine, (a * b).sum(-1) + 1e-6)
+    low, high = LIMITS.to(landmarks)
+    # A finger that is seen along its axis of flexion has no angle, and an angle's gradient without bounds.
+    seen = (flat.square().sum(-1)[:, :, :-1] * flat.square().sum(-1)[:, :, 1:]).detach()
+    return ((low - angle).relu() + (angle - high).relu()).mul(seen).mean((1, 2))
 
 
 def _mean(value: Tensor, weight: Tensor) -> Tensor:

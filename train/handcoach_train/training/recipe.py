@@ -54,6 +54,7 @@ class LandmarkRecipe(Recipe):
         lifted: weight of what `lift` guessed of the photographs' 3D, where the labels have it.
         steady: a quarter of the pictures are shown again, a little moved and with a camera's noise, and are
             to give the same landmarks and points; 0: not.
+        limits: weight of joints that bend farther than people's do; 0: not asked.
         sizes: picture sizes with their share of the steps, as "128:0.6,160:0.4"; empty: one size throughout.
         head: integral or pooled (`LandmarkNet`).
         mirror: left hands are mirrored to right ones, all but a fifth; else both sides are shown alike.
@@ -70,6 +71,7 @@ class LandmarkRecipe(Recipe):
     project: float = 0.5
     lifted: float = 0.5
     steady: float = 0.0
+    limits: float = 0.0
     presence: float = 0.1
     right: float = 0.1
     sizes: str = ""
