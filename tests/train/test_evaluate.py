@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -182,6 +183,37 @@ def test_the_command_writes_one_file_and_the_figures(drawn, tmp_path, tiny_landm
     assert printed.count("jittered") >= 6 and "evaluation.json" in printed
     assert main(["evaluate", str(checkpoint), "--data", str(data), "--split", "all", "--most", "5"]) == 0
     assert " 5 " in capsys.readouterr().out
+
+
+def test_the_test_of_a_paper_run_is_what_it_was_not_trained_on(drawn, tmp_path, monkeypatch):
+    """Two data sets, a split and a seed of its own: `evaluate` splits as the training did."""
+    from handcoach_train.training import paper
+
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    for folder in folders:
+        hanco(Path(folder), drawn)
+    trained, judged = [], {}
+
+    def train(config, recipe, training, validation, run, machine, **rest):
+        trained.extend(map(str, training.files))
+        small = {**config, "backbone": "mobilenetv2"}
+        save_checkpoint(build(small), {**small, "recipe": asdict(recipe)}, tmp_path / "paper.safetensors")
+        return {}
+
+    def evaluate(model, parts):
+        judged.update({(name, split): list(map(str, some.files)) for name, split, _, some in parts})
+        return {"splits": {}}, []
+
+    monkeypatch.setattr(paper, "train", train)
+    monkeypatch.setattr(rooms, "evaluate", evaluate)
+    monkeypatch.setattr(rooms, "lines", lambda content: [])
+    out = ["--size", "32", "--out", str(tmp_path / "run")]
+    assert main(["landmarks", *folders, "--preset", "paper", "--split", "image", "--seed", "5", *out]) == 0
+    assert main(["evaluate", str(tmp_path / "paper.safetensors"), "--data", *folders]) == 0
+    assert sorted(trained) == sorted(judged["one", "train"] + judged["two", "train"])
+    assert not {*judged["one", "test"], *judged["two", "test"]} & set(trained)
+    images = [len({Path(f).parent.parent.name for f in judged["one", s]}) for s in ("train", "val", "test")]
+    assert sum(images) > 6  # a sequence stands on two sides: the split is by image
 
 
 def test_what_cannot_be_judged_is_refused(drawn, tmp_path, tiny_finder, capsys):

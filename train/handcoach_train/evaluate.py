@@ -8,7 +8,7 @@ patient's program has), so that a cut-out which was turned for the network has n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Predictor:
             its landmarks are in the camera's axes.
         read: pictures uint8 (N, S, S, 3) to landmarks (N, 21, 3) and points (N, 21, 2) in units of the
             picture, or None where the network gives none.
+        split: how, and by which seed, its training split every data set (`data.split_by`).
     """
 
     name: str
@@ -60,6 +61,7 @@ class Predictor:
     size: int
     crop: Mapping[str, Any] | None
     read: Callable[[NDArray[np.uint8]], tuple[Floats, Floats | None]]
+    split: tuple[str, int] = ("sequence", 42)
 
     def __call__(self, images: NDArray[np.uint8]) -> Floats:
         """Landmarks (N, 21, 3) of pictures uint8 (N, S, S, 3)."""
@@ -108,7 +110,10 @@ def _checkpoint(path: Path) -> Predictor:
         landmarks = out[0].float().cpu().numpy().reshape(len(images), 21, 3)
         return landmarks, out[1].float().cpu().numpy() if len(out) > 1 else None
 
-    return Predictor(str(config.get("name", path.stem)), path, int(config["size"]), config.get("crop"), read)
+    made = Predictor(str(config.get("name", path.stem)), path, int(config["size"]), config.get("crop"), read)
+    if config["kind"] == "paper" and "recipe" in config:
+        made = replace(made, split=(config["recipe"]["split"], int(config["recipe"]["seed"])))
+    return made
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="examples:\n"
         "  handcoach-train evaluate models/mobilenetv2.onnx --data data/any-3 --out figures\n"
         "  handcoach-train evaluate runs/a/resnet50.ckpt --data data/any-3 --run runs/a --out figures\n\n"
-        "Splits are by sequence (seed 42), as training's are; --how image is the paper's, which leaks.\n",
+        "Splits are those of the network's training: by sequence (seed 42), or as a run of the paper's\n"
+        "preset was told. --how image is the paper's own, which leaks.\n",
     )
     p.add_argument("model", type=Path, metavar="CHECKPOINT|ONNX")
     p.add_argument(
@@ -35,7 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--split", default="train,val,test",
         help="which, with commas between; `all` judges everything as one (default %(default)s)",
     )  # fmt: skip
-    p.add_argument("--how", choices=("sequence", "image", "subject"), default="sequence")
+    p.add_argument("--how", choices=("sequence", "image", "subject"), help="default: as it was trained")
     p.add_argument(
         "--most", type=int, default=2000, metavar="N",
         help="hands of each split of each data set, drawn at random (default %(default)s; 0: all)",
@@ -68,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     losses = figures.read_losses(args.training) if args.training else None
     network = predictor(args.model)
     clips = {clip.name: clip_figures(network, clip) for clip in args.clip}
-    content, parts = evaluate(network, _parts(args, wanted))
+    how, seed = network.split
+    content, parts = evaluate(network, _parts(args, wanted, args.how or how, seed))
     if clips:
         content["clips"] = clips
     print("\n".join(lines(content)))
@@ -83,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _parts(args: argparse.Namespace, wanted: list[str]) -> Iterator[tuple[str, str, Path, Samples]]:
+def _parts(
+    args: argparse.Namespace, wanted: list[str], how: str, seed: int
+) -> Iterator[tuple[str, str, Path, Samples]]:
     import numpy as np
 
     from handcoach_train import data
@@ -94,7 +98,7 @@ def _parts(args: argparse.Namespace, wanted: list[str]) -> Iterator[tuple[str, s
         say_skipped([samples])
         splits = {"all": samples}
         if wanted != ["all"]:
-            splits |= zip(SPLITS, data.split_by(samples, args.how), strict=True)
+            splits |= zip(SPLITS, data.split_by(samples, how, seed=seed), strict=True)  # type: ignore[arg-type]
         for name in wanted:
             some = splits[name]
             some = some.take(np.flatnonzero(has_truth(some)))

@@ -146,8 +146,9 @@ def _paper(args: argparse.Namespace, machine: Machine) -> int:
     }  # fmt: skip
     loaded = data.load_all(folders, args.variant, 1, args.skip_broken)
     say_skipped(loaded, say)
-    samples = data.join(loaded)
-    training, validation, test = data.split_by(samples, recipe.split, seed=recipe.seed)  # type: ignore[arg-type]
+    # Each data set by itself, so that `evaluate`, which sees one at a time, finds the same test.
+    splits = [data.split_by(samples, recipe.split, seed=recipe.seed) for samples in loaded]  # type: ignore[arg-type]
+    training, validation, test = (data.join(list(parts)) for parts in zip(*splits, strict=True))
     say(f"{len(training)} training pictures, {len(validation)} for validation, {len(test)} for the test")
     figures = train(
         config, recipe, training, validation, args.out, machine,
