@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach.angles import flexion
 from handcoach.crop import Crop
-from handcoach.hand import Array
+from handcoach.hand import Array, DegenerateHandError
 from handcoach.model import ModelFile, Session
+
+DEPTH_REVERSED = np.array([1, 1, -1], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +25,16 @@ class Reading:
         points: float32 (21, 2), pixels of the frame.
         presence: probability that there is a hand, 0..1.
         right: probability that the hand in the frame is a right hand, 0..1.
+        turned: where the network takes the cut-out's hand for one of the other side, and the fingers of one
+            of this side would bend back: the landmarks in reversed depth, which look the same and are a hand
+            of this side. Else None.
     """
 
     landmarks: Array
     points: Array
     presence: float
     right: float
+    turned: Array | None = None
 
 
 class Landmarker:
@@ -59,9 +66,20 @@ class Landmarker:
             and np.isfinite(out["points"]).all()
         ):
             return Reading(np.zeros((21, 3), np.float32), np.zeros((21, 2), np.float32), 0.0, 0.5)
+        landmarks = out["landmarks"][0]
+        turned = landmarks * DEPTH_REVERSED if right < 0.5 and _bends_back(landmarks) else None
         return Reading(
-            crop.to_camera(out["landmarks"][0], width, height),
+            crop.to_camera(landmarks, width, height),
             crop.to_frame(out["points"][0]),
             presence,
             1.0 - right if crop.mirrored else right,
+            None if turned is None else crop.to_camera(turned, width, height),
         )
+
+
+def _bends_back(landmarks: Array) -> bool:
+    """Whether the fingers of this right hand (21, 3) bend back, all in all."""
+    try:
+        return bool(flexion(landmarks).mean() < 0)
+    except DegenerateHandError:
+        return False

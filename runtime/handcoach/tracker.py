@@ -226,7 +226,7 @@ class Tracker:
         if reading.presence < self.landmarker.threshold:
             return None
         self._believe(reading.right)
-        return self._other_side(image, reading)
+        return self._of_this_side(self._other_side(image, reading))
 
     def _start(self, image: NDArray[np.uint8], candidates: list[Detection]) -> Reading | None:
         """The first of these detections that the landmark network takes for a hand."""
@@ -255,7 +255,12 @@ class Tracker:
                 reading = self._read(image, reading.points)
                 self._believe(reading.right)
             if reading.presence >= self.landmarker.threshold:
-                return self._other_side(image, reading)
+                reading = self._other_side(image, reading)
+                # A posture that no hand of this side has: the side is doubted, unless more speaks for it.
+                if reading.turned is not None and self.choice == "auto" and self._belief() < 0.5:
+                    self._side = "left" if self._side == "right" else "right"
+                    return reading
+                return self._of_this_side(reading)
         self._count = 0
         return None
 
@@ -317,6 +322,18 @@ class Tracker:
         self._count = min(self._count + 1, SIDE_READINGS)
         self._rights += (right - self._rights) / self._count
 
+    def _belief(self) -> float:
+        """How sure it is that the hand is of the track's side, 0..1."""
+        return self._rights if self._side == "right" else 1 - self._rights
+
+    def _of_this_side(self, reading: Reading) -> Reading:
+        """A reading whose landmarks are those of a hand of the track's side.
+
+        From its front a fist looks like the back of the other hand's, and the depth of all of it depends on
+        which of the two is seen. The track knows better than a single reading which hand it is.
+        """
+        return reading if reading.turned is None else replace(reading, landmarks=reading.turned)
+
     def _choose(self) -> Side:
         """The side at the start of a track."""
         if self.choice != "auto":
@@ -327,8 +344,7 @@ class Tracker:
         """Read again, the other way round, if the average has come to contradict the track's side."""
         if self.choice != "auto":
             return reading
-        belief = self._rights if self._side == "right" else 1 - self._rights
-        if belief >= SIDE_FLIPS:
+        if self._belief() >= SIDE_FLIPS:
             return reading
         before = self._side
         self._side = "left" if before == "right" else "right"

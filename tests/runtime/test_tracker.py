@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from tiny.hands import blank, draw_hand, points, template
 from handcoach import model
 from handcoach.crop import Crop, crop_around, default_focal, extent_of
 from handcoach.finder import Detection, Finder
-from handcoach.hand import Array, Frame, normalise
+from handcoach.hand import Array, Frame, hand_frame, normalise
 from handcoach.landmarker import Landmarker, Reading
 from handcoach.tracker import SIDE_READINGS, Choice, OneEuro, Track, Tracker
 
@@ -333,6 +335,63 @@ def test_a_hand_that_each_view_takes_for_the_other_side_keeps_its_own(started: s
         assert hand is not None
         sides.add(hand.side)
     assert sides == {started}
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_hand_in_reversed_depth_is_known_by_fingers_that_bend_back(
+    models: tuple[Finder, Landmarker], mirrored: bool
+) -> None:
+    """Only where the network takes it for a hand of the other side: a hand that can stretch back may."""
+    landmarker, crop = Landmarker(models[1].file), Crop(300.0, 200.0, 150.0, 0.3, mirrored)
+    fist = template(0.8).astype(np.float32)
+    reversed_ = fist * np.array([1, 1, -1], np.float32)
+    out = {"points": np.full((1, 21, 2), 0.5, np.float32), "presence": np.ones(1)}
+    landmarker._session = SimpleNamespace(run=lambda image: out)  # type: ignore[assignment]
+    for landmarks, right, doubtful in ((reversed_, 0.1, True), (reversed_, 0.9, False), (fist, 0.1, False)):
+        out |= {"landmarks": landmarks[None], "right": np.array([right])}
+        said = landmarker.read(blank(), crop)
+        np.testing.assert_allclose(said.landmarks, crop.to_camera(landmarks, 640, 480), atol=1e-6)
+        assert (said.turned is not None) == doubtful
+        if said.turned is not None:
+            np.testing.assert_allclose(said.turned, crop.to_camera(fist, 640, 480), atol=1e-6)
+
+
+class Fooled(Pinhole):
+    """Takes this right hand for the back of a left one where `fooled`: in reversed depth."""
+
+    fooled = True
+
+    def read(self, image: np.ndarray, crop: Crop) -> Reading:
+        said = super().read(image, crop)
+        if not self.fooled or crop.mirrored:
+            return replace(said, right=0.95)
+        seen = crop.from_camera(said.landmarks, self.width, self.height) * np.array([1, 1, -1], np.float32)
+        other = crop.to_camera(seen, self.width, self.height)
+        return replace(said, landmarks=other, right=0.2, turned=said.landmarks)
+
+
+def test_a_followed_fist_that_is_seen_in_reversed_depth_stays_a_fist() -> None:
+    world = Fooled(template(0.9) * 0.09 + [0.05, 0, 0.6])
+    tracker = Tracker(world, world)  # type: ignore[arg-type]
+    for i in range(40):
+        world.fooled = i in (20, 21, 22, 30)
+        track = tracker.step(Frame(blank(), i / FPS, i))
+        assert track.raw is not None and track.raw.side == "right"
+        np.testing.assert_allclose(track.raw.landmarks, world.truth, atol=1e-4)
+
+
+@pytest.mark.parametrize("finders,choice,side", [
+    (0.9, "auto", "right"), (0.6, "auto", "left"), (0.6, "right", "right"),
+])  # fmt: skip
+def test_a_stills_side_is_doubted_where_no_hand_of_it_bends_so(
+    finders: float, choice: str, side: str
+) -> None:
+    """Unless more speaks for it, or somebody said so: then the depth is turned round."""
+    world = Fooled(template(0.9) * 0.09 + [0.05, 0, 0.6], right=finders)
+    track = Tracker(world, world, choice, still=True).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
+    assert track.hand is not None and track.hand.side == side
+    # Another ray to the eye, so not to the last digit.
+    np.testing.assert_allclose(hand_frame(track.hand.canonical), hand_frame(template(0.9)), atol=0.02)
 
 
 def test_the_users_choice_overrules_and_a_mismatch_is_said(make: Make) -> None:
