@@ -25,7 +25,8 @@ from handcoach.hand import FINGERS
 
 FORMAT = 1
 FILE = "draft.json"
-STRICTNESS = {"gentle": 1.5, "medium": 1.0, "strict": 0.7}  # times the tolerance that the recording gives
+# Times the tolerance that the recording gives, for joints and for the best posture.
+STRICTNESS = {"gentle": 1.5, "medium": 1.0, "strict": 0.7}
 TURNS = ("", "x", "z", "xyz")  # kept axes that a therapist is offered
 MOST_POSTURES = 6
 # Of each number a therapist sets: step, least and most.

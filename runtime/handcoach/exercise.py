@@ -35,7 +35,8 @@ class Posture:
         label: one of the exercise's labels, or "unsure".
         cluster: the nearest cluster; -1 where the hand has no palm plane.
         distances: float32 (K,), to each cluster's centroid in units of the hand's scale; NaN without a palm.
-        margin: 0..1, how much nearer the nearest cluster is than the nearest one of another label.
+        margin: 0..1, how much nearer the nearest cluster is than the nearest one of another label, by
+            `praise`.
         aligned: float32 (21, 3), canonical landmarks in the hand frame.
         joint_distances: float32 (21,), from each joint to the reference hand's, both in the hand frame, in
             units of the hand's scale; 0 of a joint that does not count in this exercise.
@@ -67,6 +68,7 @@ class Exercise:
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
         green, red: distance of a joint, in units of the hand's scale, up to which it is wholly right, and
             from which it is wholly wrong.
+        praise: how many times as far as from another posture a hand may be from the best one to count as it.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class Exercise:
         self.repetitions = int(meta["repetitions"])
         self.session_s = float(meta.get("session_s", SESSION_S))
         self.green, self.red = float(meta["tolerance"]["green"]), float(meta["tolerance"]["red"])
+        # Absent in files of before the verdict could be more or less strict.
+        self.praise = float(meta["tolerance"].get("praise", 1.0))
         self.kept_axes: str = meta["kept_axes"]
         # Absent in files of before fingers could be left out.
         listed = meta.get("fingers")
@@ -106,6 +110,7 @@ class Exercise:
         self.min_margin = float(meta["unsure"]["min_margin"])
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
+        self._ease = np.where([label == self.labels[0] for label in self.clusters], self.praise, 1.0)
         self._session = Session(file, threads, provider)
         self._thumb = self._find_thumb() if leave_out else None
 
@@ -139,11 +144,13 @@ class Exercise:
         distances, cluster = out["distances"][0], int(out["cluster"][0])
         if self._thumb is not None:
             distances = self._without_thumb(out["distances"])
-            cluster = int(distances.argmin())
+        eased = distances / self._ease
+        if self._thumb is not None or self.praise != 1:
+            cluster = int(eased.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
             return self._posture(UNSURE, -1, distances, 0.0, canonical)
-        margin = margin_of(distances, self.clusters)
+        margin = margin_of(eased, self.clusters)
         sure = (
             hand.score >= MIN_PRESENCE and margin >= self.min_margin and distances.min() <= self.max_distance
         )

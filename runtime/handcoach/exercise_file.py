@@ -96,6 +96,9 @@ def describe(file: ModelFile, lang: str) -> str:
     row("fingers", ", ".join(meta.get("fingers", FINGERS)))
     tolerance, unsure = meta["tolerance"], meta["unsure"]
     row("tolerance", f"a joint is right up to {tolerance['green']:g}, wrong from {tolerance['red']:g}")
+    praise = tolerance.get("praise", 1)
+    if praise != 1:
+        row("", f"the best posture counts up to {praise:g} times as far away as the next one")
     row("", f"unsure beyond {unsure['max_distance']:g} or below a margin of {unsure['min_margin']:g}")
     row("", "(distances in units of wrist to middle knuckle)")
     row("languages", ", ".join(languages))

@@ -63,6 +63,27 @@ def test_a_hand_like_none_that_was_shown_is_unsure(exercise: Exercise) -> None:
     assert posture.distances.min() > exercise.max_distance and posture.label == "unsure"
 
 
+def test_a_gentle_exercise_praises_sooner_and_a_strict_one_later(tiny_exercise: Path, tmp_path: Path) -> None:
+    def praised(praise: float) -> float:
+        """The largest bend that is praised."""
+
+        def change(meta: dict) -> None:
+            meta["tolerance"]["praise"] = praise
+
+        file = tmp_path / f"{praise}.onnx"
+        file.write_bytes(with_meta(tiny_exercise.read_bytes(), change))
+        eased = Exercise(model.read(file, "exercise"))
+        said = [(eased.assess(hand(bend)), bend) for bend in np.linspace(0, 0.5, 51)]
+        assert {s.label for s, _ in said} == {"open", "unsure", "almost"}  # there is a margin still
+        assert all(s.margin >= eased.min_margin for s, _ in said if s.label != "unsure")
+        return max(bend for s, bend in said if s.label == "open")
+
+    strict, medium, gentle = (praised(p) for p in (0.7, 1.0, 1.5))
+    assert strict < medium - 0.01 < medium + 0.01 < gentle
+    with pytest.raises(model.ModelError, match="praise is not between"):
+        praised(3.0)
+
+
 @pytest.mark.parametrize("keep", [[0, 0, 0], [0, 1, 0]])
 def test_a_degenerate_hand_is_unsure_and_still_drawable(exercise: Exercise, keep: list[int]) -> None:
     posture = exercise.assess(Hand((template(0.0) * keep).astype(np.float32), POINTS, "left", 1.0))

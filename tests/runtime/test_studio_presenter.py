@@ -315,7 +315,7 @@ def test_settings_are_what_the_builder_takes(studio):
     check_all(studio)
     studio.set(strictness="gentle", session_min=20, author=" Ada ")
     made = studio.settings("stretch")
-    assert made["tolerance"] == {"green": 0.15, "red": 0.6} and made["session_s"] == 1200
+    assert made["tolerance"] == {"green": 0.15, "red": 0.6, "praise": 1.5} and made["session_s"] == 1200
     assert made["author"] == "Ada" and made["labels"] == list(studio.draft.labels)
     for texts in (made["title"], made["instructions"], *made["messages"].values()):
         assert set(texts) == set(LANGUAGES) and all(text.strip() for text in texts.values())

@@ -616,7 +616,8 @@ class StudioPresenter:
         """From the recording, times what the therapist chose."""
         given = self.report.measured["tolerance"] if self.report is not None else {"green": 0.1, "red": 0.4}
         factor = STRICTNESS[self.draft.strictness]
-        return {key: round(float(value) * factor, 4) for key, value in given.items()}
+        scaled = {key: round(float(given[key]) * factor, 4) for key in ("green", "red")}
+        return {**scaled, "praise": factor}
 
     def preview(self) -> ViewState:
         """What the patient sees in the posture that is edited."""
@@ -632,7 +633,10 @@ class StudioPresenter:
         far = None
         if teacher is not None and live is not None:
             counts = np.array([True, *(f in self.draft.fingers for f in FINGERS for _ in range(4))])
-            far = view3d.closeness(np.linalg.norm(live - teacher, axis=-1) * counts, **self.tolerance())
+            tolerance = self.tolerance()
+            far = view3d.closeness(
+                np.linalg.norm(live - teacher, axis=-1) * counts, tolerance["green"], tolerance["red"]
+            )
         state, tone = (
             ("hold", "praise") if rank == 0 else ("move", "stretch" if rank == len(labels) - 1 else "almost")
         )
