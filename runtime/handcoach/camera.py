@@ -291,6 +291,9 @@ class Camera(Source):
         self._attempts = 0  # to open it
         self._turn = 0  # captures that were open and gave no picture
         self._first = True  # no picture yet
+        self._frozen: Image | None = (
+            None  # the picture that did not change any more when a capture was given up
+        )
         self._reading_since: float | None = None  # when the read that is under way began
         self._generation = 0  # a thread with an older number has been given up
         self._grabber = self._spawn()
@@ -324,7 +327,7 @@ class Camera(Source):
 
     def _read(self, capture: Capture, generation: int) -> bool:
         """Keep the newest picture until reading fails or the picture freezes; False if there was none."""
-        last: Image | None = None
+        last, got = self._frozen, False
         fresh = time.monotonic()
         while not self._over(generation):
             self._reading_since = time.monotonic()
@@ -341,9 +344,11 @@ class Camera(Source):
                 continue
             # An unplugged camera may go on "reading" its last picture: a sensor's noise never repeats,
             # and every 7th row is enough to tell.
+            got = True
             if last is None or last.shape != bgr.shape or not np.array_equal(last[::7], bgr[::7]):
                 fresh, last = now, bgr
             elif now - fresh > self._stale_s:
+                self._frozen = last  # opened anew, a covered camera's one picture is no new one
                 break
             else:
                 continue
@@ -351,7 +356,7 @@ class Camera(Source):
                 if not self._over(generation):
                     self._newest = (bgr, now)
                     self._condition.notify_all()
-        return last is not None
+        return got
 
     def __iter__(self) -> Iterator[Frame]:
         """Blocks until the next picture. Ends when closed.

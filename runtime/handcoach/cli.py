@@ -439,28 +439,38 @@ def _assess(args: argparse.Namespace) -> int:
 def _record(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from handcoach import model, pipeline, quality, recording, tune
+    from handcoach import model, pipeline, quality, recorder, recording, tune
 
     runs, threads, _ = tune.choice(args.model, args.threads)
     name = model.family(model.read(model.find(runs, "landmarks"), "landmarks"))
     recording.check(Path(args.out), args.label, name)
     with _open(args.source) as source:
         line = pipeline.load(None, runs, args.finder, hand=args.hand, still=source.still, threads=threads)
-        landmarks, times, views, sides, count, began = [], [], [], Counter[str](), 0, None
+        landmarks, times, views, sides, count, other, began = [], [], [], Counter[str](), 0, 0, None
+        wait = recorder.COUNTDOWN_S if source.live else 0.0
         if source.live:
-            print(f"Show the posture for {args.seconds:g} seconds.", file=sys.stderr)
+            print(f"In {wait:g} seconds, show the posture for {args.seconds:g} seconds.", file=sys.stderr)
         for frame in _with_progress(source):
-            began = frame.t if began is None else began
+            began = frame.t + wait if began is None else began
             if source.live and frame.t - began > args.seconds:
                 break
-            count += 1
             track, _ = line.step(frame)
-            if track.hand is not None:
+            if frame.t < began:  # the hand is on its way
+                continue
+            count += 1
+            if track.mismatch:
+                other += 1
+            elif track.hand is not None:
                 landmarks.append(track.hand.canonical)
                 times.append(frame.t)
                 views.append(quality.view(frame.image, track.hand.points))
                 sides[track.hand.side] += 1
         _tell_skipped(source)
+    if other > len(landmarks):
+        raise HandCoachError(
+            f"{other} of the {count} frames of {args.source} show the other hand, and nothing was recorded: "
+            f"show the {args.hand} hand, or leave out --hand."
+        )
     if not landmarks:
         raise HandCoachError(
             f"No hand was found in the {count} frames of {args.source}, and nothing was recorded: show the "
@@ -472,6 +482,8 @@ def _record(args: argparse.Namespace) -> int:
         view=np.array(views), replace=args.replace,
     )  # fmt: skip
     print(f"{args.label}: {len(landmarks)} of {count} frames showed a hand ({hand}).")
+    if other:
+        print(f"{other} frames with the other hand were left out.")
     print(f"{args.out} has {total} frames of {args.label} now.")
     return 0
 

@@ -22,7 +22,7 @@ from handcoach import model
 from handcoach.defaults import EXERCISE
 from handcoach.errors import HandCoachError
 from handcoach.ui.probe import window_problem
-from handcoach.worker import Result, make_coach
+from handcoach.worker import STILL_S, STILL_STEP_S, Result, make_coach
 
 CLIP = "demo.mp4"
 OUTPUT = "handcoach-demo.mp4"
@@ -135,16 +135,22 @@ def write_video(
     with open_source(source) as frames:
         if frames.live:
             raise HandCoachError("A camera never ends: give a video file with --source.")
+        if Path(source).resolve() in (out.resolve(), out.with_suffix(".avi").resolve()):
+            raise HandCoachError(f"{source} would be written over: give --output another name.")
         fps = float(getattr(frames, "fps", 1.0))
         total = frames.total
         with _writer(out, fps) as (write, summary.path):
             coach.start(0.0)
             for frame in frames:
-                t = frame.t if frame.file is None else float(frame.index)
-                if frame.file is not None:  # stills have nothing to do with one another
+                t, times = frame.t, 1
+                if (
+                    frame.file is not None
+                ):  # stills have nothing to do with one another, and each lasts a while
                     path.reset()
+                    t, times = frame.index * STILL_S, round(STILL_S / STILL_STEP_S)
                 track, posture = path.step(frame)
-                progress = coach.update(posture.label if posture else None, t)
+                for n in range(times):
+                    progress = coach.update(posture.label if posture else None, t + n * STILL_STEP_S)
                 result = Result(t, "running", frame=frame, track=track, posture=posture, progress=progress,
                                 exercise=judge, hold_s=coach.hold_s, rest_s=coach.rest_s)  # fmt: skip
                 write(drawing.compose(presenter.present(result), texts, SIZE))

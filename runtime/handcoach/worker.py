@@ -32,6 +32,7 @@ T = TypeVar("T")
 LATE_S = 0.10
 # How long each still of a folder is shown.
 STILL_S = 1.0
+STILL_STEP_S = 0.1  # after which the coach is told again what a still shows, for it believes what lasts
 # Between two looks at how often the processor slowed itself down.
 THROTTLE_EVERY_S = 5.0
 UNDER_WAY = ("search", "hold", "move", "rest")
@@ -437,6 +438,11 @@ class Worker:
                 fps = 0.9 * fps + 0.1 / (now - before) if fps else 1 / (now - before)
             before = now
             self._judge(source, frame, track, posture, fps)
+            if frame.file is not None:
+                for _ in range(round(STILL_S / STILL_STEP_S) - 1):
+                    if self._ending.wait(STILL_STEP_S):
+                        return True
+                    self._judge(source, frame, track, posture, fps)
         return count > 0
 
     def _judge(

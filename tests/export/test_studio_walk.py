@@ -14,6 +14,7 @@ from tiny.hands import BENDS, blank, draw_hand
 from tiny.live import Hands, pump
 
 from handcoach import cli, model, places
+from handcoach.ui import keys
 from handcoach.ui.studio.presenter import FIGURES
 from handcoach.ui.texts import Texts
 
@@ -34,7 +35,7 @@ def studio(tmp_path, monkeypatch, tiny_landmarks, tiny_finder):
 
 
 def test_a_therapist_walks_from_a_new_exercise_to_a_file_that_runs(
-    studio, tmp_path, tiny_landmarks, tiny_finder, capsys
+    studio, tmp_path, tiny_landmarks, tiny_finder, monkeypatch, capsys
 ):
     window, presenter = studio.window, studio.presenter
     window.home.new.invoke()
@@ -97,6 +98,7 @@ def test_a_therapist_walks_from_a_new_exercise_to_a_file_that_runs(
     before = path.read_bytes()
     window.save.here.invoke()
     assert presenter.replacing == "stræk-fingrene" and path.read_bytes() == before
+    monkeypatch.setattr(keys, "MEANT_S", 0.0)
     (studio.folder / "recording" / "open.npz").write_bytes(b"damaged")
     window.save.here.invoke()
     pump(studio, lambda: studio._job is None)

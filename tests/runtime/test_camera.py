@@ -1,5 +1,6 @@
 """Every source gives frames in order, counts what it cannot decode, and a camera that fails is noticed."""
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -290,6 +291,14 @@ def test_a_frozen_picture_is_noticed() -> None:
             if frame.image.mean() > 150:
                 break
     assert len(asked) == 2 and len(means) <= 5
+
+
+def test_a_covered_camera_is_said_to_be_covered() -> None:
+    """Its one picture is new no more when the camera is opened again."""
+    source, asked = camera(*[Fake([7] * 1000) for _ in range(50)], gone_s=0.4)
+    with source, pytest.raises(SourceError, match="uncover it") as caught:
+        assert [frame.image.mean() for frame in itertools.islice(source, 2)] == [7]
+    assert caught.value.key == "camera_gone" and len(asked) > 1
 
 
 def test_a_read_that_hangs_is_left_behind() -> None:

@@ -225,8 +225,10 @@ def test_record_from_a_camera_ends_by_itself(
 
         def __iter__(self) -> Iterator[Frame]:
             for i in itertools.count():
-                yield Frame(draw_hand(blank(), 320, 250, 110), 5 + i / 10, i)
+                left = i < 20 or show_left  # on its way: what is shown meanwhile is not recorded
+                yield Frame(draw_hand(blank(), 320, 250, 110, left=left), 5 + i / 10, i)
 
+    show_left = False
     monkeypatch.setattr(cli, "_open", lambda spec: Endless())
     out = tmp_path / "mine"
     code, _, err = run(
@@ -251,6 +253,10 @@ def test_record_from_a_camera_ends_by_itself(
     assert code == 2 and "--replace" in err
     code, lines, _ = run(capsys, *again, "--replace")
     assert code == 0 and "has 11 frames" in lines[-1]
+    show_left = True
+    code, _, err = run(capsys, *again, "--replace", "--hand", "right")
+    assert code == 2 and "show the other hand" in err
+    assert len(recording.read(out).labels["open"]) == 11
 
 
 def test_record_without_a_hand_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

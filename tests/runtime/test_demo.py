@@ -66,6 +66,7 @@ def test_stills_of_a_folder_are_judged_one_by_one(models, tiny_exercise, tmp_pat
     out = tmp_path / "view.mp4"
     summary, _ = demo.write_video(str(tmp_path / "stills"), str(tiny_exercise), out, models=models)
     assert dict(summary.postures) == {"open": 2, "fist": 2}
+    assert summary.repetitions == 1  # what is shown for a while is believed and held
 
 
 def test_an_avi_serves_where_mpeg_4_does_not(clip, models, tiny_exercise, tmp_path, monkeypatch):
@@ -116,6 +117,12 @@ def test_bad_input_is_one_sentence(clip, tiny_exercise, models, tmp_path):
         demo.write_video("7", str(tiny_exercise), tmp_path / "a.mp4", models=models)
     with pytest.raises(HandCoachError, match=r"ends in \.mp4 or \.avi"):
         demo.write_video(str(clip), str(tiny_exercise), tmp_path / "a.txt", models=models)
+    before = clip.read_bytes()
+    for over in (clip, clip.with_suffix(".avi"), clip.with_suffix(".mp4")):
+        if clip in (over, over.with_suffix(".avi")):
+            with pytest.raises(HandCoachError, match="written over"):
+                demo.write_video(str(clip), str(tiny_exercise), over, models=models)
+    assert clip.read_bytes() == before
 
 
 def test_a_missing_clip_names_the_cure(monkeypatch):

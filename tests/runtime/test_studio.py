@@ -7,13 +7,15 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import tkinter
 
 import pytest
 from tiny.hands import BENDS
 from tiny.live import Hands, pump
 
 from handcoach import builders, draft, recording
-from handcoach.ui import drawing
+from handcoach.errors import HandCoachError
+from handcoach.ui import drawing, keys
 from handcoach.ui.texts import Texts
 
 pytestmark = pytest.mark.ui
@@ -266,7 +268,7 @@ def test_a_worker_that_begins_ends_the_one_before(open_studio, tiny_exercise, wo
     assert studio.worker is second and first._ending.is_set() and not second._ending.is_set()
 
 
-def test_a_draft_is_deleted_when_it_is_asked_twice(open_studio, hands, home):
+def test_a_draft_is_deleted_when_it_is_asked_twice(open_studio, hands, home, monkeypatch):
     studio = open_studio()
     describe(studio)
     studio.back()
@@ -276,8 +278,72 @@ def test_a_draft_is_deleted_when_it_is_asked_twice(open_studio, hands, home):
     assert (home / "studio").is_dir() and studio.window.home.delete[key].cget("text") == studio.texts(
         "delete_sure"
     )
+    studio.window.home.delete[key].invoke()  # of a double click
+    assert list((home / "studio").iterdir())
+    monkeypatch.setattr(keys, "MEANT_S", 0.0)
     studio.window.home.delete[key].invoke()
     assert not list((home / "studio").iterdir())
+
+
+def test_a_key_that_is_held_deletes_nothing(open_studio, hands, home, monkeypatch):
+    monkeypatch.setattr(keys, "MEANT_S", 0.0)
+    studio = open_studio()
+    describe(studio)
+    studio.back()
+    pump(studio)
+    (button,) = studio.window.home.delete.values()
+    studio.window.root.focus_force()
+    button.focus_set()
+    tkinter.Misc.focus_force(button)
+    studio.window.root.update()
+    for _ in range(5):
+        tkinter.Misc.event_generate(button, "<KeyPress-Return>")
+    assert button.cget("text") == studio.texts("delete_sure") and list((home / "studio").iterdir())
+    tkinter.Misc.event_generate(button, "<KeyRelease-Return>")
+    pump(studio, lambda: "return" not in studio.window.kit._keys)
+    studio.next()  # elsewhere and back, it is not armed any more
+    studio.presenter.step = "home"
+    studio._show()
+    assert button.cget("text") == studio.texts("delete")
+
+
+def test_what_is_recorded_is_what_the_window_asks_for(open_studio, hands):
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    pump(studio, lambda: studio.window.record.record.cget("state") == "normal")
+    studio.record()
+    studio.select(2)
+    assert studio.presenter.posture.label == studio.recorder.moment.label
+
+
+def test_a_save_ends_though_the_window_is_closed(open_studio, hands, tmp_path, monkeypatch, capsys):
+    studio = open_studio()
+    describe(studio)
+    going = threading.Event()
+
+    def build(recording, out, settings):
+        going.wait(20)
+        raise HandCoachError("The disk is full.")
+
+    monkeypatch.setattr(builders, "build", build)
+    studio._save(tmp_path / "stretch.onnx")
+    job = studio._job
+    assert not job.daemon  # Python waits for it at its end
+    studio.close()
+    going.set()
+    job.join(20)
+    assert "The disk is full." in capsys.readouterr().err
+
+
+def test_ctrl_c_in_the_middle_of_a_callback_closes_the_window(open_studio):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    studio = open_studio()
+    studio.window.root.after(1, interrupt)
+    pump(studio, lambda: studio.closed)
+    assert studio.interrupted
 
 
 def test_a_file_keeps_the_name_that_was_chosen_and_none_is_replaced_unasked(

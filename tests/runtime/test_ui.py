@@ -279,6 +279,22 @@ def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, caps
     assert "a bug" in capsys.readouterr().err
     assert called[:3] == ["withdraw", "end", "destroy"]
 
+    class Interrupted(Root):
+        """Ctrl-C in the terminal: Tk tells it as a callback's failure."""
+
+        def mainloop(self):
+            self.report_callback_exception(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    class Shown(Fails):
+        def __init__(self, *args, **more):
+            self.root = Interrupted()
+
+    called.clear()
+    monkeypatch.setattr(window, "Window", Shown)
+    with pytest.raises(KeyboardInterrupt):
+        app.run(worker, Texts("en"))
+    assert called[:3] == ["withdraw", "end", "destroy"]
+
 
 def test_where_a_camera_falls_silent_its_last_verdict_is_taken_back_once():
     """Unplugged during a hold, it would say "hold it there" until the camera is given up."""

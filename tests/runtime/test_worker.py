@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny.hands import blank, template
 
+from handcoach import worker as module
 from handcoach.camera import CameraError
 from handcoach.coach import Coach
 from handcoach.errors import HandCoachError
@@ -77,6 +78,17 @@ def wait_for(worker, wanted, timeout=15.0):
             return result
         time.sleep(0.002)
     raise AssertionError("it never came")
+
+
+def test_a_still_is_shown_long_enough_to_be_believed(monkeypatch):
+    monkeypatch.setattr(module, "STILL_S", 0.5)
+    worker, pipeline = make(FakeSource(count=2, file="one.png"), autostart=True)
+    worker.begin()
+    try:
+        assert wait_for(worker, lambda r: r.progress is not None and r.progress.label == "open")
+    finally:
+        worker.end()
+    assert len(pipeline.times) <= 2  # and is read once
 
 
 def test_a_newer_letter_replaces_an_older_one():

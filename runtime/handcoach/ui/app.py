@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from handcoach.errors import HandCoachError
 from handcoach.ui.presenter import Presenter
@@ -122,14 +123,26 @@ def run(
         # The drawing's outer edge: a bug in it must reach the person as one sentence, and a terminal whole.
         except Exception as error:
             traceback.print_exc()
-            failed = Result(result.t, "error", error=f"!{type(error).__name__}: {error}")
-            window.show(presenter.present(failed))
+            broken = Result(result.t, "error", error=f"!{type(error).__name__}: {error}")
+            window.show(presenter.present(broken))
 
     def close() -> None:
         window.root.withdraw()  # at once: a worker that loads models or opens a camera takes a while to end
         worker.end()
         window.root.destroy()
 
+    interrupted = False
+
+    def failed(kind: Any, error: BaseException, trace: Any) -> None:
+        """Tk's outer edge. Ctrl-C in the terminal may come in the middle of a callback."""
+        nonlocal interrupted
+        if isinstance(error, KeyboardInterrupt):
+            interrupted = True
+            close()
+        else:
+            traceback.print_exception(kind, error, trace)
+
+    window.root.report_callback_exception = failed
     window.root.protocol("WM_DELETE_WINDOW", close)
     worker.begin()
     window.root.after(POLL_MS, poll)
@@ -137,4 +150,6 @@ def run(
         window.root.mainloop()
     finally:
         worker.end()
+    if interrupted:
+        raise KeyboardInterrupt
     return 0

@@ -1,10 +1,14 @@
-"""Which keys are held: a press counts once, however long a hand that cannot let go stays on the key."""
+"""Which presses are meant: one counts once, however long a hand that cannot let go stays on the key, and what
+is asked twice is not done by a double click."""
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 RELEASE_MS = 60  # X11 repeats a key that is held as release and press at once: a true release lasts longer
+MEANT_S = 0.7  # after which a second press is no double click
 
 
 class HeldKeys:
@@ -30,3 +34,22 @@ class HeldKeys:
     def _release(self, key: str) -> None:
         if key in self._held and self._held[key] is None:
             self._held[key] = self._root.after(RELEASE_MS, self._held.pop, key)
+
+
+class Twice:
+    """What is only done when it is asked for twice: not by a double click, nor by a shaking hand's."""
+
+    def __init__(self) -> None:
+        self.asked = ""  # about what it was asked once
+        self._at = -math.inf
+
+    def press(self, what: str) -> bool:
+        """Whether this is the second time, and meant."""
+        now = time.monotonic()
+        if what != self.asked:
+            self.asked, self._at = what, now
+            return False
+        return now - self._at >= MEANT_S
+
+    def forget(self) -> None:
+        self.asked = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
@@ -14,6 +15,7 @@ from handcoach import builders, draft, exercise_file, model, places, recording, 
 from handcoach.defaults import FINDER, LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.recorder import BURST_S, COUNTDOWN_S, Moment, Recorder, Take
+from handcoach.ui.keys import Twice
 from handcoach.ui.presenter import Presenter, ViewState
 from handcoach.ui.studio.presenter import STEPS, Recorded, Step, StudioPresenter, recorded_of
 from handcoach.ui.texts import Texts
@@ -48,6 +50,8 @@ def run_studio(source: str = "0", lang: str = "en", scale: float | None = None) 
     """
     studio = Studio(Texts(lang, "studio"), source, scale=scale)
     studio.window.root.mainloop()
+    if studio.interrupted:
+        raise KeyboardInterrupt
     return 0
 
 
@@ -79,11 +83,12 @@ class Studio:
         self._open, self._models = open_source, {"landmarks": LANDMARKS, "finder": FINDER} | (models or {})
         self._countdown_s, self._burst_s = countdown_s, burst_s
         self.presenter = StudioPresenter(texts)
-        self.closed = False
+        self.closed = self.interrupted = False
         self.folder: Path | None = None  # of the draft
         self.worker: Worker | None = None
         self.recorder: Recorder | None = None
         self._patient = Presenter(texts)
+        self._replace = Twice()
         self._result: Result | None = None
         self._jobs: Mailbox[tuple[Callable[[Any, Exception | None], None], Any, Exception | None]] = Mailbox()
         self._job: threading.Thread | None = None
@@ -244,6 +249,8 @@ class Studio:
         self.worker = self.recorder = self._result = None
 
     def select(self, index: int) -> None:
+        if self.recorder is not None and self.recorder.moment.stage != "idle":
+            return  # what is being recorded is what the window asks for
         self.presenter.select(index)
         self._show()
 
@@ -413,7 +420,9 @@ class Studio:
         """Where exercises are known by name; an older one of that name is replaced when asked twice."""
         name = self.presenter.file_name
         target = places.exercises_folder() / f"{name}.onnx"
-        if target.exists() and self.presenter.replacing != name:
+        if self.presenter.replacing != name:
+            self._replace.forget()
+        if target.exists() and not self._replace.press(name):
             self.presenter.replacing = name
             self._show()
             return
@@ -461,19 +470,29 @@ class Studio:
             )
             return target.stem if by_name else str(target)
 
-        self._in_background(job, lambda name, error: self.presenter.save_done(str(target), name or "", error))
+        self._in_background(
+            job, lambda name, error: self.presenter.save_done(str(target), name or "", error), save=True
+        )
         self._show()
 
     # --- threads and showing ---
 
-    def _in_background(self, work: Callable[[], Any], done: Callable[[Any, Exception | None], None]) -> None:
-        """Work in a thread; `done` is called in this one with its result or its error."""
+    def _in_background(
+        self, work: Callable[[], Any], done: Callable[[Any, Exception | None], None], save: bool = False
+    ) -> None:
+        """Work in a thread; `done` is called in this one with its result or its error.
+
+        Args:
+            save: it is finished even if the window is closed, and its failure is told wherever one is then.
+        """
 
         folder = self.folder
 
         def over(result: Any, error: Exception | None) -> None:
-            if folder == self.folder:  # else it is about a draft that was left meanwhile
+            if folder == self.folder:
                 done(result, error)
+            elif save and error is not None:  # about a draft that was left meanwhile
+                self.window.problem(self.presenter.sentence_of(error))
 
         def run() -> None:
             try:
@@ -482,9 +501,11 @@ class Studio:
             except Exception as error:
                 if not isinstance(error, HandCoachError):
                     traceback.print_exc()
+                elif save and self.closed:
+                    print(error, file=sys.stderr)
                 self._jobs.put((over, None, error))
 
-        self._job = threading.Thread(target=run, name="handcoach-studio-job", daemon=True)
+        self._job = threading.Thread(target=run, name="handcoach-studio-job", daemon=not save)
         self._job.start()
 
     def _go_on_working(self) -> None:
@@ -549,6 +570,10 @@ class Studio:
 
     def _crashed(self, kind: Any, error: BaseException, trace: Any) -> None:
         """Tk's outer edge: a sentence for the person, the rest for a terminal."""
+        if isinstance(error, KeyboardInterrupt):  # Ctrl-C in the terminal, met in the middle of a callback
+            self.interrupted = True
+            self.close()
+            return
         if not isinstance(error, HandCoachError):
             traceback.print_exception(kind, error, trace)
         self.window.problem(self.presenter.sentence_of(error) if isinstance(error, Exception) else str(error))

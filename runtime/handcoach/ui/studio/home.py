@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handcoach.ui.keys import Twice
 from handcoach.ui.studio.presenter import HomeRow
 from handcoach.ui.studio.widgets import CARD, SOFT, Kit, Scroll
 from handcoach.ui.texts import Texts
@@ -20,7 +21,7 @@ class HomeView:
         self._scroll = Scroll(kit, parent)
         self.frame = self._scroll.outer
         self._rows: tuple[HomeRow, ...] | None = None
-        self._sure = ""  # the draft whose Delete was pressed once
+        self._sure = Twice()
         self._list: Any = None
         inner = self._scroll.inner
         inner.grid_columnconfigure(0, weight=1)
@@ -35,6 +36,9 @@ class HomeView:
 
     def show(self, rows: Sequence[HomeRow]) -> None:
         if self._rows == tuple(rows):
+            if self._sure.asked:
+                self._sure.forget()
+                self._dress()
             return
         self._rows = tuple(rows)
         kit, texts = self._kit, self._texts
@@ -43,7 +47,8 @@ class HomeView:
         self._list = kit.frame(self._scroll.inner)
         self._list.grid(row=2, column=0, sticky="ew")
         self._list.grid_columnconfigure(0, weight=1)
-        self.open, self.delete, self._sure = [], {}, ""
+        self.open, self.delete = [], {}
+        self._sure.forget()
         if not rows:
             kit.words(self._list, texts("home_none"), 16, ink=SOFT).grid(row=0, column=0, sticky="ew", pady=6)
         for i, row in enumerate(rows):
@@ -63,11 +68,13 @@ class HomeView:
 
     def _delete(self, key: str) -> None:
         """Pressed twice it is meant."""
-        if self._sure == key:
+        if self._sure.press(key):
             self._studio.delete_draft(key)
         else:
-            self._sure = key
-            for other, button in self.delete.items():
-                sure = other == key
-                self._kit.dress(button, text=self._texts("delete_sure" if sure else "delete"),
-                                kind="danger" if sure else "quiet")  # fmt: skip
+            self._dress()
+
+    def _dress(self) -> None:
+        for key, button in self.delete.items():
+            sure = key == self._sure.asked
+            self._kit.dress(button, text=self._texts("delete_sure" if sure else "delete"),
+                            kind="danger" if sure else "quiet")  # fmt: skip

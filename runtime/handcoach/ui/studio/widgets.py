@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from handcoach.ui import drawing
+from handcoach.ui.keys import HeldKeys
 from handcoach.ui.picture import Picture
 
 GROUND, CARD, TRACK = "#0f1520", "#1b2536", "#3a4860"
@@ -39,8 +40,8 @@ def bind(widget: Any, event: str, call: Callable[[Any], Any]) -> None:
 class Kit:
     """Makes widgets that look alike."""
 
-    def __init__(self, ctk: Any, family: str, scale: float) -> None:
-        self.ctk, self.family, self.scale = ctk, family, scale
+    def __init__(self, ctk: Any, family: str, scale: float, keys: HeldKeys) -> None:
+        self.ctk, self.family, self.scale, self._keys = ctk, family, scale, keys
 
     def px(self, units: float) -> int:
         return round(units * self.scale)
@@ -77,7 +78,7 @@ class Kit:
         tkinter.Frame.configure(button, takefocus=1)
 
         def pressed(event: Any) -> str:
-            if button.cget("state") == "normal":
+            if self._keys.press(event.keysym) and button.cget("state") == "normal":
                 press()
             return "break"
 

@@ -6,6 +6,7 @@ import tkinter.font
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handcoach.ui.keys import HeldKeys
 from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.studio.attempt import AttemptStep
 from handcoach.ui.studio.check import CheckStep
@@ -37,7 +38,7 @@ class StudioWindow:
         self.root.title(texts("studio"))
         self.scale = choose_scale(ctk, self.root, scale, SMALLEST)
         family = tkinter.font.nametofont("TkDefaultFont", self.root).actual("family")
-        self.kit = Kit(ctk, family, self.scale)
+        self.kit = Kit(ctk, family, self.scale, HeldKeys(self.root))
         self._step = self._problem = ""
         self._short: bool | None = None  # once shown: the steps above have no room for their names
         self._build()
