@@ -237,6 +237,17 @@ def test_a_take_is_kept_or_not_and_a_sentence_says_so(what, kept, tone):
         assert "other hand" in studio.note[0]
 
 
+def test_a_patchy_take_does_not_replace_a_good_one(studio):
+    label = studio.draft.labels[0]
+    studio.keep(label, known(0.0))
+    assert not studio.took(take(label, 40, frames=80)) and "50%" in studio.note[0]
+    studio.adding = True
+    assert studio.took(take(label, 40, frames=80))  # what is added takes nothing away
+    studio.adding = False
+    studio.keep(label, replace(known(0.0), findings=(Finding("shaky", True, label, {"moved": 0.2}),)))
+    assert studio.took(take(label, 40, frames=80))  # nor is there anything to lose
+
+
 def test_a_take_that_cannot_be_written_is_not_called_recorded(studio):
     label = studio.draft.labels[0]
     assert studio.took(take(label, 80))

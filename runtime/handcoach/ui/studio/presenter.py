@@ -386,10 +386,19 @@ class StudioPresenter:
         if take.other > 0.1 * n:
             self.note = texts("take_some_other", name=name, n=take.other), "almost"
         elif n < FEW_HANDS * take.frames:
+            if not self.adding and self._is_good(take.label):
+                self.note = texts("take_worse", name=name, share=n / take.frames), "almost"
+                return False
             self.note = texts("take_patchy", name=name, share=n / take.frames), "almost"
         else:
             self.note = texts("take_good", name=name, n=n), "praise"
         return True
+
+    def _is_good(self, label: str) -> bool:
+        known = self.recorded.get(label)
+        return known is not None and not known.problem and known.frames > 0 and not any(
+            finding.refuses for finding in known.findings
+        )  # fmt: skip
 
     def not_kept(self, error: Exception) -> None:
         """A take that was worth keeping could not be written."""
