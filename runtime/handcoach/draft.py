@@ -30,7 +30,8 @@ STRICTNESS = {"gentle": 1.5, "medium": 1.0, "strict": 0.7}
 TURNS = ("", "x", "z", "xyz")  # kept axes that a therapist is offered
 MOST_POSTURES = 6
 # Of each number a therapist sets: step, least and most.
-NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, 0, 60), "session_min": (5, 5, 60)}
+NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, 0, 60), "session_min": (5, 5, 60),
+           "speak_s": (2, 0, 20)}  # fmt: skip
 
 
 class DraftError(HandCoachError):
@@ -55,6 +56,7 @@ class Draft:
         instructions, messages: texts by language; messages by label first. What is not there has a default.
         colours: by label, like #2e9e5b.
         hold_s, rest_s: seconds. session_min: longest session, minutes.
+        speak_s: seconds between two corrections at least; 0: at once.
         keep_pictures: a few pictures of each take are kept beside its landmarks.
     """
 
@@ -71,6 +73,7 @@ class Draft:
     repetitions: int = 5
     rest_s: int = 3
     session_min: int = 15
+    speak_s: int = 0
     author: str = ""
     keep_pictures: bool = False
 

@@ -68,6 +68,7 @@ class Exercise:
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
         green, red: distance of a joint, in units of the hand's scale, up to which it is wholly right, and
             from which it is wholly wrong.
+        speak_s: seconds between two corrections at least.
         praise: how many times as far as from another posture a hand may be from the best one to count as it.
     """
 
@@ -92,6 +93,7 @@ class Exercise:
         self.hold_s, self.rest_s = float(meta["hold_s"]), float(meta["rest_s"])
         self.repetitions = int(meta["repetitions"])
         self.session_s = float(meta.get("session_s", SESSION_S))
+        self.speak_s = float(meta.get("speak_s", 0))
         self.green, self.red = float(meta["tolerance"]["green"]), float(meta["tolerance"]["red"])
         # Absent in files of before the verdict could be more or less strict.
         self.praise = float(meta["tolerance"].get("praise", 1.0))

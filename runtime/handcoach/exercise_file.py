@@ -89,6 +89,8 @@ def describe(file: ModelFile, lang: str) -> str:
         f"{meta['repetitions']}, each held {meta['hold_s']:g} s, then {meta['rest_s']:g} s of rest",
     )
     row("session", f"ends after {meta.get('session_s', SESSION_S) / 60:g} minutes")
+    speak_s = meta.get("speak_s", 0)
+    row("corrects", f"every {speak_s:g} s at most" if speak_s else "at once")
     row(
         "orientation",
         f"counts about {', '.join(meta['kept_axes'])}" if meta["kept_axes"] else "does not count",

@@ -567,6 +567,7 @@ def _check_exercise(meta: dict[str, Any]) -> None:
     _require(_finite(meta["hold_s"], 0, 3600) and _finite(meta["rest_s"], 0, 3600), "times are out of range")
     # Absent in files of before a session had an end of its own.
     _require(_finite(meta.get("session_s", 60), 60, 7200), "session_s is not 60 to 7200 seconds")
+    _require(_finite(meta.get("speak_s", 0), 0, 60), "speak_s is not 0 to 60 seconds")  # absent: at once
     _require(1 <= meta["repetitions"] <= 1000, "repetitions is out of range")
     _require(meta["hand"] in ("either", "right", "left"), "hand is not either, right or left")
     axes = meta["kept_axes"]

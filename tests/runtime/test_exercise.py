@@ -143,6 +143,11 @@ def test_a_session_may_have_an_end_of_its_own(exercise: Exercise, tiny_exercise:
     data = tiny_exercise.read_bytes()
     own = model.parse(with_meta(data, lambda meta: meta.update(session_s=300)), tiny_exercise, "exercise")
     assert Exercise(replace(own, sha256=exercise.file.sha256)).session_s == 300
+    assert exercise.speak_s == 0
+    own = model.parse(with_meta(data, lambda meta: meta.update(speak_s=4)), tiny_exercise, "exercise")
+    assert Exercise(replace(own, sha256=exercise.file.sha256)).speak_s == 4
+    with pytest.raises(model.ModelError, match="speak_s"):
+        model.parse(with_meta(data, lambda meta: meta.update(speak_s=-1)), tiny_exercise, "exercise")
     with pytest.raises(model.ModelError, match="session_s"):
         model.parse(with_meta(data, lambda meta: meta.update(session_s=1)), tiny_exercise, "exercise")
 

@@ -100,6 +100,23 @@ def test_each_posture_has_the_message_of_the_exercise(presenter, exercise, label
     assert view.tone == tone
 
 
+def test_a_therapist_may_want_corrections_seldom_and_praise_at_once(presenter, exercise, monkeypatch):
+    monkeypatch.setattr(exercise, "speak_s", 4.0)
+
+    def say(t, state, label):
+        view = presenter.present(result(exercise, progress(state, label, label), t=t, seen=hand(bend=0.5)))
+        colour = exercise.colours[label] if state != "search" else ""
+        return view.message, view.accent == colour
+
+    almost, fist = (exercise.message(label, "en") for label in ("almost", "fist"))
+    assert say(10.0, "move", "fist") == (fist, True)
+    assert say(11.0, "move", "almost") == (fist, False)  # sentence and colour stay together
+    assert say(14.1, "move", "almost") == (almost, True)
+    assert say(15.0, "move", "fist")[0] == almost
+    assert say(15.5, "hold", "open") == (exercise.message("open", "en"), True)
+    assert say(16.0, "move", "fist") == (fist, True)  # and what comes after it is new
+
+
 def test_hold_praises_and_counts_down(presenter, exercise):
     view = presenter.present(result(exercise, progress("hold", "open", "open", hold=0.3), seen=hand()))
     assert view.message == exercise.message("open", "en")

@@ -30,6 +30,8 @@ HINT_FAR, HINT_AHEAD = 0.35, 0.18
 UNDER_WAY = ("search", "hold", "move")
 # A check of the set-up, or a word about the thumb, changes once the new one has lasted so long, seconds.
 SETTLE_S = 0.5
+# What says how to move, which a therapist may want said seldom; everything else is said at once.
+CORRECTING = ("search", "move")
 
 Settled = TypeVar("Settled")
 
@@ -131,6 +133,9 @@ class Presenter:
         self._started = False  # in this session
         self._set_up: _Settles[tuple[quality.SetUp, str]] = _Settles()
         self._thumb: _Settles[bool] = _Settles()
+        self._correction: tuple[tuple[str, Tone, str, str], float] | None = (
+            None  # what was said last, and when
+        )
         self._held: list[float] = []  # degrees from the teacher's hand, in this hold
         self._repetitions: list[float] = []  # and the median of each finished one
 
@@ -171,8 +176,14 @@ class Presenter:
             seconds = math.ceil((1 - progress.rest) * result.rest_s - 1e-6)
         elif state == "hold" and progress.hold > 0:
             seconds = math.ceil((1 - progress.hold) * result.hold_s - 1e-6)
-        start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
         running = progress.state in (*UNDER_WAY, "rest")
+        hint = self._hint(state, far, result.t)
+        if result.track and result.track.mismatch and running:
+            hint = texts("mismatch")
+        accent = exercise.colours.get(progress.message, "") if state in ("hold", "move") else ""
+        said = message, tone, hint, accent
+        message, tone, hint, accent = self._seldom(state, said, exercise.speak_s, result.t)
+        start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
         over = result.stage == "ended" or progress.message == "enough"
         ready = state == "ready"
         return ViewState(
@@ -187,9 +198,7 @@ class Presenter:
             repetitions=progress.repetitions,
             title=exercise.title(texts.lang) if ready else "",
             instructions=self._instructions(exercise) if ready else "",
-            hint=self.texts("mismatch")
-            if result.track and result.track.mismatch and running
-            else self._hint(state, far, result.t),
+            hint=hint,
             checks=checks,
             thumb=thumb,
             thumb_good=thumb_good,
@@ -206,8 +215,21 @@ class Presenter:
             live=live,
             far=far,
             side=self._side,
-            accent=exercise.colours.get(progress.message, "") if state in ("hold", "move") else "",
+            accent=accent,
         )
+
+    def _seldom(
+        self, state: str, said: tuple[str, Tone, str, str], least_s: float, t: float
+    ) -> tuple[str, Tone, str, str]:
+        """A correction stands for as long as the therapist wished before another one takes its place."""
+        if state not in CORRECTING:
+            self._correction = None
+            return said
+        if self._correction is not None and t - self._correction[1] < least_s:
+            return self._correction[0]
+        if self._correction is None or self._correction[0] != said:
+            self._correction = said, t
+        return said
 
     def _checks(self, result: Result) -> tuple[tuple[Check, ...], str]:
         """The lines of the set-up, and what to do first; "" where all that can be seen is well."""

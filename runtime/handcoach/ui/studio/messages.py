@@ -66,8 +66,8 @@ class MessagesView:
             stepper = Stepper(kit, inner, texts(f"label_{name}"), partial(studio.step_number, name))
             stepper.frame.grid(row=7 + i, column=0, sticky="ew", pady=2)
             self.steppers[name] = stepper
-        kit.words(inner, texts("label_lang"), 17, True).grid(row=12, column=0, sticky="ew", pady=(8, 0))
-        self.lang.frame.grid(row=13, column=0, sticky="ew", pady=(2, 6))
+        kit.words(inner, texts("label_lang"), 17, True).grid(row=13, column=0, sticky="ew", pady=(8, 0))
+        self.lang.frame.grid(row=14, column=0, sticky="ew", pady=(2, 6))
 
     def _wrote(self) -> None:
         box = self.instructions

@@ -671,7 +671,7 @@ class StudioPresenter:
             },
             "colours": {label: COLOURS[self.colour(label)] for label in d.labels},
             "hold_s": d.hold_s, "repetitions": d.repetitions, "rest_s": d.rest_s,
-            "session_s": 60 * d.session_min,
+            "session_s": 60 * d.session_min, "speak_s": d.speak_s,
             "kept_axes": d.kept_axes, "fingers": list(d.fingers), "hand": d.hand,
         }  # fmt: skip
         if d.author.strip():
