@@ -24,8 +24,8 @@ from handcoach.ui.texts import Texts
 SETTINGS: dict[str, type | tuple[type, ...]] = {
     "name": str, "version": str, "title": dict, "instructions": dict, "labels": list, "messages": dict,
     "colours": dict, "tolerance": dict, "unsure": dict, "hold_s": (int, float), "repetitions": int,
-    "rest_s": (int, float), "session_s": (int, float), "speak_s": (int, float), "kept_axes": str, "fingers": list, "weights": str,
-    "hand": str,
+    "rest_s": (int, float), "session_s": (int, float), "speak_s": (int, float),
+    "kept_axes": str, "fingers": list, "weights": str, "hand": str,
     "author": str, "licence": str,
 }  # fmt: skip
 GENERAL = {
