@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from handcoach import camera, model
+from handcoach.errors import HandCoachError
 from handcoach_bench import runner
 from handcoach_bench.common import Models
 from handcoach_bench.finding import empty, read_held_out, webcam
@@ -39,11 +40,8 @@ LATENCY_WARMUP = 20
 def run(
     part: str, data: Path, models: Models, held_out: Path = HELD_OUT, timeout_s: float = 600
 ) -> dict[str, Any]:
-    """One part; {"skipped": why} where its data are not there.
-
-    Raises:
-        HandCoachError: a model or data do not fit.
-    """
+    """One part; {"skipped": why} where its data are not there, {"failed": why} where they or a model do not
+    fit: the other parts go on."""
     folder = data / FOLDERS.get(part, "")
     if not folder.is_dir():
         return {"skipped": f"{folder} is missing"}
@@ -55,7 +53,10 @@ def run(
         "empty": lambda: empty(models, data / "assets/hdri"),
         "latency": lambda: latency(folder, models, timeout_s),
     }
-    result = measure[part]()
+    try:
+        result = measure[part]()
+    except HandCoachError as error:
+        return {"failed": str(error)}
     return result | {"seconds": round(time.monotonic() - began, 1)}
 
 

@@ -57,15 +57,17 @@ def run(content: dict[str, Any], jobs: Sequence[Job], args: argparse.Namespace) 
     content["results"] = found = []
     if kept:
         print(f"Going on: {len(kept)} of {len(jobs)} processes are done.", flush=True)
+        args.kept = True
     for number, job in enumerate(jobs, 1):
-        before = kept.get((job.case["key"], job.repeat))
+        before = kept.pop((job.case["key"], job.repeat), None)
         if before is not None:
             found.append(before)
             continue
         result = _measure(job, args.timeout, f"[{number}/{len(jobs)}] {job.case['key']}")
         found.append({"case": dict(job.case), "repeat": job.repeat, "error": None} | result)
         if args.json is not None:
-            results.write_json(args.json, content)
+            # What the file has of jobs that are still to come must outlive a second interruption too.
+            results.write_json(args.json, content | {"results": [*found, *kept.values()]})
             args.kept = True
     content["complete"] = True
     if args.json is not None:

@@ -36,5 +36,5 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         kept = getattr(args, "kept", False)
         said = "the same command goes on from here" if kept else "nothing was written"
-        print(f"\nStopped; {said}.", file=sys.stderr)
+        print(f"\nStopped; {getattr(args, 'stopped', said)}.", file=sys.stderr)
         return 130

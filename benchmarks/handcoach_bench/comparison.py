@@ -20,8 +20,8 @@ from handcoach_bench.results import Row, Summary
 
 ALPHA = 0.05
 DRAWS = 1000
-# What a case works on, where its key does not say it.
-WORK = ("images", "epochs", "batch", "size", "workers", "clip")
+# What a case works on, where its key does not say it; what an older file does not say is not compared.
+WORK = ("images", "epochs", "batch", "size", "workers", "threads", "clip", "data", "pictures", "variant")
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,23 @@ class Change:
 
 def other_work(one: Row, other: Row) -> list[str]:
     """In what two rows of one key did different work, like "images 2000 / 100000"."""
-    pairs = [(name, *(_named(row.case.get(name)) for row in (one, other))) for name in WORK]
-    return [f"{name} {mine} / {theirs}" for name, mine, theirs in pairs if mine != theirs]
+    known = [name for name in WORK if name in one.case and name in other.case]
+    pairs = [(name, _names(one.case[name]), _names(other.case[name])) for name in known]
+    return [
+        f"{name} {'/'.join(mine)} / {'/'.join(theirs)}"
+        for name, mine, theirs in pairs
+        if any(a != b for a, b in zip(mine[::-1], theirs[::-1], strict=False))
+    ]
 
 
-def _named(value: object) -> object:
-    """A clip is the same wherever it lies."""
-    return PureWindowsPath(value).name if isinstance(value, str) else value
+def _names(value: object) -> list[str]:
+    """What tells a file or folder from others, wherever it lies: a file's name; of a folder the last two,
+    since many are called images, or fewer where it was named by fewer, as in ../HanCo."""
+    if not isinstance(value, str):
+        return [str(value)]
+    path = PureWindowsPath(value)
+    names = [part for part in path.parts if part not in (path.anchor, "..")]
+    return names[-1:] if path.suffix else names[-2:]
 
 
 def changes(a: Sequence[Row], b: Sequence[Row]) -> list[Change]:

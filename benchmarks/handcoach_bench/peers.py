@@ -180,7 +180,8 @@ def jobs(
     ) -> Job:
         python, why = places[peer.which]
         case = {"key": f"{peer.name} {what}", "what": what, "name": peer.name, "threads": cores,
-                "provider": peer.provider, "python": python}  # fmt: skip
+                "provider": peer.provider, "python": python,
+                **({"images": len(task["files"])} if "files" in task else {})}  # fmt: skip
 
         def kept(found: dict[str, Any]) -> dict[str, Any]:
             if keep is not None and "landmarks" in found:

@@ -67,7 +67,8 @@ def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -
     lines = tables.stability(found)
     warnings = [line for line in lines if line.startswith("UNSTABLE")]
     if not content["complete"]:
-        warnings.append("The benchmark was interrupted: the same command goes on.")
+        rest = "parts are missing" if "parts" in content else "the same command goes on"
+        warnings.append(f"The benchmark was interrupted: {rest}.")
     facts += [line for line in lines if line not in warnings]
     shown: list[tuple[str, list[tuple[str, ...]]]] = []
     if content.get("roofs"):

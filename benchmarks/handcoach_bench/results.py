@@ -161,9 +161,10 @@ class Row:
         return [r[what] for r in self.good if r.get(what)]
 
     def mean(self, what: str) -> float | None:
-        """Of a figure that each process has one of."""
-        values = [r[what] for r in self.good if r.get(what) is not None]
-        return statistics.fmean(values) if values else None
+        """Of a figure that each process has one of, in `figures` or beside them."""
+        values = [(r.get("figures") or {}).get(what, r.get(what)) for r in self.good]
+        known = [value for value in values if value is not None]
+        return statistics.fmean(known) if known else None
 
     @cached_property
     def summary(self) -> Summary | None:

@@ -16,12 +16,15 @@ import numpy as np
 from handcoach import camera, model, recording
 from handcoach import pipeline as runtime
 from handcoach.coach import UNSURE
+from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
 from handcoach.hand import Array, Hand
 from handcoach.measure import Watched, jitter, watch
 from handcoach_bench import runner
 from handcoach_bench.common import NOT_FOUND, Models, demo_clip, progress, share
 from handcoach_bench.pipeline import FPS
+
+FIT_S = 600  # the longest that fitting an exercise may take
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,9 @@ def teacher(folder: Path, models: Models) -> dict[str, Any]:
         }
     hands = {session: follow(folder / session, models) for session in result["sessions"]}
     result["still_hand"] = still_hand(hands) | moving_hand(models)
+    frames = {session: len(seen) for session, seen in looks[False].items()}
     result["own_fit"] = {
-        what: own_fit({session: getattr(seen, what) for session, seen in hands.items()})
+        what: own_fit({session: getattr(seen, what) for session, seen in hands.items()}, frames)
         for what in ("raw", "smooth")
     }
     return result
@@ -123,15 +127,15 @@ def moving_hand(models: Models) -> dict[str, Any]:
 # --- postures fitted on these very frames ---
 
 
-def own_fit(hands: Mapping[str, Array]) -> dict[str, Any]:
+def own_fit(hands: Mapping[str, Array], frames: Mapping[str, int]) -> dict[str, Any]:
     """Do clusters fitted on these frames recover their labels? The exercise stage itself fits them.
 
     `all` is fitted and judged on all frames. `halves` is fitted on one half of each session and judged on the
     other, both ways round. Of each the share that lies in a cluster of its own label, and the share that is
-    also told so: not called "unsure".
+    also told so: not called "unsure". A frame without a found hand is in no cluster.
 
     Args:
-        hands: canonical landmarks (N, 21, 3) of each label.
+        hands: canonical landmarks (N, 21, 3) of each label. frames: how many it has, found or not.
     """
     try:
         whole = _judged(_fit(hands), hands)
@@ -140,9 +144,12 @@ def own_fit(hands: Mapping[str, Array]) -> dict[str, Any]:
         for part in (0, 1):
             exercise = _fit({label: rows[part] for label, rows in cut.items()})
             halves += _judged(exercise, {label: rows[1 - part] for label, rows in cut.items()})
-    except runner.ChildError as error:
+    except (runner.ChildError, HandCoachError) as error:
         return {"failed": str(error)}
-    return {"all": _recovered(whole), "halves": _recovered(halves)}
+    lost = [
+        (label, NOT_FOUND, NOT_FOUND) for label in hands for _ in range(frames[label] - len(hands[label]))
+    ]
+    return {"all": _recovered([*whole, *lost]), "halves": _recovered([*halves, *lost])}
 
 
 def _judged(exercise: Exercise, hands: Mapping[str, Array]) -> list[tuple[str, str, str]]:
@@ -181,7 +188,10 @@ def _fit(hands: Mapping[str, Array]) -> Exercise:
         for label, rows in hands.items():
             recording.add(place, label, rows, np.arange(len(rows)) / FPS, hand="right", landmark_model="any")
         command = [sys.executable, "-m", "handcoach_export", "exercise", str(place), "-o", str(file)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=FIT_S)
+        except subprocess.TimeoutExpired as error:
+            raise runner.ChildError("timeout", f"no exercise after {FIT_S} s") from error
         if done.returncode != 0:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise runner.ChildError("died", " ".join(last)[:300] or f"exit code {done.returncode}")

@@ -267,7 +267,7 @@ def _empty(result: Mapping[str, Any]) -> Table:
         f"({percent(result['false_finds_per_frame'])} a frame); goal 1 %"
     ]
     places = result["modes"]["still"].get("places")
-    if places:
+    if places and places["frames"]:  # there may be a folder of places, and none that can be read
         rate = percent(places["false_finds"] / places["frames"])
         notes.append(f"of these in real places: {places['false_finds']} in {places['frames']} ({rate})")
     return f"{result['praise']} frames without a hand are praised; goal 0", rows, notes

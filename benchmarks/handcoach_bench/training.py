@@ -68,8 +68,8 @@ def jobs(
         devices: what the child found. asked: their names; empty: all. threads: of a CPU; a GPU is given
             torch's own. precisions: fp32, mixed; empty: both where both are there, without a row for what
             is not.
-        settings: images, epochs, batch, size; workers (None: 1 for a CPU, as many as there are processors,
-            up to 8, for a GPU).
+        settings: images, epochs, batch, size, variant; workers (None: 1 for a CPU, as many as there are
+            processors, up to 8, for a GPU).
     """
     there = {d["device"]: d for d in devices}
     names = [_full(name, there) for name in asked] or list(there)

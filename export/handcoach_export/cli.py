@@ -46,7 +46,7 @@ people, variants.json for programs.
 """
 MESSAGES = """\
 --messages takes a JSON file (or the name of a built-in one: {built_in}) with any of: title, instructions,
-messages, colours, labels, hold_s, repetitions, rest_s, session_s, hand, author, licence. For example:
+messages, colours, labels, hold_s, repetitions, rest_s, session_s, speak_s, hand, author, licence. For example:
   {{"labels": ["open", "fist"],
     "title": {{"en": "Finger stretch", "da": "Fingerstræk"}},
     "messages": {{"open": {{"en": "Beautiful. Hold it there."}}, "fist": {{"en": "Stretch your fingers."}}}}}}
@@ -137,6 +137,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--session", type=float, dest="session_s", metavar="S", help="seconds that a session may last"
     )
+    sub.add_argument(
+        "--speak", type=float, dest="speak_s", metavar="S", help="seconds between two corrections at least"
+    )
     sub.add_argument("--hand", choices=("either", "left", "right"), help="the hand that is exercised")
     sub.add_argument(
         "--fingers", nargs="+", metavar="FINGER",
@@ -165,6 +168,10 @@ def _judged(sub: argparse.ArgumentParser) -> None:
         "--data", type=Path, nargs="+", required=True, metavar="DIR",
         help="rendered hands, split by sequence as in training: calibrated on the training split, chosen on "
         "validation, judged on test",
+    )  # fmt: skip
+    sub.add_argument(
+        "--variant", metavar="NAME",
+        help="HanCo's or FreiHAND's picture variant (default: what the checkpoint was trained on)",
     )  # fmt: skip
     sub.add_argument(
         "--photos", type=Path, nargs="+", default=[], metavar="DIR",
@@ -229,6 +236,10 @@ def main(argv: list[str] | None = None) -> int:
     except HandCoachError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that is none or not ours
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     parity = meta["parity"]
@@ -250,7 +261,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _variants(args: argparse.Namespace) -> int:
     variants = _needing_torch("variants")
-    hands = functools.partial(variants.gather, args.data, args.photos, args.count)
+    hands = functools.partial(variants.gather, args.data, args.photos, args.count, args.variant)
     if args.kind == "quantize":
         row = variants.quantize(args.checkpoint, args.output, hands, args.images, args.size)
         print(
@@ -315,7 +326,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     from handcoach_export import exercise
 
     settings = exercise.read_settings(args.messages) if args.messages else {}
-    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "session_s", "hand", "fingers",
+    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "session_s", "speak_s", "hand", "fingers",
                 "kept_axes", "weights", "author", "licence"):  # fmt: skip
         if getattr(args, key) is not None:
             settings[key] = getattr(args, key)

@@ -56,12 +56,14 @@ class Source:
         whole: its outputs are a tuple in the contract's order.
         meta: of the model file, as far as the network tells it.
         given, outputs: tensors of the contract.
+        variant: of the pictures that it was trained on, where it was told one.
     """
 
     whole: nn.Module
     meta: dict[str, Any]
     given: model.Tensor
     outputs: tuple[model.Tensor, ...]
+    variant: str | None = None
 
     def pictures(self, images: Path) -> NDArray[np.uint8]:
         """The pictures of a folder in this network's size."""
@@ -142,7 +144,7 @@ def load(
         meta["score_threshold"] = config.get("score_threshold", 0.5)
     given, outputs = model.contract(kind, meta)
     whole = _InOrder(network.float().eval(), tuple(tensor.name for tensor in outputs)).eval()
-    return Source(whole, meta, given, outputs)
+    return Source(whole, meta, given, outputs, config.get("data", {}).get("variant"))
 
 
 def export(

@@ -42,7 +42,7 @@ from handcoach.measure import interval
 from handcoach_export import contract, networks
 from handcoach_export.quantise import METHODS, Quantised, optimise, quantise, run_as_defined
 from handcoach_train import data, metrics
-from handcoach_train.evaluate import CROPS, of_session, predict
+from handcoach_train.evaluate import CROPS, has_truth, of_session, predict
 
 FORMAT = 1
 PRECISIONS = ("int8", "fp16", "fp32")
@@ -74,21 +74,33 @@ class Hands:
         return np.stack([crop.cut(data.read_image(file), size) for file, crop in self.calibrate])
 
 
-def gather(folders: Sequence[Path], photographs: Sequence[Path], count: int) -> Hands:
+def gather(
+    folders: Sequence[Path], photographs: Sequence[Path], count: int, variant: str | None = None,
+    trained: Sequence[str | None] = (None,),
+) -> Hands:  # fmt: skip
     """Hands of labelled data sets, and of plain photographs, in which the shipped models look for them.
 
     Args:
         folders: data sets with joints in 3D (`handcoach_train.data.load`), split by sequence as in training.
         photographs: folders of pictures; what training holds back of them is left out.
         count: hands to judge on; half as many to choose on.
+        variant: of the pictures; None: `trained`, what the networks were trained on, where a data set has it.
 
     Raises:
-        HandCoachError: a folder is missing or too small, or there is nothing to calibrate on.
+        HandCoachError: a folder is missing or too small, there is nothing to calibrate on, or the networks
+            were trained on different variants.
     """
     if count < 1:
         raise HandCoachError(f"{count} hands judge nothing: give --count a number of at least 1.")
-    parts = [data.split_by(_with_joints(data.load(folder))) for folder in folders]
+    if variant is None and len(set(trained)) > 1:
+        named = ", ".join(sorted(str(name or "the usual one") for name in set(trained)))
+        raise HandCoachError(f"The networks were trained on different variants ({named}): give --variant.")
+    parts = [_split(folder, data.variant_of(folder, variant, trained[0])) for folder in folders]
     train, choose, judge = (data.join([part[i] for part in parts]) for i in range(3))
+    if not all(map(len, (train, choose, judge))):
+        raise HandCoachError(
+            "Too few hands have joints in 3D to calibrate, to choose and to judge: give more."
+        )
     rng = np.random.default_rng(5)
     some = _some(train, CALIBRATE - CALIBRATE // 2 if photographs else CALIBRATE, rng)
     rendered = [
@@ -99,11 +111,13 @@ def gather(folders: Sequence[Path], photographs: Sequence[Path], count: int) -> 
     return Hands(calibrate, _some(choose, (count + 1) // 2, rng), _some(judge, count, rng))
 
 
-def _with_joints(samples: data.Samples) -> data.Samples:
-    some = samples.take(np.flatnonzero(np.isfinite(samples.joints).all((1, 2))))
-    if not len(some):
+def _split(folder: Path, variant: str | None) -> list[data.Samples]:
+    """The three splits of a data set's hands with joints in 3D. The others are left out afterwards, or the
+    splits were not those of the training."""
+    splits = [part.take(has_truth(part)) for part in data.split_by(data.load(folder, variant))]
+    if not any(map(len, splits)):
         raise HandCoachError("A data set without joints in 3D judges nothing: give --data rendered hands.")
-    return some
+    return splits
 
 
 def _some(samples: data.Samples, most: int, rng: np.random.Generator) -> data.Samples:
@@ -314,19 +328,19 @@ def row_of(output: Path, size: int, variant: dict[str, Any], parity: float) -> R
 
 
 def quantize(
-    checkpoint: Path, output: Path, hands: Callable[[], Hands], images: Path, size: int | None = None
+    checkpoint: Path, output: Path, hands: Callable[..., Hands], images: Path, size: int | None = None
 ) -> Row:
     """Write a landmark network in eight-bit integers.
 
     Args:
-        hands: `gather`, which takes its time; asked when all else is known to be there.
+        hands: `gather`, which takes its time, but for `trained`; asked when all else is known to be there.
 
     Raises:
         HandCoachError: something is missing; RefusedError: it lost too much, and nothing was written.
     """
-    networks.load("landmarks", checkpoint, size=size)
+    trained = [networks.load("landmarks", checkpoint, size=size).variant]
     with tempfile.TemporaryDirectory(prefix="handcoach-export-") as folder:
-        maker = Maker(checkpoint, hands(), images, Path(folder))
+        maker = Maker(checkpoint, hands(trained=trained), images, Path(folder))
         return maker.make("int8", size or maker.size, output)
 
 
@@ -336,7 +350,7 @@ def quantize(
 def make_all(
     checkpoints: Sequence[Path],
     out: Path,
-    hands: Callable[[], Hands],
+    hands: Callable[..., Hands],
     images: Path,
     precisions: Sequence[str] = PRECISIONS,
     sizes: Sequence[int] = SIZES,
@@ -356,10 +370,11 @@ def make_all(
     _known(precisions, sizes)
     if not out.is_dir():
         raise HandCoachError(f"The folder {out} does not exist: make it or choose another.")
-    names = [networks.load("landmarks", checkpoint).meta["name"] for checkpoint in checkpoints]
+    sources = (networks.load("landmarks", checkpoint) for checkpoint in checkpoints)
+    names, trained = zip(*((source.meta["name"], source.variant) for source in sources), strict=True)
     if len(set(names)) < len(names):
         raise HandCoachError("Two checkpoints have the same name: train one with another --name.")
-    found = hands()
+    found = hands(trained=trained)
     with tempfile.TemporaryDirectory(prefix=".variants-", dir=out) as folder:
         work = Path(folder)
         makers = [Maker(checkpoint, found, images, work) for checkpoint in checkpoints]

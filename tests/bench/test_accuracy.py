@@ -64,7 +64,7 @@ def data(tmp_path: Path) -> Path:
 def no_own_fit(request, monkeypatch):
     """Postures are fitted in child processes that import a great deal: only where a test is about it."""
     if "fit" not in request.node.name:
-        monkeypatch.setattr(sessions, "own_fit", lambda hands: {"failed": f"{len(hands)} postures"})
+        monkeypatch.setattr(sessions, "own_fit", lambda hands, frames: {"failed": f"{len(hands)} postures"})
 
 
 def argv(data: Path, models: Models, *more: str) -> list[str]:
@@ -196,7 +196,8 @@ def test_several_models_stand_side_by_side_with_the_peer(data, models, tmp_path,
     given = ["accuracy", str(data), "--part", "real-3d", "--model", *twice, "--finder", models.finder]
     assert main(given) == 2 and "Two models are called" in capsys.readouterr().err
     assert main(argv(data, models, "--part", "real-3d", "--peer", str(tmp_path / "none"))) == 2
-    assert "give --peer the python" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "give --peer the python" in error and error.count("\n") == 1  # at once, not after our own part
 
 
 def test_the_peers_script_stands_alone():
@@ -229,18 +230,32 @@ def test_own_fit_judges_all_and_each_half_by_the_other(tiny_exercise, monkeypatc
         return Exercise(model.read(tiny_exercise, "exercise"))
 
     monkeypatch.setattr(sessions, "_fit", fit)
-    r = sessions.own_fit({"open": session(0.0), "fist": np.concatenate([session(1.0), session(0.0)[:5]])})
+    given = {"open": session(0.0), "fist": np.concatenate([session(1.0), session(0.0)[:5]])}
+    r = sessions.own_fit(given, {"open": 60, "fist": 65})
     assert fitted == [{"open": 60, "fist": 65}, {"open": 30, "fist": 33}, {"open": 30, "fist": 32}]
     for part in ("all", "halves"):
         assert r[part]["frames"] == 125 and r[part]["cluster_share"] == 0.96
         assert r[part]["confusion"] == {"open": {"open": 60}, "fist": {"fist": 60, "open": 5}}
         assert r[part]["said_share"] <= 0.96
+    # Frames in which no hand was found are failures, as in every other share.
+    r = sessions.own_fit(given, {"open": 85, "fist": 65})
+    for part in ("all", "halves"):
+        assert r[part]["frames"] == 150 and r[part]["cluster_share"] == 0.8
+        assert r[part]["confusion"]["open"] == {"open": 60, NOT_FOUND: 25}
 
     def refuse(given):
         raise runner.ChildError("died", "too few frames")
 
     monkeypatch.setattr(sessions, "_fit", refuse)
-    assert sessions.own_fit({"open": session(0.0)}) == {"failed": "too few frames"}
+    assert sessions.own_fit(given, {"open": 60, "fist": 65}) == {"failed": "too few frames"}
+
+
+def test_a_fit_that_hangs_is_a_sentence(monkeypatch):
+    def hang(command, **more):
+        raise subprocess.TimeoutExpired(command, more["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert sessions.own_fit({"open": session(0.0)}, {"open": 60}) == {"failed": "no exercise after 600 s"}
 
 
 def test_jitter_counts_pairs_of_neighbours_and_weighs_sessions_by_them():
@@ -271,6 +286,10 @@ def test_no_praise_without_a_hand(models, tmp_path):
         assert len(images) == (1 if name == "places" else 6)
         assert all(i.shape == (480, 640, 3) and i.dtype == np.uint8 and i.flags.c_contiguous for i in images)
         assert name == "places" or not np.array_equal(images[0], images[-1])
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/broken.hdr").write_bytes(b"none")
+    nowhere = finding.empty(models, tmp_path / "none", frames=1)
+    assert nowhere["modes"]["still"]["places"]["frames"] == 0 and tables.lines("empty", {"tiny": nowhere})
     result = finding.empty(models, rooms, frames=6)
     assert set(result["modes"]["still"]) == set(clips)
     # The tiny finder takes colours for hands, so only what it cannot see is asserted.
@@ -317,15 +336,11 @@ def test_no_exercise_is_needed_where_none_judges(data, models, capsys):
 
 
 def test_bad_input_is_one_sentence(data, models, tmp_path, capsys):
-    (data / "real_3d/joints.npz").write_bytes(b"PK none")
-    (data / "webcam_hands/boxes.csv").write_text("file,fingers\na_0.png,3\n")
     empty = tmp_path / "empty"
     empty.mkdir()
     for given, says in (
         (argv(tmp_path / "nothing", models), "nothing does not exist"),
         (argv(empty, models), "has no folder real_3d or teacher_sessions or webcam_hands"),
-        (argv(data, models, "--part", "real-3d"), "joints.npz cannot be read"),
-        (argv(data, models, "--part", "webcam"), "boxes.csv cannot be read"),
         (argv(data, models, "--part", "webcam", "--held-out", str(empty)), "--held-out"),
         (argv(data, models, "--json", str(tmp_path / "no/x.json")), "does not exist"),
         (argv(data, Models("no-such-model", models.finder, models.exercise)), "no-such-model"),
@@ -335,6 +350,37 @@ def test_bad_input_is_one_sentence(data, models, tmp_path, capsys):
         assert says in error[-1] and len([line for line in error if not line.startswith("[")]) == 1
     with pytest.raises(SystemExit):
         main(argv(data, models, "--part", "other"))
+
+
+def test_what_fails_is_named_and_the_others_go_on(data, models, tmp_path, monkeypatch, capsys):
+    """A part whose data are damaged, and a peer that does not run."""
+    out = tmp_path / "accuracy.json"
+    (data / "webcam_hands/boxes.csv").write_text("file,fingers\na_0.png,3\n")
+    monkeypatch.setattr(photographs, "PEER", tmp_path / "none.py")
+    given = ["--part", "webcam", "--part", "real-3d", "--peer", sys.executable, "--json", str(out)]
+    assert main(argv(data, models, *given)) == 1
+    printed = capsys.readouterr().out
+    assert "webcam: failed, " in printed and "boxes.csv cannot be read" in printed
+    assert "real-3d: failed, MediaPipe does not run with" in printed and "real-3d: PA-MPJPE" in printed
+    content = results.load(out)
+    assert content["complete"] and "failed" in content["parts"]["real-3d"]["mediapipe"]
+    assert all("boxes.csv" in r["failed"] for r in content["parts"]["webcam"].values())
+    (data / "real_3d/joints.npz").write_bytes(b"PK none")
+    assert main(argv(data, models, "--part", "real-3d")) == 1
+    assert "joints.npz cannot be read" in capsys.readouterr().out
+
+
+def test_an_interruption_keeps_the_parts_that_are_done(data, models, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accuracy, "webcam", stop)
+    out = tmp_path / "accuracy.json"
+    parts = ["--part", "real-3d", "--part", "webcam"]
+    assert main(argv(data, models, *parts, "--json", str(out))) == 130
+    assert f"the parts that were done are in {out}" in capsys.readouterr().err
+    content = results.load(out)
+    assert not content["complete"] and list(content["parts"]) == ["real-3d"]
 
 
 def test_the_shipped_list_of_held_out_recordings():

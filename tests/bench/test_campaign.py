@@ -90,6 +90,33 @@ def test_an_interrupted_list_goes_on_and_tries_again_what_failed(tmp_path, monke
     assert found[0] == half["results"][0] and results.load(path)["complete"]
 
 
+def test_a_second_interruption_loses_nothing(tmp_path, monkeypatch):
+    """What failed comes first again, and is written before the results that are kept were reached."""
+    path = tmp_path / "results.json"
+    jobs = [job("a", "sys.exit(1)"), good("b"), good("c"), good("d")]
+    run, done = runner.call, []
+
+    def until(stop: int):
+        def call(task, timeout_s, command, **more):
+            if len(done) == stop:
+                raise KeyboardInterrupt
+            done.append(command)
+            return run(task, timeout_s, command, **more)
+
+        monkeypatch.setattr(runner, "call", call)
+
+    for stop in (3, 4):  # after a, b, c; after a again, before d
+        until(stop)
+        with pytest.raises(KeyboardInterrupt):
+            campaign.run(envelope(), jobs, args(path))
+        assert [r["case"]["key"] for r in results.load(path)["results"]] == ["a", "b", "c"]
+    until(9)
+    campaign.run(envelope(), jobs, args(path))
+    assert len(done) == 6  # a a third time, and d
+    content = results.load(path)
+    assert content["complete"] and [r["case"]["key"] for r in content["results"]] == ["a", "b", "c", "d"]
+
+
 def test_a_child_says_how_far_it_is():
     code = (
         SAY + "import pathlib, time; pathlib.Path(task['progress']).write_text('3 9'); time.sleep(1.2); "

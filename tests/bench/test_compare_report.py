@@ -110,6 +110,68 @@ def test_other_work_is_no_comparison(tmp_path, capsys):
     assert "other work: clip hand.mp4 / fist.mp4" in capsys.readouterr().err
 
 
+def rows_of(*cases: dict) -> list[dict]:
+    """A result of each case, of the same times."""
+    return [{**outcome("m", *runs(10, 0)).as_json(), "case": {"key": "m", "what": "x", "name": "m", **case}}
+            for case in cases]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mine", "theirs", "says"), [
+    ({"clip": "A/real_3d/images"}, {"clip": "B/webcam/images"}, "clip real_3d/images / webcam/images"),
+    ({"threads": 1}, {"threads": 2}, "threads 1 / 2"),  # of peers: the cores that each may use
+    ({"images": 50}, {"images": 283}, "images 50 / 283"),
+    ({"variant": "rgb"}, {"variant": None}, "variant rgb / None"),
+    ({"clip": "/A/real_3d/images"}, {"clip": "../real_3d/images"}, None),
+    ({}, {"images": 283}, None),  # an older file does not say it
+])  # fmt: skip
+def test_what_cases_work_on(mine, theirs, says):
+    one, other = (results.rows(rows_of(case))[0] for case in (mine, theirs))
+    assert comparison.other_work(one, other) == ([says] if says else [])
+
+
+def test_other_data_and_other_models_are_said(tmp_path, capsys):
+    """What stands in the file and not in its cases: of peers and training the data, of the app the models."""
+
+    def file(name: str, **more) -> str:
+        return write(tmp_path / name, results=rows_of({}), **more)
+
+    few = {"data": "x/HanCo", "subset": {"images": 20, "of": 40}}
+    a = file("a.json", **few)
+    assert main(["compare", a, file("b.json", **few | {"data": "../HanCo"})]) == 0
+    assert main(["compare", a, file("c.json", data="y/other")]) == 2
+    assert "m is other work: data x/HanCo / y/other" in capsys.readouterr().err
+    assert main(["compare", a, file("d.json", data="x/HanCo", subset={"images": 20, "of": 99})]) == 2
+    assert "m is other work: pictures 40 / 99" in capsys.readouterr().err
+    assert (
+        main(["compare", a, file("e.json", models={"aa": MODELS["aa"], "cc": {**MODELS["bb"], "name": "n"}})])
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "m-int8 was measured in A only" in out and "note: n was measured in B only" in out
+
+
+def test_a_row_without_times_has_not_failed(tmp_path, capsys):
+    """A size on disk and the memory of a window are compared as they are."""
+
+    def file(name: str, size: float, memory: float) -> str:
+        timed, install, window, nothing, dead = rows_of(
+            {}, *({"key": key} for key in ("install", "window", "nothing", "dead"))
+        )
+        for row in (install, window, nothing):
+            row |= {"wall_ms": [], "cpu_ms": [], "peak_rss_mb": None, "steady_rss_mb": None}
+        install["figures"] = {"install_mb": size}
+        window |= {"peak_rss_mb": memory, "figures": {"shown_fps": 30.0}}
+        dead |= {"status": "died", "error": "no luck", "wall_ms": []}
+        return write(tmp_path / name, results=[timed, install, window, nothing, dead])
+
+    assert main(["compare", file("a.json", 346, 210), file("b.json", 350.4, 205)]) == 0
+    out = capsys.readouterr().out
+    assert "note: install has no times, install 346 / 350 MB\n" in out
+    assert "note: window has no times, peak rss 210 / 205 MB\n" in out
+    assert "note: nothing has no times\n" in out
+    assert "dead failed in A" in out and "dead failed in B" in out and out.count("failed") == 2
+
+
 def test_what_compare_refuses(tmp_path, capsys):
     a = write(tmp_path / "a.json", outcome("m", 1.0, 2.0))
     other = write(tmp_path / "other.json", outcome("m", 1.0, 2.0), machine={**MACHINE, "cpu": "Fast"})
@@ -181,11 +243,12 @@ def test_a_report_of_other_benchmarks(tmp_path):
     given = write(tmp_path / "t.json", benchmark="training", results=[row])
     parts = {"webcam": {"m": {"skipped": "there is no folder"}}}
     plain = {k: v for k, v in json.loads((tmp_path / "t.json").read_text()).items() if k != "results"}
-    results.write_json(tmp_path / "acc.json", plain | {"benchmark": "accuracy", "parts": parts})
+    part_way = {"benchmark": "accuracy", "parts": parts, "complete": False}
+    results.write_json(tmp_path / "acc.json", plain | part_way)
     assert main(["report", given, str(tmp_path / "acc.json"), "-o", str(tmp_path / "out")]) == 0
     markdown = (tmp_path / "out/report.md").read_text()
     assert "images per s" in markdown and "123.40" in markdown and "1-time-epoch.png" in markdown
-    assert "webcam: skipped, there is no folder" in markdown
+    assert "webcam: skipped, there is no folder" in markdown and "interrupted: parts are missing" in markdown
 
 
 def test_report_refuses(tmp_path, capsys):

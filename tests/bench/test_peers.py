@@ -95,6 +95,8 @@ def test_everybody_side_by_side(fake, argv, tmp_path, capsys):
     ours, full = (
         rows[f"{name} photographs"].good[0] for name in ("HandCoach tiny-landmarks", "MediaPipe full")
     )
+    pictures = [rows[f"MediaPipe full {what}"].case.get("images") for what in ("clips", "photographs")]
+    assert pictures == [12, 3] and "images" not in rows["MediaPipe full install"].case
     assert ours["missed"] == [] and full["missed"] == ["1.png"] and full["found"] == pytest.approx(2 / 3)
     # A missed hand has the error of an open hand that is guessed: a bent one is not like it.
     assert full["errors_mm"]["0.png"] < 1e-3 < 3 < full["errors_mm"]["1.png"]

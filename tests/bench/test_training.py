@@ -74,6 +74,7 @@ def test_the_command_its_file_and_its_table(fake, tmp_path, capsys):
     argv = ["training", str(fake), "--images", "20", "--batch", "8", "--threads", "1", "2", "--repeats", "2"]
     assert main([*argv, "--json", str(out)]) == 1  # the GPU's mixed precision died
     content = results.load(out)
+    assert {r["case"]["variant"] for r in content["results"]} == {None}
     assert content["complete"] and content["subset"] == {"images": 20, "of": 40}
     rows = {row.key: row for row in results.rows(content["results"])}
     one = rows["training in fp32, 1 thread, cpu"]

@@ -20,8 +20,10 @@ from tiny import hands
 from tiny.networks import FINDER, SMALL, add_tiny_backbone
 
 from handcoach import model, pipeline
+from handcoach.errors import HandCoachError
 from handcoach_export import networks, quantise, variants
 from handcoach_export.cli import main
+from handcoach_train import data
 from handcoach_train import networks as trained
 
 ABOUT = {
@@ -343,6 +345,84 @@ def test_calibration_sees_nothing_that_is_judged(place):
     assert 0 < len(photographs) <= 4
     alone = variants.gather([place / "data"], [], 4)
     assert len(alone.calibrate) == 8 and all(file.parent.name == "data" for file, _ in alone.calibrate)
+
+
+def labelled(root: Path, variants: tuple[str, ...]) -> Path:
+    """A data set in the HanCo layout with these variants of its pictures: ten sequences of one frame."""
+    for i in range(10):
+        place = f"{i:04d}/00000000.json"
+        for kind, content in (
+            ("xyz", (hands.template(i / 10) * 0.09 + [0, 0.05, 0.4]).tolist()),
+            ("calib", {"K": [K], "M": [np.eye(4).tolist()]}),
+        ):
+            (root / kind / place).parent.mkdir(parents=True)
+            (root / kind / place).write_text(json.dumps(content))
+        for variant in variants:
+            picture = root / variant / f"{i:04d}/cam0/00000000.jpg"
+            picture.parent.mkdir(parents=True)
+            picture.touch()
+    return root
+
+
+def test_hands_are_of_the_variant_that_was_trained_on(tmp_path):
+    """Where the data set has it, and nobody asks for another."""
+    both = labelled(tmp_path / "both", ("rgb", "rgb_merged"))
+    one = labelled(tmp_path / "one", ("rgb_merged",))
+
+    def used(**choice) -> list[str]:
+        found = variants.gather([both, one], [], 20, **choice)
+        return sorted({f"{file.parts[-5]}/{file.parts[-4]}" for file in found.judge.files})
+
+    assert used() == used(trained=[None]) == ["both/rgb_merged", "one/rgb_merged"]
+    assert used(trained=["rgb", "rgb"]) == ["both/rgb", "one/rgb_merged"]
+    with pytest.raises(HandCoachError, match=r"different variants \(rgb, the usual one\): give --variant"):
+        used(trained=["rgb", None])
+    assert used(trained=["rgb", None], variant="rgb_merged") == ["both/rgb_merged", "one/rgb_merged"]
+
+
+def test_a_checkpoint_says_its_variant(place, tmp_path):
+    """To quantize and to variants, which pass it on."""
+    network, config = trained.load_checkpoint(place / "small.safetensors")
+    told = tmp_path / "told.safetensors"
+    trained.save_checkpoint(network, {**config, "data": {"variant": "rgb"}}, told)
+
+    class Asked(Exception):
+        pass
+
+    def hands_(trained):
+        raise Asked(trained)
+
+    for makes in (
+        lambda: variants.quantize(told, tmp_path / "a.onnx", hands_, place / "data"),
+        lambda: variants.make_all([told], tmp_path, hands_, place / "data"),
+    ):
+        with pytest.raises(Asked, match="rgb"):
+            makes()
+
+
+def test_hands_without_joints_do_not_move_the_splits(tmp_path):
+    """They are left out after the split, as `evaluate` does: what was trained on is not judged."""
+    images = {}
+    for i in range(20):
+        (tmp_path / f"{i}.png").touch()
+        known = {"landmarks": (hands.template(0.5) * 0.09 + [0, 0.05, 0.4]).tolist(), "K": K}
+        images[f"{i}.png"] = {"points": [[80.0, 80.0]] * 21, "group": f"s{i}"} | (known if i % 3 else {})
+    (tmp_path / "landmarks.json").write_text(json.dumps({"images": images}))
+    found = variants.gather([tmp_path], [], 40)
+    training, choose, judge = (set(part.files) for part in data.split_by(data.load(tmp_path)))
+    without = {tmp_path / f"{i}.png" for i in range(0, 20, 3)}
+    assert set(found.judge.files) == judge - without and set(found.choose.files) == choose - without
+    assert {file for file, _ in found.calibrate} <= training - without
+
+
+def test_what_the_system_refuses_is_one_sentence(place, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "a.onnx")
+
+    monkeypatch.setattr(networks, "export", full)
+    command = ["landmarks", str(place / "small.safetensors"), "-o", str(tmp_path / "a.onnx")]
+    assert main(command) == 2
+    assert capsys.readouterr().err == "a.onnx: No space left on device\n"
 
 
 def test_bad_input_is_one_sentence(place, tmp_path, capsys):

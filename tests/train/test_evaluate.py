@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,8 +15,9 @@ pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 pytest.importorskip("matplotlib")
 
+import torch
 from tiny import hands
-from tiny.networks import FINDER, LANDMARKS
+from tiny.networks import FINDER, LANDMARKS, SMALL
 
 from handcoach_train import evaluate as rooms
 from handcoach_train import figures
@@ -185,7 +187,7 @@ def test_the_command_writes_one_file_and_the_figures(drawn, tmp_path, tiny_landm
     assert " 5 " in capsys.readouterr().out
 
 
-def test_the_test_of_a_paper_run_is_what_it_was_not_trained_on(drawn, tmp_path, monkeypatch):
+def test_the_test_of_a_paper_run_is_what_it_was_not_trained_on(drawn, tmp_path, monkeypatch, tiny_backbone):
     """Two data sets, a split and a seed of its own: `evaluate` splits as the training did."""
     from handcoach_train.training import paper
 
@@ -196,8 +198,12 @@ def test_the_test_of_a_paper_run_is_what_it_was_not_trained_on(drawn, tmp_path, 
 
     def train(config, recipe, training, validation, run, machine, **rest):
         trained.extend(map(str, training.files))
-        small = {**config, "backbone": "mobilenetv2"}
-        save_checkpoint(build(small), {**small, "recipe": asdict(recipe)}, tmp_path / "paper.safetensors")
+        small = {**config, "backbone": "tiny"}
+        settings = {"config": small, "recipe": asdict(recipe), "data": rest["data"]}
+        network = build(small)
+        save_checkpoint(network, {**small, **settings}, tmp_path / "paper.safetensors")
+        state = {f"average.{k}": v for k, v in network.state_dict().items()}
+        torch.save({"state_dict": state, "handcoach": settings}, tmp_path / "last.ckpt")
         return {}
 
     def evaluate(model, parts):
@@ -209,11 +215,35 @@ def test_the_test_of_a_paper_run_is_what_it_was_not_trained_on(drawn, tmp_path, 
     monkeypatch.setattr(rooms, "lines", lambda content: [])
     out = ["--size", "32", "--out", str(tmp_path / "run")]
     assert main(["landmarks", *folders, "--preset", "paper", "--split", "image", "--seed", "5", *out]) == 0
-    assert main(["evaluate", str(tmp_path / "paper.safetensors"), "--data", *folders]) == 0
-    assert sorted(trained) == sorted(judged["one", "train"] + judged["two", "train"])
-    assert not {*judged["one", "test"], *judged["two", "test"]} & set(trained)
+    for name in ("paper.safetensors", "last.ckpt"):
+        judged.clear()
+        assert main(["evaluate", str(tmp_path / name), "--data", *folders]) == 0
+        assert sorted(trained) == sorted(judged["one", "train"] + judged["two", "train"])
+        assert not {*judged["one", "test"], *judged["two", "test"]} & set(trained)
     images = [len({Path(f).parent.parent.name for f in judged["one", s]}) for s in ("train", "val", "test")]
     assert sum(images) > 6  # a sequence stands on two sides: the split is by image
+
+
+def test_pictures_are_of_the_variant_that_was_trained_on(drawn, tmp_path, monkeypatch, tiny_backbone):
+    """Where the data set has it, and nobody asks for another."""
+    both, one = tmp_path / "both", tmp_path / "one"
+    for root in (both, one):
+        hanco(root, drawn)
+    (both / "rgb").rename(both / "rgb_homo")
+    shutil.copytree(one / "rgb", both / "rgb_merged")
+    checkpoint = tmp_path / "small.safetensors"
+    save_checkpoint(build(SMALL), {**SMALL, "data": {"variant": "rgb_homo"}}, checkpoint)
+    used = []
+
+    def evaluate(model, parts):
+        used.append([some.files[0].parts[-4] for _, _, _, some in parts])
+        return {"splits": {}}, []
+
+    monkeypatch.setattr(rooms, "evaluate", evaluate)
+    monkeypatch.setattr(rooms, "lines", lambda content: [])
+    command = ["evaluate", str(checkpoint), "--split", "all", "--data", str(both)]
+    assert main([*command, str(one)]) == 0 and main([*command, "--variant", "rgb_merged"]) == 0
+    assert used == [["rgb_homo", "rgb"], ["rgb_merged"]]
 
 
 def test_what_cannot_be_judged_is_refused(drawn, tmp_path, tiny_finder, capsys):

@@ -194,6 +194,9 @@ def test_finder_refuses(tmp_path, capsys):
     out = ["--out", str(tmp_path / "run")]
     assert main(["finder", "--frames", str(tmp_path), *out]) == 2
     refused(capsys, "full frames")
+    for side in ("--height", "--width"):
+        assert main(["finder", side, "152", *out]) == 2
+        refused(capsys, "152 pixels", "multiple of 16")
     assert main(["finder", *out]) == 2
     assert "Too little data" in capsys.readouterr().err
 

@@ -93,6 +93,10 @@ def test_sizes_are_read():
     for text in ("128", "a:1", "128:0", "128:1:2"):
         with pytest.raises(TrainError, match="--sizes"):
             read_sizes(text, 160)
+    # Else the first half of the steps would pass before the network meets one that it cannot see.
+    for text, size in (("128:0.5,150:0.3,160:0.2", 160), ("48:1,160:1", 160), ("", 150)):
+        with pytest.raises(TrainError, match="pixels do not fit the network: take a multiple of 16 from 64"):
+            read_sizes(text, size)
 
 
 def test_a_recipe_is_changed_by_name():

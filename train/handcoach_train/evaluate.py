@@ -54,6 +54,7 @@ class Predictor:
         read: pictures uint8 (N, S, S, 3) to landmarks (N, 21, 3) and points (N, 21, 2) in units of the
             picture, or None where the network gives none.
         split: how, and by which seed, its training split every data set (`data.split_by`).
+        variant: of the pictures that it was trained on, where it was told one: others are split otherwise.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Predictor:
     crop: Mapping[str, Any] | None
     read: Callable[[NDArray[np.uint8]], tuple[Floats, Floats | None]]
     split: tuple[str, int] = ("sequence", 42)
+    variant: str | None = None
 
     def __call__(self, images: NDArray[np.uint8]) -> Floats:
         """Landmarks (N, 21, 3) of pictures uint8 (N, S, S, 3)."""
@@ -110,7 +112,10 @@ def _checkpoint(path: Path) -> Predictor:
         landmarks = out[0].float().cpu().numpy().reshape(len(images), 21, 3)
         return landmarks, out[1].float().cpu().numpy() if len(out) > 1 else None
 
-    made = Predictor(str(config.get("name", path.stem)), path, int(config["size"]), config.get("crop"), read)
+    made = Predictor(
+        str(config.get("name", path.stem)), path, int(config["size"]), config.get("crop"), read,
+        variant=config.get("data", {}).get("variant"),
+    )  # fmt: skip
     if config["kind"] == "paper" and "recipe" in config:
         made = replace(made, split=(config["recipe"]["split"], int(config["recipe"]["seed"])))
     return made

@@ -34,6 +34,16 @@ def _conv(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Seq
     )
 
 
+def check_sides(*sides: int) -> None:
+    """
+    Raises:
+        TrainError: cells of 8 and of 16 pixels do not both cover a picture of such a side.
+    """
+    for side in sides:
+        if side % 16 or side < 64:
+            raise TrainError(f"{side} pixels do not fit the network: take a multiple of 16 from 64 up.")
+
+
 class _Network(nn.Module):
     mean: Tensor
     std: Tensor
@@ -114,8 +124,7 @@ class LandmarkNet(_Network):
         kind = _backbone(backbone)
         if head not in ("integral", "pooled"):
             raise TrainError(f"A head {head!r} does not exist: take integral or pooled.")
-        if size % 16 or size < 64:
-            raise TrainError(f"{size} pixels do not fit the network: take a multiple of 16 from 64 up.")
+        check_sides(size)
         self.size, self.backbone, self.head = size, backbone, head
         self.cut = kind.cut
         self.features = kind.make()
@@ -362,7 +371,9 @@ def _read_training(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         for k, v in training["state_dict"].items()
         if k.startswith("average.") and not k.endswith("num_batches_tracked")
     }
-    return training["handcoach"]["config"], state
+    there = training["handcoach"]
+    # As a finished checkpoint has them: how the data were split stands there.
+    return there["config"] | {key: there[key] for key in ("recipe", "data") if key in there}, state
 
 
 def load_training(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from handcoach_bench import accuracy as parts
 from handcoach_bench import machine, results, tables
 from handcoach_bench.commands.options import RAW, Commands, check_json, now
 from handcoach_bench.common import Models, describe, model_table
+from handcoach_bench.finding import read_held_out
 from handcoach_bench.photographs import real_3d_peer
 
 EPILOG = """\
@@ -31,8 +33,9 @@ DATA holds any of these folders; a part whose folder is missing is skipped and n
   latency    teacher_sessions/: milliseconds of a tracked frame on one thread, in fresh processes
 
 A hand that is not found counts as a failure in every share. Photographs of a recording that is not in the
---held-out file may have been trained on, so they are reported apart. The exit code is 1 if a part that was
-asked for with --part, or the measuring of times, gave no numbers.
+--held-out file may have been trained on, so they are reported apart. A part or a peer that fails is named,
+and the others go on; --json is written after each. The exit code is 1 if one failed, or if one that was asked
+for with --part was skipped.
 """
 
 
@@ -82,6 +85,12 @@ def run(args: argparse.Namespace) -> int:
         raise HandCoachError(
             f"{args.data} has no folder {' or '.join(sorted(folders))}: give the one that holds it."
         )
+    if args.peer and shutil.which(args.peer) is None:  # before the minutes that our own parts take
+        raise HandCoachError(
+            f"There is no program {args.peer}: give --peer the python of an environment with "
+            "mediapipe==0.10.21."
+        )
+    read_held_out(args.held_out)
     judged = any(part in parts.JUDGED for part in todo)
     every = [Models(name, args.finder, args.exercise) for name in args.model or [defaults.LANDMARKS]]
     paths = [models.paths(judged) for models in every]
@@ -98,6 +107,9 @@ def run(args: argparse.Namespace) -> int:
     print("; ".join(f"{m['name']} {m['version']} ({m['sha256'][:12]})" for m in files))
     # By part, then by the name of the landmark model.
     figures: dict[str, dict[str, dict[str, Any]]] = {}
+    content = results.envelope("accuracy", created, args.command, here.as_json(), table) | {
+        "data": str(args.data), "parts": figures,
+    }  # fmt: skip
     for number, part in enumerate(todo, 1):
         print(f"[{number}/{len(todo)}] {part} ...", file=sys.stderr, flush=True)
         figures[part] = {
@@ -106,13 +118,16 @@ def run(args: argparse.Namespace) -> int:
         }
         folder = args.data / parts.FOLDERS["real-3d"]
         if part == "real-3d" and args.peer and folder.is_dir():
-            peer, figures[part][peer] = real_3d_peer(folder, args.peer, args.timeout)
+            try:
+                peer, measured = real_3d_peer(folder, args.peer, args.timeout)
+            except HandCoachError as error:
+                peer, measured = "mediapipe", {"failed": str(error)}
+            figures[part][peer] = measured
         print("\n".join(["", *tables.lines(part, figures[part])]), flush=True)
+        if args.json is not None:
+            results.write_json(args.json, content | {"complete": number == len(todo)})
+            args.stopped = f"the parts that were done are in {args.json}"
     if args.json is not None:
-        content = results.envelope("accuracy", created, args.command, here.as_json(), table) | {
-            "complete": True, "data": str(args.data), "parts": figures,
-        }  # fmt: skip
-        results.write_json(args.json, content)
         print(f"\nEvery figure is in {args.json}.")
     each = [f for by_model in figures.values() for f in by_model.values()]
     return 1 if any("failed" in f or ("skipped" in f and args.part) for f in each) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ examples:
   handcoach-bench compare before.json after.json
 
 Both files must be of one benchmark and one machine: figures of two machines are two figures, never a
-comparison. A difference is named only if it is significant (Mann-Whitney, corrected for the number of
-cases; interval by drawing processes and runs anew) and larger than what repeated processes of one file
-differ by.
+comparison. So are figures of other work: other pictures, another data set, more processors. A difference is
+named only if it is significant (Mann-Whitney, corrected for the number of cases; interval by drawing
+processes and runs anew) and larger than what repeated processes of one file differ by.
 """
 
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.a} and {args.b} are from different machines ({'; '.join(apart)[:300]}): "
             "measure both on one."
         )
-    rows = [results.rows(content.get("results", [])) for content in (a, b)]
+    rows = [_rows(content) for content in (a, b)]
     found = changes(*rows)
     if not found:
         why = "".join(f" ({said.removeprefix('note: ')})" for said in _unpaired(rows, found)[:1])
@@ -55,6 +56,16 @@ def run(args: argparse.Namespace) -> int:
         )
     print("\n".join([*table(found), *notes(a, b), *_unpaired(rows, found)]))
     return 0
+
+
+def _rows(content: dict[str, Any]) -> list[results.Row]:
+    """With what the whole file worked on in every case: its data set, and how many pictures that has."""
+    whole = {"data": content.get("data"), "pictures": content.get("subset", {}).get("of")}
+    known = {name: value for name, value in whole.items() if value is not None}
+    return [
+        dataclasses.replace(row, case={**row.case, **known})
+        for row in results.rows(content.get("results", []))
+    ]
 
 
 def table(found: list[Change]) -> list[str]:
@@ -82,6 +93,9 @@ def notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
         f"note: {name} is another file ({names[0][name][:12]} / {names[1][name][:12]})"
         for name in names[0] if name in names[1] and names[0][name] != names[1][name]
     ]  # fmt: skip
+    for which, mine, other in zip("AB", names, names[::-1], strict=True):
+        # The oldest files name no models at all.
+        said += [f"note: {name} was measured in {which} only" for name in mine if other and name not in other]
     return said + [f"note: {which} was interrupted" for which, c in (("A", a), ("B", b)) if not c["complete"]]
 
 
@@ -89,14 +103,31 @@ def _unpaired(rows: list[list[results.Row]], found: list[Change]) -> list[str]:
     compared = {change.key for change in found}
     said = []
     for which, mine, others in zip("AB", rows, rows[::-1], strict=True):
-        by_key = {row.key: row for row in others if row.summary}
+        by_key = {row.key: row for row in others if row.good}
         for row in mine:
             if row.key in compared:
                 continue
-            if not row.summary:
+            if not row.good:
                 said.append(f"note: {row.key} failed in {which}")
             elif row.key not in by_key:
                 said.append(f"note: {row.key} has numbers in {which} only")
             elif which == "A":
-                said.append(f"note: {row.key} is other work: {', '.join(other_work(row, by_key[row.key]))}")
+                work = other_work(row, by_key[row.key])
+                why = f"is other work: {', '.join(work)}" if work else _untimed(row, by_key[row.key])
+                said.append(f"note: {row.key} {why}")
     return said
+
+
+def _untimed(one: results.Row, other: results.Row) -> str:
+    """What two rows that were not timed have: memory, and size on disk."""
+    names = [
+        "peak_rss_mb",
+        "steady_rss_mb",
+        *(n for n in one.good[0].get("figures") or {} if n[-3:] == "_mb"),
+    ]
+    said = [
+        f"{name.removesuffix('_mb').replace('_', ' ')} {mine:.0f} / {theirs:.0f} MB"
+        for name in names
+        if (mine := one.mean(name)) is not None and (theirs := other.mean(name)) is not None
+    ]
+    return ", ".join(["has no times", *said])

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
             )
         print(f"{chosen['images']} of {chosen['of']} pictures of {data}, the same ones in every case")
         settings = {"images": chosen["images"], "epochs": args.epochs, "batch": args.batch, "size": args.size,
-                    "workers": args.workers}  # fmt: skip
+                    "workers": args.workers, "variant": args.variant}  # fmt: skip
         threads = list(dict.fromkeys(args.threads or training.default_threads()))
         todo = training.jobs(devices, args.device, threads, args.precision, args.repeats, settings, subset)
         content = results.envelope("training", now(), args.command, here.as_json(), {}) | {

@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--data", nargs="+", type=Path, required=True, metavar="DIR", help="data sets with 3D joints"
     )
-    p.add_argument("--variant", help="HanCo's or FreiHAND's picture variant")
+    p.add_argument("--variant", help="HanCo's or FreiHAND's picture variant (default: as it was trained)")
     skip_option(p)
     p.add_argument(
         "--split", default="train,val,test",
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     network = predictor(args.model)
     clips = {clip.name: clip_figures(network, clip) for clip in args.clip}
     how, seed = network.split
-    content, parts = evaluate(network, _parts(args, wanted, args.how or how, seed))
+    content, parts = evaluate(network, _parts(args, wanted, args.how or how, seed, network.variant))
     if clips:
         content["clips"] = clips
     print("\n".join(lines(content)))
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parts(
-    args: argparse.Namespace, wanted: list[str], how: str, seed: int
+    args: argparse.Namespace, wanted: list[str], how: str, seed: int, trained: str | None
 ) -> Iterator[tuple[str, str, Path, Samples]]:
     import numpy as np
 
@@ -94,7 +94,8 @@ def _parts(
     from handcoach_train.evaluate import has_truth
 
     for root in args.data:
-        samples = data.load(root, args.variant, skip_broken=args.skip_broken)
+        variant = data.variant_of(root, args.variant, trained)
+        samples = data.load(root, variant, skip_broken=args.skip_broken)
         say_skipped([samples])
         splits = {"all": samples}
         if wanted != ["all"]:

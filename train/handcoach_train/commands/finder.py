@@ -16,8 +16,8 @@ from handcoach_train.commands.options import (
 
 def add(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser("finder", help="train the hand finder")
-    p.add_argument("--height", type=int, default=144)
-    p.add_argument("--width", type=int, default=192)
+    p.add_argument("--height", type=int, default=144, help="a multiple of 16 (default 144)")
+    p.add_argument("--width", type=int, default=192, help="a multiple of 16 (default 192)")
     run_options(p)
     edge_options(p)
     p.set_defaults(run=run)
@@ -27,11 +27,13 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from handcoach_train import data
+    from handcoach_train.networks import check_sides
     from handcoach_train.training.edge import train
     from handcoach_train.training.recipe import FinderRecipe
     from handcoach_train.training.run import say
 
     machine = machine_of(args)
+    check_sides(args.height, args.width)
     recipe = recipe_of(FinderRecipe(), args, "steps", "check_every")
     # Where labels are missing, a hand that is seen would be called none.
     photos, held = ([f for f in some if f.get("complete", True)] for some in photographs(args))

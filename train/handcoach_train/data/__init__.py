@@ -15,6 +15,7 @@ from handcoach_train.data.layouts import (
     load_frames,
     load_freihand,
     load_hanco,
+    variant_of,
 )
 from handcoach_train.data.paper import HandDataset, split_by
 from handcoach_train.data.photos import (
@@ -61,5 +62,6 @@ __all__ = [
     "split",
     "split_by",
     "target",
+    "variant_of",
     "with_boxes",
 ]

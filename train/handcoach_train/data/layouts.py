@@ -92,6 +92,18 @@ def load(
     return without_broken(samples) if skip_broken else samples
 
 
+def variant_of(root: Path, asked: str | None, trained: str | None) -> str | None:
+    """The variant to load of a data set: what is asked for, else what a network was trained on, where this
+    data set has it."""
+    if asked is not None or trained is None:
+        return asked
+    root, kind = Path(root), layout(root)
+    there = (kind == "hanco" and (root / trained).is_dir()) or (
+        kind == "freihand" and trained in ("evaluation", *FREIHAND_VARIANTS)
+    )
+    return trained if there else None
+
+
 def load_all(
     roots: list[Path], variant: str | None = None, processes: int = 1, skip_broken: bool = False
 ) -> list[Samples]:

@@ -23,8 +23,8 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
     """Photographs with pseudo-labels (`pseudo_label.py`), those hands kept on which its two models agree.
 
     Returns:
-        [{file, group, complete, hands}]; `complete` is False where a hand was dropped; the group is that of
-        `recordings`.
+        [{file, group, complete, hands}]; `complete` is False where a hand was dropped, here or by `shrink`;
+        the group is that of `recordings`.
 
     Raises:
         TrainError: the labels are missing or of another kind.
@@ -41,10 +41,11 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
                 }
                 for h in agreed(hands, agree)
             ]
+            all_there = all(h.get("complete", True) for h in hands)
         except (KeyError, TypeError) as error:
             raise TrainError(f"{labels}: the hands of {name} are damaged; make the labels again.") from error
         frames.append({"file": Path(root) / name, "group": group, "hands": good,
-                       "complete": len(good) == len(hands) > 0})  # fmt: skip
+                       "complete": all_there and len(good) == len(hands) > 0})  # fmt: skip
     return frames
 
 
@@ -195,6 +196,8 @@ def shrink(labels: Path, root: Path, out: Path, side: int = 256, quality: int = 
                 raise TrainError(f"{to} could not be written: {error}") from error
             moved = (points @ a[:2, :2].T + a[:2, 2]).round(2).tolist()
             label = {"points": moved, "side": hand["side"], "agreement": 0.0}
+            if len(frame["hands"]) > 1 or not frame["complete"]:
+                label["complete"] = False  # another hand may be seen here, which this label does not say
             if hand["lifted"] is not None:
                 label |= {"lifted": hand["lifted"], "doubt": 0.0}
             photos[file.as_posix()] = [label]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from handcoach_train.errors import TrainError
+from handcoach_train.networks import check_sides
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,10 @@ def read_sizes(text: str, size: int) -> list[tuple[int, float]]:
         size: what it is where the text is empty.
 
     Raises:
-        TrainError: not such a text.
+        TrainError: not such a text, or a size that does not fit the network.
     """
     if not text:
+        check_sides(size)
         return [(size, 1.0)]
     try:
         pairs = [(int(s), float(w)) for s, w in (part.split(":") for part in text.split(","))]
@@ -177,5 +179,6 @@ def read_sizes(text: str, size: int) -> list[tuple[int, float]]:
             raise ValueError("a share that is not positive")
     except ValueError as error:
         raise TrainError(f"--sizes {text} is not like 128:0.6,160:0.4 (size and share).") from error
+    check_sides(*(s for s, _ in pairs))
     total = sum(w for _, w in pairs)
     return [(s, w / total) for s, w in pairs]
