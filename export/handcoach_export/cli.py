@@ -46,7 +46,7 @@ people, variants.json for programs.
 """
 MESSAGES = """\
 --messages takes a JSON file (or the name of a built-in one: {built_in}) with any of: title, instructions,
-messages, colours, labels, hold_s, repetitions, rest_s, session_s, speak_s, hand, author, licence. For example:
+messages, colours, labels, hold_s, repetitions, rest_s, session_s, speak_s, hand, author, licence. Like this:
   {{"labels": ["open", "fist"],
     "title": {{"en": "Finger stretch", "da": "Fingerstræk"}},
     "messages": {{"open": {{"en": "Beautiful. Hold it there."}}, "fist": {{"en": "Stretch your fingers."}}}}}}
@@ -326,8 +326,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     from handcoach_export import exercise
 
     settings = exercise.read_settings(args.messages) if args.messages else {}
-    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "session_s", "speak_s", "hand", "fingers",
-                "kept_axes", "weights", "author", "licence"):  # fmt: skip
+    for key in ("name", "labels", "hold_s", "repetitions", "rest_s", "session_s", "speak_s", "hand",
+                "fingers", "kept_axes", "weights", "author", "licence"):  # fmt: skip
         if getattr(args, key) is not None:
             settings[key] = getattr(args, key)
     if args.title is not None:
