@@ -171,6 +171,23 @@ def test_the_finder_learns_from_photographs_whose_hands_are_all_labelled(tmp_pat
     assert used == ["all.jpg"] * 12 and len(training) and len(checking)
 
 
+def test_the_finder_is_validated_on_people_whom_it_was_not_shown(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from handcoach_train.training import edge
+
+    seen = []
+    monkeypatch.setattr(edge, "train", lambda *given, **_: seen.append((given[2], given[4])) or {})
+    labels = tmp_path / "frames/labels"
+    labels.mkdir(parents=True)
+    for n in range(60):
+        hand = {"side": "left", "points": np.full((21, 2), 50.0).tolist(), "person": n % 20}
+        (labels / f"{n:06d}.json").write_text(json.dumps({"size": [64, 48], "hands": [hand]}))
+    assert main(["finder", "--frames", str(tmp_path / "frames"), "--out", str(tmp_path / "run")]) == 0
+    ((training, checking),) = seen
+    shown, unseen = ({f["hands"][0]["person"] for f in data.frames} for data in (training, checking))
+    assert shown and unseen and not shown & unseen and len(training) + len(checking) == 60
+
+
 def test_broken_pictures_are_counted_and_left_out_by_a_flag(tmp_path, capsys, monkeypatch):
     """One of HanCo's millions must not stop a training."""
     pytest.importorskip("torch")

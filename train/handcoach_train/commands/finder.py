@@ -13,6 +13,9 @@ from handcoach_train.commands.options import (
     run_options,
 )
 
+# Of the people who are rendered, or of the frames where nobody tells whose hands they show.
+RENDERED_HELD_OUT = 0.05
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser("finder", help="train the hand finder")
@@ -38,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     # Where labels are missing, a hand that is seen would be called none.
     photos, held = ([f for f in some if f.get("complete", True)] for some in photographs(args))
     frames = [f for folder in args.frames for f in data.load_frames(folder)]
-    rendered = [f for i, f in enumerate(frames) if i % 20]
+    aside = data.held_out(np.array([f["group"] for f in frames]), RENDERED_HELD_OUT)
+    rendered = [f for f, out in zip(frames, aside, strict=True) if not out]
+    unseen = [f for f, out in zip(frames, aside, strict=True) if out]
     config = {
         "kind": "finder", "name": args.name or "finder", "height": args.height, "width": args.width,
         "max_hands": 4,
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
                      [args.start] if args.start else [], args.free_photos),
     }  # fmt: skip
     training = data.FinderSet(rendered + photos, args.height, args.width, True, recipe.seed)
-    checking = data.FinderSet(frames[::20] + held, args.height, args.width, False)
+    checking = data.FinderSet(unseen + held, args.height, args.width, False)
     say(f"{len(training)} training frames, {len(photos)} of them photographs, {len(checking)} for validation")
     figures = train(
         config, recipe, training, np.arange(len(training)) >= len(rendered), checking, args.out,

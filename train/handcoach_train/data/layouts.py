@@ -513,7 +513,8 @@ def _csv(file: Path) -> dict[str, Any]:
 
 
 def load_frames(root: Path) -> list[dict[str, Any]]:
-    """Rendered full frames: a list of {file, size, hands: [{side, points, ...}], group}."""
+    """Rendered full frames: a list of {file, size, hands: [{side, points, ...}], group}; the group is that of
+    the person whose hands are seen, where the labels tell it."""
     root = Path(root)
     labels = sorted((root / "labels").glob("*.json"))
     if not labels:
@@ -522,7 +523,8 @@ def load_frames(root: Path) -> list[dict[str, Any]]:
     for label in labels:
         frame = read_json(label)
         frame["file"] = root / "frames" / f"{label.stem}.jpg"
-        frame["group"] = f"{root.name}/{label.stem}"
+        people = {f"person {h['person']}" for h in frame["hands"] if "person" in h}
+        frame["group"] = f"{root.name}/{people.pop() if people else label.stem}"
         frames.append(frame)
     return frames
 

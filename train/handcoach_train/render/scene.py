@@ -311,7 +311,7 @@ def full_frame(
 
     Returns:
         image uint8 RGB, and per hand `side`, `points` (21, 2) pixels, `joints` (21, 3) in camera metres,
-        `facts`.
+        `facts`, and `person`, whose it is.
     """
     how = starter.shown(str(kind)) if view == "library" else None
     if how:
@@ -324,7 +324,8 @@ def full_frame(
         )
     light, env = studio.light(rng, overhead=view == "exercise")
     width, height = studio.width, studio.height
-    arm = studio.bodies.arm(int(rng.integers(len(studio.bodies))))
+    person = int(rng.integers(len(studio.bodies)))
+    arm = studio.bodies.arm(person)
     look = draw.random_look(rng, studio.painter.of_mesh[arm.mesh])
     table = draw.random_table(rng) if view == "exercise" else None
     placed, things = [], []
@@ -386,6 +387,7 @@ def full_frame(
                 "joints": camera,
                 **facts(arm, look),
                 "posture": name,
+                "person": person,
             }
         )
         if not left and not how:
