@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
         "--json", type=Path, metavar="FILE", help="write every figure and the machine to this file"
     )
     sub.add_argument(
-        "--model", nargs="+", metavar="NAME|FILE",
+        "--model", nargs="+", action="extend", metavar="NAME|FILE",
         help=f"landmark models, each in all parts ({defaults.LANDMARKS})",
     )  # fmt: skip
     sub.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="(%(default)s)")
