@@ -74,7 +74,8 @@ train() {
     [ -f "${ASSETS:-}/weights/mobilenet_v2_imagenet.pth" ] && weights=(--weights "$ASSETS/weights/mobilenet_v2_imagenet.pth")
     say "train the landmark network"
     handcoach-train landmarks "$WORK"/data/{any,table,shown} --frames "$WORK/data/frames" "${real[@]}" "${weights[@]}" \
-        --sizes 128:0.62,160:0.38 --rate 1.2e-3 --steps "$(some 12000 500)" --out "$WORK/runs/mobilenetv2"
+        --sizes 128:0.62,160:0.38 --rate 1.2e-3 --set steady=2 --set limits=0.5 --steps "$(some 12000 500)" \
+        --out "$WORK/runs/mobilenetv2"
     say "train finder"
     handcoach-train finder --frames "$WORK"/data/{frames,frames-table} "${real[@]}" "${weights[@]}" \
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"

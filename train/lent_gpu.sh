@@ -98,7 +98,7 @@ go() {
     "$PY" -m handcoach_train.cli landmarks $(sets) --frames "$DATA/frames" --preset edge --network "$network" \
         "${weights[@]}" --out "$DATA/run" --fill "$(awk -v s=$((${END:-560} - SECONDS)) 'BEGIN { print s / 60 }')" \
         --resident --workers "$(nproc)" --free-photos "${photos[@]}" --sizes "${SIZES:-128:0.3,160:0.7}" --batch "${BATCH:-384}" \
-        --rate "${RATE:-1.5e-3}" --set photo_share=0.35 --set ema=0.999 ${MORE:-} 2> "$out/progress.txt" ||
+        --rate "${RATE:-1.5e-3}" --set photo_share=0.35 --set ema=0.999 --set steady=2 --set limits=0.5 ${MORE:-} 2> "$out/progress.txt" ||
         { tail -n 3 "$out/progress.txt" >&2; return 2; }
     # No file may be larger than 16 MiB. A checkpoint holds halves and its configuration.
     split -b 15M -d "$DATA/run/$network.safetensors" "$out/$network.safetensors."
