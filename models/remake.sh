@@ -115,7 +115,7 @@ export_() {
     fi
     [ -z "${PHOTOS:-}" ] || photos=(--photos "$PHOTOS/webcam_hands/images" "$PHOTOS/sign_digits")
     say "int8, float and other sizes of the landmark networks: $new/variants.md"
-    handcoach-export variants "${networks[@]}" --out "$new" --data "$WORK"/data/{any,table} \
+    handcoach-export variants "${networks[@]}" --out "$new" --sizes 160 --data "$WORK"/data/{any,table} \
         ${photos[@]+"${photos[@]}"}
     handcoach-export finder "$new/checkpoints/finder.safetensors" -o "$new/finder.onnx"
     rm -rf "$WORK/stretch"

@@ -291,9 +291,7 @@ class Camera(Source):
         self._attempts = 0  # to open it
         self._turn = 0  # captures that were open and gave no picture
         self._first = True  # no picture yet
-        self._frozen: Image | None = (
-            None  # the picture that did not change any more when a capture was given up
-        )
+        self._frozen: Image | None = None  # what did not change any more when a capture was given up
         self._reading_since: float | None = None  # when the read that is under way began
         self._generation = 0  # a thread with an older number has been given up
         self._grabber = self._spawn()

@@ -143,9 +143,8 @@ def write_video(
             coach.start(0.0)
             for frame in frames:
                 t, times = frame.t, 1
-                if (
-                    frame.file is not None
-                ):  # stills have nothing to do with one another, and each lasts a while
+                # Stills have nothing to do with one another, and each lasts a while.
+                if frame.file is not None:
                     path.reset()
                     t, times = frame.index * STILL_S, round(STILL_S / STILL_STEP_S)
                 track, posture = path.step(frame)

@@ -115,6 +115,9 @@ def test_a_therapist_may_want_corrections_seldom_and_praise_at_once(presenter, e
     assert say(15.0, "move", "fist")[0] == almost
     assert say(15.5, "hold", "open") == (exercise.message("open", "en"), True)
     assert say(16.0, "move", "fist") == (fist, True)  # and what comes after it is new
+    other = result(exercise, progress("move", "fist", "fist"), t=16.5, seen=hand(bend=0.5))
+    other = replace(other, track=replace(other.track, mismatch=True))
+    assert presenter.present(other).hint == presenter.texts("mismatch")  # nor is the wrong hand kept quiet
 
 
 def test_hold_praises_and_counts_down(presenter, exercise):

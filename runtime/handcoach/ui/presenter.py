@@ -133,9 +133,8 @@ class Presenter:
         self._started = False  # in this session
         self._set_up: _Settles[tuple[quality.SetUp, str]] = _Settles()
         self._thumb: _Settles[bool] = _Settles()
-        self._correction: tuple[tuple[str, Tone, str, str], float] | None = (
-            None  # what was said last, and when
-        )
+        # What was said last, and when.
+        self._correction: tuple[tuple[str, Tone, str, str], float] | None = None
         self._held: list[float] = []  # degrees from the teacher's hand, in this hold
         self._repetitions: list[float] = []  # and the median of each finished one
 
@@ -178,11 +177,11 @@ class Presenter:
             seconds = math.ceil((1 - progress.hold) * result.hold_s - 1e-6)
         running = progress.state in (*UNDER_WAY, "rest")
         hint = self._hint(state, far, result.t)
-        if result.track and result.track.mismatch and running:
-            hint = texts("mismatch")
         accent = exercise.colours.get(progress.message, "") if state in ("hold", "move") else ""
         said = message, tone, hint, accent
         message, tone, hint, accent = self._seldom(state, said, exercise.speak_s, result.t)
+        if result.track and result.track.mismatch and running:
+            hint = texts("mismatch")
         start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
         over = result.stage == "ended" or progress.message == "enough"
         ready = state == "ready"
