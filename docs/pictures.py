@@ -19,19 +19,20 @@ from pathlib import Path
 from PIL import ImageGrab
 
 from handcoach import demo, pipeline
-from handcoach.camera import open_source
+from handcoach.camera import Source, open_source
 from handcoach.hand import Frame
 
 POSTURES = ("open", "almost", "fist")
 SIZE = (1024, 700)
 
 
-class Held:
+class Held(Source):
     """A camera before which somebody holds one posture of the clip until another one is asked for."""
 
     live = True
 
     def __init__(self) -> None:
+        super().__init__()
         self.posture, self._closed = POSTURES[0], threading.Event()
         runs: dict[str, list[list[Frame]]] = {p: [] for p in POSTURES}
         line, last = pipeline.load("finger-stretch"), None
@@ -51,13 +52,8 @@ class Held:
         self._closed.clear()
         return self
 
-    def __enter__(self) -> Held:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         self._closed.set()
-
-    close = __exit__
 
     def __iter__(self) -> Iterator[Frame]:
         start = time.monotonic()

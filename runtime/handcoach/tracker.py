@@ -258,7 +258,7 @@ class Tracker:
                 reading = self._other_side(image, reading)
                 # A posture that no hand of this side has: the side is doubted, unless more speaks for it.
                 if reading.turned is not None and self.choice == "auto" and self._belief() < 0.5:
-                    self._side = "left" if self._side == "right" else "right"
+                    self._side = _opposite(self._side)
                     return reading
                 return self._of_this_side(reading)
         self._count = 0
@@ -347,7 +347,7 @@ class Tracker:
         if self._belief() >= SIDE_FLIPS:
             return reading
         before = self._side
-        self._side = "left" if before == "right" else "right"
+        self._side = _opposite(before)
         again = self._read(image, reading.points)
         # As at the start of a track, both ways round must say so together: of some fists each view takes its
         # picture for the other side, and a hand would change sides for nothing.
@@ -404,6 +404,10 @@ class Tracker:
         tips = guess.middle_mcp + way / (np.linalg.norm(way) + 1e-6) * guess.extent
         outside = _outside(np.stack([guess.wrist, guess.middle_mcp, tips]), width, height)
         return "half_out" if outside else "no_hand"
+
+
+def _opposite(side: Side) -> Side:
+    return "left" if side == "right" else "right"
 
 
 def _unusable(points: Array, width: int, height: int) -> Reason | None:

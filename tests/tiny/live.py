@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from handcoach.camera import Source
 from handcoach.hand import Frame
 from tiny.hands import blank, draw_hand
 
@@ -23,12 +24,13 @@ def pump(studio: Any, until: Callable[[], bool] = lambda: True, seconds: float =
         time.sleep(0.005)
 
 
-class Hands:
+class Hands(Source):
     """Set `bend` (None: no hand), `left` and `x` at any time. Pictures are 20 ms apart by their own times."""
 
     live = True
 
     def __init__(self) -> None:
+        super().__init__()
         self.bend: float | None = 0.0
         self.left, self.x = False, 320.0
         self._closed = threading.Event()
@@ -36,12 +38,6 @@ class Hands:
     def opened(self, source: str) -> Hands:
         self._closed.clear()
         return self
-
-    def __enter__(self) -> Hands:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def close(self) -> None:
         self._closed.set()

@@ -523,8 +523,9 @@ def load_frames(root: Path) -> list[dict[str, Any]]:
     for label in labels:
         frame = read_json(label)
         frame["file"] = root / "frames" / f"{label.stem}.jpg"
-        people = {f"person {h['person']}" for h in frame["hands"] if "person" in h}
-        frame["group"] = f"{root.name}/{people.pop() if people else label.stem}"
+        # All hands of a frame are one person's.
+        whose = frame["hands"][0].get("person") if frame["hands"] else None
+        frame["group"] = f"{root.name}/{label.stem if whose is None else f'person {whose}'}"
         frames.append(frame)
     return frames
 
