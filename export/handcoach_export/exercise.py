@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach import model, recording
+from handcoach.coach import WIDEST
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, mirror
 from handcoach.quality import Report
@@ -128,7 +129,7 @@ def build(
         "accuracy": {"held_out": fit.quality["accuracy_held_out"]},
         "clusters": list(fit.clusters),
         "reference": [[round(float(v), 6) for v in joint] for joint in shown],
-        "tolerance": words.get("tolerance") or posture.tolerance(fit, data, shown),
+        "tolerance": {"widest": WIDEST, **(words.get("tolerance") or posture.tolerance(fit, data, shown))},
         "unsure": fit.unsure | words.get("unsure", {}),
         "landmark_model": recorded.landmark_model,
         "quality": {**fit.quality, "reference_frame": index},

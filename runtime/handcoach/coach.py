@@ -23,6 +23,14 @@ GRACE_S = 0.8
 SESSION_S = 15 * 60.0
 # A longer gap between two frames counts as no time at all: a laptop that slept held nothing.
 MAX_STEP_S = 0.5
+# Seconds with a hand in view and no hold under way, after which a try has failed.
+TRY_S = 15.0
+# A failed try makes it easier by three steps, one that succeeds harder by one: this settles where three of
+# four succeed (weighted up-down method, Kaernbach 1991). So many steps lie between the therapist's measure
+# and the widest that the exercise allows.
+EASIER, HARDER, STEPS = 3, 1, 6
+# Times the therapist's tolerance at most, in an exercise whose therapist says nothing else.
+WIDEST = 1.25
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,41 @@ class Progress:
     rest: float
 
 
+class OwnRange:
+    """How much wider than the therapist's the tolerance is for a person who cannot do better yet.
+
+    People keep at it where most tries succeed, and learn where not all do: three of four are aimed at.
+
+    Attributes:
+        widest: times the therapist's tolerance at most; 1 leaves it alone.
+    """
+
+    def __init__(self, widest: float = 1.0) -> None:
+        self.widest = widest
+        self._step = 0  # 0 .. STEPS
+        self._tried = 0.0  # seconds of this try
+
+    @property
+    def times(self) -> float:
+        """Times the therapist's tolerance, from 1 to `widest`."""
+        return float(self.widest ** (self._step / STEPS))
+
+    def try_anew(self) -> None:
+        """What was tried until now counts neither way."""
+        self._tried = 0.0
+
+    def tried(self, seconds: float) -> None:
+        """A hand was seen for some time and did not come to the best posture."""
+        self._tried += seconds
+        if self._tried >= TRY_S:
+            self._step = min(self._step + EASIER, STEPS)
+            self.try_anew()
+
+    def succeeded(self) -> None:
+        self._step = max(self._step - HARDER, 0)
+        self.try_anew()
+
+
 class Coach:
     """Holds and repetitions of one exercise.
 
@@ -60,6 +103,7 @@ class Coach:
     Attributes:
         spent_s: seconds of exercise and rest since it was made, over all starts. From `session_s` on it ends,
             after a hold that is under way, and does not start again.
+        own_range: how much easier it is for this person, over all starts.
     """
 
     def __init__(
@@ -69,10 +113,12 @@ class Coach:
         rest_s: float,
         labels: Sequence[str],
         session_s: float = SESSION_S,
+        widest: float = 1.0,
     ) -> None:
         """Args:
         hold_s, rest_s, session_s: seconds.
         labels: postures from best to worst; the first one is to be held.
+        widest: see `OwnRange`.
         """
         if not labels or repetitions < 1 or hold_s < 0 or rest_s < 0 or session_s <= 0:
             raise ValueError("an exercise needs a label, a repetition, and times that are not negative")
@@ -80,6 +126,7 @@ class Coach:
         self.repetitions = repetitions
         self.labels = tuple(labels)
         self.session_s, self.spent_s = session_s, 0.0
+        self.own_range = OwnRange(widest)
         self._state: Literal["ready", "running", "rest", "paused", "stopped", "done"] = "ready"
         self._reset()
 
@@ -100,6 +147,7 @@ class Coach:
         self._candidate: str | None = None  # seen, not yet believed
         self._since = 0.0  # when the candidate was first seen
         self._best_t = -math.inf  # when a frame last showed the best posture while that was believed
+        self.own_range.try_anew()
 
     def start(self, t: float) -> Progress:
         """Begin, go on after a pause, or begin anew after the end or a stop; not after a whole session."""
@@ -186,6 +234,8 @@ class Coach:
 
     def _run(self, step: float, before: str | None, t: float) -> None:
         self._leave()
+        if self._label in self.labels and not self._must_leave and not self._held:
+            self.own_range.tried(step)
         if self._label != self.labels[0]:
             if self._label in self.labels or t - self._since > GRACE_S:
                 self._new_hold()
@@ -197,6 +247,7 @@ class Coach:
 
     def _count(self) -> None:
         self._repetition += 1
+        self.own_range.succeeded()
         self._must_leave = len(self.labels) > 1
         if self._repetition >= self.repetitions:
             self._state = "done"

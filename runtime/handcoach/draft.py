@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from handcoach import places, recording
+from handcoach.coach import WIDEST
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS
 
@@ -31,7 +32,7 @@ TURNS = ("", "x", "z", "xyz")  # kept axes that a therapist is offered
 MOST_POSTURES = 6
 # Of each number a therapist sets: step, least and most.
 NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, 0, 60), "session_min": (5, 5, 60),
-           "speak_s": (2, 0, 20)}  # fmt: skip
+           "speak_s": (2, 0, 20), "easier": (5, 0, 50)}  # fmt: skip
 
 
 class DraftError(HandCoachError):
@@ -57,6 +58,7 @@ class Draft:
         colours: by label, like #2e9e5b.
         hold_s, rest_s: seconds. session_min: longest session, minutes.
         speak_s: seconds between two corrections at least; 0: at once.
+        easier: per cent by which the tolerance may grow for a person whose tries fail.
         keep_pictures: a few pictures of each take are kept beside its landmarks.
     """
 
@@ -74,6 +76,7 @@ class Draft:
     rest_s: int = 3
     session_min: int = 15
     speak_s: int = 0
+    easier: int = round(100 * (WIDEST - 1))
     author: str = ""
     keep_pictures: bool = False
 

@@ -20,6 +20,8 @@ Thumb = Literal["counts", "apart", "off"]
 
 # Presence below which a hand is followed, but not judged.
 MIN_PRESENCE = 0.6
+# Times as far as from another posture at most, however much it is widened.
+MOST_PRAISE = 2.0
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
     "en": "I cannot tell yet: show your whole hand, and hold it still.",
@@ -70,6 +72,7 @@ class Exercise:
             from which it is wholly wrong.
         speak_s: seconds between two corrections at least.
         praise: how many times as far as from another posture a hand may be from the best one to count as it.
+        widest: how many times `praise` that may become for a person's own range, see `coach.OwnRange`.
     """
 
     def __init__(
@@ -97,6 +100,8 @@ class Exercise:
         self.green, self.red = float(meta["tolerance"]["green"]), float(meta["tolerance"]["red"])
         # Absent in files of before the verdict could be more or less strict.
         self.praise = float(meta["tolerance"].get("praise", 1.0))
+        # Absent in files of before it could fit itself to a person: what the therapist set is all there is.
+        self.widest = min(float(meta["tolerance"].get("widest", 1.0)), max(MOST_PRAISE / self.praise, 1.0))
         self.kept_axes: str = meta["kept_axes"]
         # Absent in files of before fingers could be left out.
         listed = meta.get("fingers")
@@ -112,9 +117,14 @@ class Exercise:
         self.min_margin = float(meta["unsure"]["min_margin"])
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
-        self._ease = np.where([label == self.labels[0] for label in self.clusters], self.praise, 1.0)
+        self.widen(1.0)
         self._session = Session(file, threads, provider)
         self._thumb = self._find_thumb() if leave_out else None
+
+    def widen(self, times: float) -> None:
+        """Let the best posture count up to so many times `praise` from now on, 1 to `widest`."""
+        praise = self.praise * min(max(times, 1.0), self.widest)
+        self._ease = np.where([label == self.labels[0] for label in self.clusters], praise, 1.0)
 
     def title(self, lang: str = "en") -> str:
         return text_of(self.file.meta["title"], lang)
@@ -147,7 +157,7 @@ class Exercise:
         if self._thumb is not None:
             distances = self._without_thumb(out["distances"])
         eased = distances / self._ease
-        if self._thumb is not None or self.praise != 1:
+        if self._thumb is not None or (self._ease != 1).any():
             cluster = int(eased.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():

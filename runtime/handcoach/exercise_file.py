@@ -101,6 +101,9 @@ def describe(file: ModelFile, lang: str) -> str:
     praise = tolerance.get("praise", 1)
     if praise != 1:
         row("", f"the best posture counts up to {praise:g} times as far away as the next one")
+    widest = tolerance.get("widest", 1)
+    if widest > 1:
+        row("", f"and up to {widest:g} times that for a person whose tries fail")
     row("", f"unsure beyond {unsure['max_distance']:g} or below a margin of {unsure['min_margin']:g}")
     row("", "(distances in units of wrist to middle knuckle)")
     row("languages", ", ".join(languages))

@@ -559,6 +559,8 @@ def _check_exercise(meta: dict[str, Any]) -> None:
     _require(_finite(green, 0, 100) and _finite(red, 0, 100) and green < red, "tolerance is out of range")
     # Absent in files of before the verdict could be more or less strict.
     _require(_finite(meta["tolerance"].get("praise", 1), 0.5, 2), "tolerance.praise is not between 0.5 and 2")
+    # Absent in files of before it could fit itself to a person's own range.
+    _require(_finite(meta["tolerance"].get("widest", 1), 1, 2), "tolerance.widest is not between 1 and 2")
     unsure = meta["unsure"]
     _require(
         _finite(unsure.get("max_distance"), 0, 1e6) and _finite(unsure.get("min_margin"), 0, 1),

@@ -121,7 +121,7 @@ def make_coach(exercise: Exercise, *, quick: bool = False) -> Coach:
     hold, rest = exercise.hold_s, exercise.rest_s
     if quick:
         hold, rest = min(hold, QUICK_S), min(rest, QUICK_S)
-    return Coach(hold, exercise.repetitions, rest, exercise.labels, exercise.session_s)
+    return Coach(hold, exercise.repetitions, rest, exercise.labels, exercise.session_s, exercise.widest)
 
 
 Load = Callable[[], tuple[PipelineLike, Coach | None]]
@@ -452,6 +452,9 @@ class Worker:
             t = self._now()
             label = posture.label if posture else None
             progress = self._coach.update(label, t) if self._coach is not None else None
+            exercise = self._pipeline.exercise if self._pipeline is not None else None
+            if self._coach is not None and exercise is not None:
+                exercise.widen(self._coach.own_range.times)
             if progress is not None and progress.state in ("paused", "stopped"):
                 # Pressed while this frame was being judged.
                 track_, posture_ = None, None

@@ -1,8 +1,9 @@
 """The coach counts what a patient really held: no flicker, no lost hand, no sleep and no idle hand counts."""
 
+import numpy as np
 import pytest
 
-from handcoach.coach import DWELL_S, GRACE_S, Coach, Progress
+from handcoach.coach import DWELL_S, GRACE_S, STEPS, TRY_S, Coach, OwnRange, Progress
 
 LABELS = ("open", "almost", "fist")
 FPS = 30
@@ -235,3 +236,58 @@ def test_a_usual_end_may_start_again() -> None:
     last = clock.show("open", 3)[-1]
     assert (last.state, last.message) == ("done", "done")
     assert clock.coach.start(clock.t).state == "search"
+
+
+def test_three_of_four_tries_come_to_succeed() -> None:
+    """Whatever a person can do, as long as it lies within what the therapist allows."""
+    rng = np.random.default_rng(0)
+    for able in (1.05, 1.12, 1.2):  # times the therapist's tolerance that this person reaches on average
+        own, won = OwnRange(1.5), []
+        for _ in range(4000):
+            won.append(rng.normal(able, 0.08) < own.times)
+            if won[-1]:
+                own.succeeded()
+            else:
+                own.tried(TRY_S)
+        assert 0.70 <= np.mean(won[200:]) <= 0.80
+
+
+def test_whoever_cannot_reach_it_gets_it_easier_and_whoever_can_as_it_was() -> None:
+    clock = Clock(Coach(1, 60, 0.5, LABELS, session_s=3600, widest=1.25))
+    own = clock.coach.own_range
+    clock.show("almost", TRY_S + 1)
+    assert own.times == 1  # not started
+    clock.coach.start(clock.t)
+    clock.show(None, 2 * TRY_S)
+    assert own.times == 1  # no hand, no try
+    clock.show("almost", TRY_S - 1)
+    assert own.times == 1
+    clock.show("almost", 2)
+    once = own.times
+    assert 1 < once < 1.25
+    clock.show("almost", 5 * TRY_S)
+    assert own.times == pytest.approx(1.25)  # and no farther
+    clock.coach.stop(clock.t)
+    clock.coach.start(clock.t)
+    assert own.times == pytest.approx(1.25)  # it is the same person
+    easier = []
+    for _ in range(STEPS + 1):
+        clock.show("open", 2)
+        clock.show("almost", 2)
+        easier.append(own.times)
+    assert easier == sorted(easier, reverse=True) and easier[0] < 1.25 and easier[-1] == 1
+
+
+def test_a_hold_under_way_a_rest_and_a_hand_left_open_are_no_tries() -> None:
+    clock = Clock(Coach(2 * TRY_S, 2, 2 * TRY_S, LABELS, widest=1.25))
+    clock.coach.start(0.0)
+    clock.show("open", 2 * TRY_S + 1)
+    assert clock.show("open", 2 * TRY_S - 1)[-1].state == "rest"
+    assert clock.show("open", 2 * TRY_S)[-1].message == "leave"
+    assert clock.coach.own_range.times == 1
+
+
+def test_an_exercise_that_does_not_allow_it_stays_as_it_is() -> None:
+    clock = running()
+    clock.show("almost", 5 * TRY_S)
+    assert clock.coach.own_range.times == 1

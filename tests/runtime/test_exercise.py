@@ -84,6 +84,29 @@ def test_a_gentle_exercise_praises_sooner_and_a_strict_one_later(tiny_exercise: 
         praised(3.0)
 
 
+def test_it_widens_for_a_person_only_as_far_as_the_therapist_allows(tiny_exercise: Path) -> None:
+    """Without a word of the therapist's not at all; never beyond twice as far as another posture."""
+
+    def praised(exercise: Exercise, times: float) -> float:
+        exercise.widen(times)
+        return max(b for b in np.linspace(0, 0.5, 51) if exercise.assess(hand(b)).label == "open")
+
+    def with_tolerance(**more: float) -> Exercise:
+        data = with_meta(tiny_exercise.read_bytes(), lambda meta: meta["tolerance"].update(more))
+        file = model.read(tiny_exercise, "exercise")
+        return Exercise(replace(model.parse(data, tiny_exercise, "exercise"), sha256=file.sha256))
+
+    silent = with_tolerance()
+    assert praised(silent, 1) == praised(silent, 1.5)
+    allowed = with_tolerance(widest=1.25)
+    plain, wide = praised(allowed, 1), praised(allowed, 1.25)
+    assert plain == praised(silent, 1) < wide == praised(allowed, 9)
+    assert praised(allowed, 1) == plain  # and back
+    assert with_tolerance(praise=1.8, widest=2).widest == pytest.approx(2 / 1.8)
+    with pytest.raises(model.ModelError, match="widest is not between"):
+        with_tolerance(widest=2.5)
+
+
 @pytest.mark.parametrize("keep", [[0, 0, 0], [0, 1, 0]])
 def test_a_degenerate_hand_is_unsure_and_still_drawable(exercise: Exercise, keep: list[int]) -> None:
     posture = exercise.assess(Hand((template(0.0) * keep).astype(np.float32), POINTS, "left", 1.0))

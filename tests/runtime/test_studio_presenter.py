@@ -324,9 +324,10 @@ def test_an_error_that_is_not_for_people_becomes_a_sentence(studio):
 def test_settings_are_what_the_builder_takes(studio):
     record_all(studio)
     check_all(studio)
-    studio.set(strictness="gentle", session_min=20, speak_s=4, author=" Ada ")
+    studio.set(strictness="gentle", session_min=20, speak_s=4, easier=20, author=" Ada ")
     made = studio.settings("stretch")
-    assert made["tolerance"] == {"green": 0.15, "red": 0.6, "praise": 1.5} and made["session_s"] == 1200
+    assert made["tolerance"] == {"green": 0.15, "red": 0.6, "praise": 1.5, "widest": 1.2}
+    assert made["session_s"] == 1200 and studio.number_text("easier").endswith("20 %")
     assert made["speak_s"] == 4 and studio.number_text("speak_s") == "4 s"
     assert made["author"] == "Ada" and made["labels"] == list(studio.draft.labels)
     for texts in (made["title"], made["instructions"], *made["messages"].values()):
@@ -391,7 +392,8 @@ def test_a_draft_is_read_back_and_a_damaged_one_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("HANDCOACH_HOME", str(tmp_path))
     two = (Posture("aaben", "Åben"), Posture("x", "X"))
     made = Draft("Stræk", "left", two, "x", ("index",), {"da": "Gør"},
-                 {"x": {"da": "Hej"}}, {"x": "#d1495b"}, "strict", 4, 6, 2, 20, 4, "Ada", True)  # fmt: skip
+                 {"x": {"da": "Hej"}}, {"x": "#d1495b"}, "strict", 4, 6, 2, 20, 4, 9,
+                 "Ada", True)  # fmt: skip
     draft.save(draft.new_folder("one"), made)
     assert draft.kept()[0].draft == made and draft.kept()[0].recorded == ()
     assert draft.new_folder("one").name == "one-2"

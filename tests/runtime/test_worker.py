@@ -45,7 +45,7 @@ class FakeSource:
 
 
 class FakePipeline:
-    exercise = SimpleNamespace(labels=("open", "fist"))
+    exercise = SimpleNamespace(labels=("open", "fist"), widen=lambda times: None)
     usual_s = None
 
     def __init__(self, label="open", slow=0.0):
@@ -89,6 +89,25 @@ def test_a_still_is_shown_long_enough_to_be_believed(monkeypatch):
     finally:
         worker.end()
     assert len(pipeline.times) <= 2  # and is read once
+
+
+def test_a_person_whose_tries_fail_is_judged_by_a_wider_tolerance(monkeypatch):
+    monkeypatch.setattr("handcoach.coach.TRY_S", 0.1)
+    monkeypatch.setattr("handcoach.coach.DWELL_S", 0.02)
+    widened = []
+    pipeline = FakePipeline("fist")
+    pipeline.exercise = SimpleNamespace(labels=("open", "fist"), widen=widened.append)
+    coach = Coach(0.05, 3, 0.05, ("open", "fist"), widest=1.25)
+    worker = Worker(lambda: (pipeline, coach), lambda: FakeSource(count=400))
+    worker.begin()
+    try:
+        wait_for(worker, lambda r: r.frame is not None)
+        assert set(widened) <= {1.0}  # before the start nothing is a try
+        worker.start()
+        wait_for(worker, lambda r: widened and widened[-1] == pytest.approx(1.25))
+    finally:
+        worker.end()
+    assert len(set(widened)) == 3
 
 
 def test_a_newer_letter_replaces_an_older_one():
@@ -262,7 +281,7 @@ def test_where_nothing_moves_fewer_frames_are_judged_and_all_are_shown():
 def test_another_exercise_is_loaded_while_nothing_is_under_way_and_the_session_goes_on():
     worker, _ = make(FakeSource(400))
     other, coach = FakePipeline(), Coach(9, 7, 9, ("open", "fist"))
-    other.exercise = SimpleNamespace(labels=("open", "fist"), name="other")
+    other.exercise = SimpleNamespace(labels=("open", "fist"), name="other", widen=lambda times: None)
     worker.begin()
     wait_for(worker, lambda r: r.frame is not None)
     worker.start()
@@ -281,7 +300,7 @@ def test_a_start_while_another_exercise_is_loaded_starts_that_one():
     gate = threading.Event()
     worker, _ = make(FakeSource(400))
     other = FakePipeline()
-    other.exercise = SimpleNamespace(labels=("open", "fist"), name="other")
+    other.exercise = SimpleNamespace(labels=("open", "fist"), name="other", widen=lambda times: None)
 
     def load():
         gate.wait(5)

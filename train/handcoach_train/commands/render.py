@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--view", choices=("any", "exercise", "library"), default="any",
                    help="any side of the hand, as a webcam sees a hand on a table, or as the library's "
-                   "exercises are shown (with --full-frames one of its --posture: flat, ...)")  # fmt: skip
+                   "exercises are shown, and any of theirs unless --posture names one")  # fmt: skip
     p.add_argument(
         "--posture", help="only this posture: open, almost, relaxed, fist, count, point, v, thumb, ok, ..."
     )

@@ -307,14 +307,14 @@ def full_frame(
     studio: Studio, rng: np.random.Generator, view: str, kind: str | None = None, hands: int | None = None
 ) -> tuple[Picture, list[dict[str, Any]]]:
     """A webcam's whole frame with 0 to 2 hands, left or right; in the view `library` with one that shows the
-    posture `kind` of `starter` as its exercise says.
+    posture `kind` of `starter` as its exercise says, or without `kind` any, as people do who do not listen.
 
     Returns:
         image uint8 RGB, and per hand `side`, `points` (21, 2) pixels, `joints` (21, 3) in camera metres,
         `facts`, and `person`, whose it is.
     """
-    how = starter.shown(str(kind)) if view == "library" else None
-    if how:
+    shown = (kind or str(rng.choice(list(starter.SHOWN)))) if view == "library" else None
+    if shown:
         hands = 1
     elif hands is None:
         hands = (
@@ -347,9 +347,14 @@ def full_frame(
             shift = np.array([rng.normal(0, 0.05), rng.normal(0, 0.05), 0]) - joints[9] * [1, 1, 0]
             if hands == 2:
                 shift[0] += 0.12 if n else -0.12
-        elif how:
-            (vertices, joints, pose), name = starter.posed(rng, arm, how), str(kind)
+        elif shown:
+            name, how = shown, starter.shown(shown)
+            vertices, joints, pose = (
+                starter.posed(rng, arm, how) if kind else starter.on_the_way(rng, arm, name)
+            )
             turn = starter.turn_to_camera(rng, how, pose).T @ _axes(joints)
+            if not kind:
+                turn = cv2.Rodrigues(rng.normal(0, 0.25, 3))[0] @ turn
             vertices, joints = vertices @ turn.T, joints @ turn.T
             if left:
                 vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
@@ -390,7 +395,7 @@ def full_frame(
                 "person": person,
             }
         )
-        if not left and not how:
+        if not left and not (shown and kind):
             things += random_things(rng, joints, view == "exercise")
     behind: NDArray[np.floating] = studio.background(rng, env, m[:3, :3], f, view == "exercise")
     for _ in range(int(rng.choice([0, 1, 2], p=[0.55, 0.35, 0.1])) if view == "any" else 0):

@@ -71,8 +71,7 @@ def render(job: Job, workers: int) -> int:
     if job.view not in ("any", "exercise", "library"):
         raise TrainError(f"The view is any, exercise or library, not {job.view!r}.")
     known = tuple(starter.SHOWN) if job.view == "library" else ("almost", *posture.KINDS)
-    any_posture = (None,) if job.view != "library" or not job.full_frames else ()
-    if job.posture not in (*any_posture, *known):
+    if job.posture not in (None, *known):
         raise TrainError(f"The posture {job.posture!r} is unknown: give one of {', '.join(known)}.")
     _check_disk(job)
     job.out.mkdir(parents=True, exist_ok=True)

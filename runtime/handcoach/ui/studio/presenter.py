@@ -626,7 +626,7 @@ class StudioPresenter:
         given = self.report.measured["tolerance"] if self.report is not None else {"green": 0.1, "red": 0.4}
         factor = STRICTNESS[self.draft.strictness]
         scaled = {key: round(float(given[key]) * factor, 4) for key in ("green", "red")}
-        return {**scaled, "praise": factor}
+        return {**scaled, "praise": factor, "widest": 1 + self.draft.easier / 100}
 
     def preview(self) -> ViewState:
         """What the patient sees in the posture that is edited."""
