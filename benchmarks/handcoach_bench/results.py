@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from handcoach import places
 from handcoach.errors import HandCoachError
 from handcoach_bench import machine, schema
 
@@ -334,13 +334,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         raise HandCoachError(
             f"{path} is not written, since these figures are no finite numbers: {wrong}; report this."
         ) from error
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        try:
-            beside.write_text(text, "utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        places.save(path, text.encode())
     except OSError as error:
         raise HandCoachError(
             f"{path} cannot be written ({error.strerror or error}): give --json another place."

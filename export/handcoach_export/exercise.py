@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import model, recording
+from handcoach import model, places, recording
 from handcoach.coach import WIDEST
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, mirror
@@ -213,9 +213,7 @@ def check(
                 "figures": {name: path.name for name, path in pictures.items()}, "measured": measured,
             }, indent=1, ensure_ascii=False,
         )  # fmt: skip
-        beside = folder / ".report.json"
-        beside.write_text(text + "\n", "utf-8")
-        beside.replace(folder / "report.json")
+        places.save(folder / "report.json", (text + "\n").encode())
     except OSError as error:
         raise HandCoachError(
             f"The report {folder} cannot be written ({error.strerror or error}): choose another folder."

@@ -34,7 +34,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from handcoach import model, pipeline
+from handcoach import model, pipeline, places
 from handcoach.crop import Crop, crop_around
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
@@ -404,9 +404,7 @@ def make_all(
         "tried": {maker.of: maker.tried for maker in makers},
     }  # fmt: skip
     for name, text in (("variants.json", json.dumps(report, indent=1)), ("variants.md", table(report))):
-        partial = out / f".{name}"
-        partial.write_text(text + "\n")
-        partial.replace(out / name)
+        places.save(out / name, (text + "\n").encode())
     return report
 
 

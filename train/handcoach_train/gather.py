@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from handcoach import places
 from handcoach_train.errors import TrainError
 
 LICENCES = ("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "Public Domain")
@@ -477,8 +478,6 @@ def _write_whole(file: Path, content: bytes) -> None:
     """Writes beside and renames: nobody ever sees half a file."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(file.name + ".partial")
-        beside.write_bytes(content)
-        beside.replace(file)
+        places.save(file, content)
     except OSError as error:
         raise TrainError(f"{file} cannot be written: {error.strerror}.") from error

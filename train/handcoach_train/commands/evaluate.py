@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from handcoach import places
 from handcoach_train.commands.options import say_skipped, skip_option
 
 if TYPE_CHECKING:
@@ -77,9 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         file = args.out / "evaluation.json"
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=1))
-        partial.replace(file)
+        places.save(file, json.dumps(content, indent=1).encode())
         drawn = figures.draw_all(args.out, content, parts, losses)
         print(f"{file} and {', '.join(name.name for name in drawn)}")
     return 0

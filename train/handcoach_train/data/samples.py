@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from handcoach import places
 from handcoach_train.errors import TrainError
 
 Floats = NDArray[np.float32]
@@ -109,9 +110,7 @@ def read_json(file: Path) -> Any:
 
 def write_json(file: Path, value: Any) -> None:
     """Written beside and renamed, so that nothing is lost half-way."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(value), encoding="utf-8")
-    partial.replace(file)
+    places.save(file, json.dumps(value).encode())
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from handcoach import places
 from handcoach.crop import Crop, crop_around
 from handcoach.hand import BONES
 from handcoach_train.augment import DRAWS, NOTHING, PAPER, Augmentation, augment
@@ -89,11 +90,9 @@ def write_picture(file: Path, image: Picture) -> None:
     if file.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise TrainError(f"{file} is no name of a picture: give one that ends in .png or .jpg.")
     content = cv2.imencode(file.suffix, image[..., ::-1])[1].tobytes()
-    partial = file.with_name(file.name + ".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(file)
+        places.save(file, content)
     except OSError as error:
         raise TrainError(f"{file} cannot be written ({error.strerror}): choose another place.") from error
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach import places
 from handcoach.coach import DWELL_S, UNSURE, Coach
 from handcoach.exercise import margins
 from handcoach.hand import Array, Hand, mirror
@@ -78,9 +79,7 @@ def reproduce(file: Path, out: Path) -> dict[str, Any]:
     }
     for name, figure in drawn.items():
         figures.save(figure, out / f"{name}.png")
-    beside = out / ".paper.json"
-    beside.write_text(json.dumps(result, indent=1) + "\n")
-    beside.replace(out / "paper.json")
+    places.save(out / "paper.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
 
 
