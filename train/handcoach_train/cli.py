@@ -14,6 +14,7 @@ from handcoach_train.commands import (
     check_data,
     evaluate,
     finder,
+    head,
     landmarks,
     paper_figures,
     photos,
@@ -21,7 +22,7 @@ from handcoach_train.commands import (
     throughput,
 )
 
-COMMANDS = (render, check_data, landmarks, finder, ablate, throughput, evaluate, photos, paper_figures)
+COMMANDS = (render, check_data, landmarks, head, finder, ablate, throughput, evaluate, photos, paper_figures)
 
 
 def main(argv: list[str] | None = None) -> int:

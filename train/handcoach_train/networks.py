@@ -103,6 +103,11 @@ def _backbone(name: str) -> _Backbone:
     return BACKBONES[name]
 
 
+def mlp(features: int, hidden: int) -> nn.Sequential:
+    """From what `LandmarkNet.seen` gives to flattened landmarks."""
+    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU6(inplace=True), nn.Linear(hidden, 63))
+
+
 class LandmarkNet(_Network):
     """A backbone with image points by integral regression (Sun et al. 2018) and landmarks by a small MLP.
 
@@ -111,7 +116,8 @@ class LandmarkNet(_Network):
 
     Args:
         size: side of the pictures, a multiple of 16. backbone: one of `BACKBONES`. head: `integral`, or
-            `pooled`: everything by one linear layer on pooled features, to compare with.
+            `pooled`: everything by one linear layer on pooled features, to compare with. hidden: units of the
+            MLP, which cost next to nothing beside the backbone.
 
     Raises:
         TrainError: no such backbone or head.
@@ -119,13 +125,15 @@ class LandmarkNet(_Network):
 
     names = ("landmarks", "points", "presence", "right")
 
-    def __init__(self, size: int = 160, backbone: str = "mobilenetv2", head: str = "integral") -> None:
+    def __init__(
+        self, size: int = 160, backbone: str = "mobilenetv2", head: str = "integral", hidden: int = 512
+    ) -> None:
         super().__init__()
         kind = _backbone(backbone)
         if head not in ("integral", "pooled"):
             raise TrainError(f"A head {head!r} does not exist: take integral or pooled.")
         check_sides(size)
-        self.size, self.backbone, self.head = size, backbone, head
+        self.size, self.backbone, self.head, self.hidden = size, backbone, head, hidden
         self.cut = kind.cut
         self.features = kind.make()
         self.flags = nn.Linear(kind.deep, 2)
@@ -138,7 +146,7 @@ class LandmarkNet(_Network):
         self.heat = nn.Conv2d(128, 42, 1)
         self.register_buffer("grid", _grid(size // 16, size // 16), persistent=False)
         self.reach = 1.3  # joints may lie a little outside the picture
-        self.dense = nn.Sequential(nn.Linear(kind.deep + 63, 512), nn.ReLU6(inplace=True), nn.Linear(512, 63))
+        self.dense = mlp(kind.deep + 63, hidden)
 
     def resize(self, size: int) -> None:
         """From now on pictures of another side: the layers are the same, only the cells' centres move."""
@@ -148,14 +156,21 @@ class LandmarkNet(_Network):
 
     def raw(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised pictures (N, 3, S, S) to landmarks (N, 21, 3), points (N, 21, 2), logits (N, 2)."""
+        if self.head == "pooled":
+            pooled = self.features(x).float().mean((2, 3))
+            joints, points = self.linear(pooled).float().split([63, 42], 1)
+            joints = joints.view(-1, 21, 3)
+            return joints - joints[:, :1], points.reshape(-1, 21, 2) + 0.5, self.flags(pooled).float()
+        seen, points, flags = self.seen(x)
+        return self.posed(seen), points, flags
+
+    def seen(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the MLP sees of normalised pictures (N, 3, S, S): pooled features, points and depths (N, F);
+        and points and logits as of `raw`."""
         middle = self.features[: self.cut](x)
         deep = self.features[self.cut :](middle)
         pooled = deep.float().mean((2, 3))
         flags = self.flags(pooled).float()
-        if self.head == "pooled":
-            joints, points = self.linear(pooled).float().split([63, 42], 1)
-            joints = joints.view(-1, 21, 3)
-            return joints - joints[:, :1], points.reshape(-1, 21, 2) + 0.5, flags
         up = F.interpolate(self.deep(deep), scale_factor=2.0, mode="nearest")
         cells = self.size // 16
         if cells % 2:  # the last deep cell then stands for one only
@@ -164,9 +179,12 @@ class LandmarkNet(_Network):
         weight = F.softmax(maps[:, :21], dim=2)
         points = (weight @ self.grid - 0.5) * self.reach
         depth = (weight * maps[:, 21:]).sum(2)
-        landmarks = self.dense(torch.cat([pooled, points.flatten(1) * 4, depth], 1)).view(-1, 21, 3).float()
-        landmarks = landmarks - landmarks[:, :1]
-        return landmarks, points + 0.5, flags
+        return torch.cat([pooled, points.flatten(1) * 4, depth], 1), points + 0.5, flags
+
+    def posed(self, seen: Tensor) -> Tensor:
+        """Landmarks (N, 21, 3) from what the MLP sees."""
+        landmarks = self.dense(seen).view(-1, 21, 3).float()
+        return landmarks - landmarks[:, :1]
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         landmarks, points, flags = self.raw(self.normalise(image))
@@ -275,8 +293,9 @@ def build(config: dict[str, Any]) -> Network:
     """An untrained network for a checkpoint's configuration."""
     if config["kind"] == "landmarks":
         return LandmarkNet(
-            config["size"], config.get("backbone", "mobilenetv2"), config.get("head", "integral")
-        )
+            config["size"], config.get("backbone", "mobilenetv2"), config.get("head", "integral"),
+            config.get("hidden", 512),
+        )  # fmt: skip
     if config["kind"] == "paper":
         return PaperNet(config["size"], config["backbone"], config["dropout"], config["joints"])
     if config["kind"] == "finder":

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handcoach_train.commands.options import (
+    described,
     edge_options,
+    hands,
     machine_of,
-    photographs,
     provenance,
     recipe_of,
     run_options,
@@ -77,8 +78,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _edge(args: argparse.Namespace, machine: Machine) -> int:
-    import numpy as np
-
     from handcoach.crop import MARGIN
     from handcoach_train import data
     from handcoach_train.training.edge import train
@@ -102,29 +101,12 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
             "hands", [*folders, *args.frames], [folder for _, folder in args.photos], models, args.free_photos
         ),
     }  # fmt: skip
-    loaded = data.load_all(folders, args.variant, machine.workers, args.skip_broken)
-    say_skipped(loaded, say)
-    splits = [data.split_by(samples) for samples in loaded]
-    photos, held = photographs(args)
-    empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
-    real = data.photo_samples(photos)
-    training = data.join([*(s[0] for s in splits), real])
-    is_photo = np.arange(len(training)) >= len(training) - len(real)
-    some = [s[1].take(np.random.default_rng(1).permutation(len(s[1]))[:400]) for s in splits]
-    other = 0.2 if recipe.mirror else 0.5
-    everything = data.LandmarkSet(
-        training, last, True, recipe.roll, empty, seed=recipe.seed, other_side=other
-    )
-    checking = data.LandmarkSet(
-        data.join([*some, data.photo_samples(held)]), last, False, recipe.roll, other_side=other
-    )
+    everything, is_photo, checking = hands(args, recipe, last, folders)
     shown = data.ResidentSet(everything, machine.accelerator) if args.resident else everything
-    say(f"{len(everything)} training hands, {len(real)} of them in photographs, {len(checking)} for "
-        f"validation, {len(empty)} pictures for emptiness")  # fmt: skip
     fill = args.fill and max(args.fill - (time.monotonic() - started) / 60, 0.01)
     figures = train(
         config, recipe, shown, is_photo, checking, args.out, machine,
-        weights=args.weights, start=args.start, data=_described(folders, args), fill=fill,
+        weights=args.weights, start=args.start, data=described(folders, args), fill=fill,
     )  # fmt: skip
     say(figures)
     return 0
@@ -152,12 +134,7 @@ def _paper(args: argparse.Namespace, machine: Machine) -> int:
     say(f"{len(training)} training pictures, {len(validation)} for validation, {len(test)} for the test")
     figures = train(
         config, recipe, training, validation, args.out, machine,
-        weights=args.weights, data=_described(folders, args),
+        weights=args.weights, data=described(folders, args),
     )  # fmt: skip
     say(figures)
     return 0
-
-
-def _described(folders: list[Path], args: argparse.Namespace) -> dict[str, Any]:
-    names = [folder.name for folder in [*folders, *(labels for labels, _ in args.photos), *args.frames]]
-    return {"from": names, "variant": args.variant}

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from handcoach_train.errors import TrainError
 
 if TYPE_CHECKING:
-    from handcoach_train.data import Samples
-    from handcoach_train.training.recipe import AnyRecipe
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from handcoach_train.data import LandmarkSet, Samples
+    from handcoach_train.training.recipe import AnyRecipe, LandmarkRecipe
     from handcoach_train.training.run import Machine
 
     R = TypeVar("R", bound=AnyRecipe)
@@ -123,6 +126,42 @@ def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[di
         training += [f for f, out in zip(frames, held, strict=True) if not out]
         validation += [f for f, out in zip(frames, held, strict=True) if out]
     return training, validation
+
+
+def hands(
+    args: argparse.Namespace, recipe: LandmarkRecipe, size: int, folders: list[Path]
+) -> tuple[LandmarkSet, NDArray[np.bool_], LandmarkSet]:
+    """What the landmark network is trained on, which of it are photographs, and what it is judged by."""
+    import numpy as np
+
+    from handcoach_train import data
+    from handcoach_train.training.run import say
+
+    loaded = data.load_all(folders, args.variant, args.workers, args.skip_broken)
+    say_skipped(loaded, say)
+    splits = [data.split_by(samples) for samples in loaded]
+    photos, held = photographs(args)
+    empty = data.empty_areas([*photos, *(f for folder in args.frames for f in data.load_frames(folder))])
+    real = data.photo_samples(photos)
+    training = data.join([*(s[0] for s in splits), real])
+    is_photo = np.arange(len(training)) >= len(training) - len(real)
+    some = [s[1].take(np.random.default_rng(1).permutation(len(s[1]))[:400]) for s in splits]
+    other = 0.2 if recipe.mirror else 0.5
+    everything = data.LandmarkSet(
+        training, size, True, recipe.roll, empty, seed=recipe.seed, other_side=other
+    )
+    checking = data.LandmarkSet(
+        data.join([*some, data.photo_samples(held)]), size, False, recipe.roll, other_side=other
+    )
+    say(f"{len(everything)} training hands, {len(real)} of them in photographs, {len(checking)} for "
+        f"validation, {len(empty)} pictures for emptiness")  # fmt: skip
+    return everything, is_photo, checking
+
+
+def described(folders: list[Path], args: argparse.Namespace) -> dict[str, Any]:
+    """What a checkpoint remembers of its data besides their numbers."""
+    names = [folder.name for folder in [*folders, *(labels for labels, _ in args.photos), *args.frames]]
+    return {"from": names, "variant": args.variant}
 
 
 def provenance(

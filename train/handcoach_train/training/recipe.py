@@ -85,6 +85,36 @@ class LandmarkRecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class HeadRecipe(LandmarkRecipe):
+    """The same losses for the MLP alone (`training/head.py`).
+
+    Attributes:
+        hidden: its units. looks: how often each picture is looked at, changed in another way each time.
+        dropout: of the pooled features.
+    """
+
+    steps: int = 2_500
+    batch: int = 512
+    check_every: int = 250
+    warmup: int = 100
+    decay: float = 0.01
+    ema: float = 0.995
+    photo_share: float = 0.3
+    lifted: float = 0.25
+    limits: float = 0.5
+    hidden: int = 2048
+    looks: int = 3
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.looks < 1 or self.hidden < 1 or not 0 <= self.dropout < 1:
+            raise TrainError("looks and hidden must be at least 1, and dropout in 0..1 without 1.")
+        if self.steady or self.teacher or self.sizes or self.head != "integral":
+            raise TrainError("steady, teacher, sizes and head belong to a whole network's training.")
+
+
+@dataclass(frozen=True)
 class FinderRecipe(Recipe):
     """Weights of the finder's losses (`losses.finder_loss`)."""
 

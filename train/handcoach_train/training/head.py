@@ -1,0 +1,207 @@
+"""The landmark network's MLP trained alone, on what the rest of a trained network sees of the pictures.
+
+The backbone takes nearly all of a training step, and what it sees of a picture stays the same while it does:
+it is computed once. The MLP, which costs a laptop next to nothing, can then be wide and learn for long in
+minutes.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from handcoach_train.data import Draw, LandmarkSet
+from handcoach_train.errors import TrainError
+from handcoach_train.networks import LandmarkNet, load_checkpoint, mlp
+from handcoach_train.training import checks
+from handcoach_train.training.draws import Draws
+from handcoach_train.training.edge import Edge
+from handcoach_train.training.losses import Batch
+from handcoach_train.training.recipe import HeadRecipe
+from handcoach_train.training.run import Machine, fit, loaders, written
+
+# Beside the features that are dropped: noise of points (in the MLP's units) and of depths.
+POINT_NOISE, DEPTH_NOISE = 0.016, 0.01
+
+
+class SeenSet(torch.utils.data.Dataset):
+    """What a network sees of pictures. Items: `seen` (F,), `points_seen` (21, 2) and `flags_seen` (2,), and
+    of `LandmarkSet` all but the picture."""
+
+    def __init__(self, columns: dict[str, Tensor]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns["seen"])
+
+    def __getitem__(self, draw: int | Draw) -> dict[str, Tensor]:
+        i = draw.item if isinstance(draw, Draw) else draw
+        return {k: v[i].float() if v.is_floating_point() else v[i] for k, v in self.columns.items()}
+
+
+class Head(Edge):
+    """A network of which only the MLP learns."""
+
+    recipe: HeadRecipe
+    network: LandmarkNet
+    average: LandmarkNet
+
+    def __init__(self, settings: dict[str, Any], recipe: HeadRecipe) -> None:
+        super().__init__(settings, recipe)
+        self.network.requires_grad_(False)
+        self.network.dense.requires_grad_(True)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.network.eval()
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        seen = batch["seen"]
+        pooled, points, depths = seen.split([seen.shape[1] - 63, 42, 21], 1)
+        noisy = [
+            F.dropout(pooled, self.recipe.dropout),
+            points + POINT_NOISE * torch.randn_like(points),
+            depths + DEPTH_NOISE * torch.randn_like(depths),
+        ]
+        said = self.network.posed(torch.cat(noisy, 1)), batch["points_seen"], batch["flags_seen"]
+        parts = self._losses(said, batch)
+        return {"loss": torch.stack([*parts.values()]).sum(), **parts}
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        said = self.loss(batch)
+        self.log_dict(said, on_step=False, on_epoch=True, batch_size=len(batch["seen"]), sync_dist=True)
+        return said["loss"]
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        outputs = self.average.posed(batch["seen"]), batch["points_seen"], batch["flags_seen"]
+        total = torch.stack([*self._losses(outputs, batch).values()]).sum()
+        self.rows.append({k: v.cpu() for k, v in checks.landmark_rows(outputs, batch).items()})
+        self.log("val_loss", total, batch_size=len(batch["seen"]), sync_dist=True)
+
+
+def widened(network: LandmarkNet, hidden: int) -> LandmarkNet:
+    """The network with more units in its MLP, which says the same until the new ones have learnt something.
+
+    Raises:
+        TrainError: it has no MLP, or one with more units than that.
+    """
+    if network.head != "integral" or hidden < network.hidden:
+        raise TrainError(
+            f"A network with the head {network.head} and {getattr(network, 'hidden', 0)} units has no MLP "
+            f"that {hidden} units widen."
+        )
+    wide = copy.deepcopy(network)
+    old, wide.hidden = network.dense, hidden
+    wide.dense = mlp(old[0].in_features, hidden)  # type: ignore[arg-type]
+    with torch.no_grad():
+        wide.dense[2].weight.zero_()  # type: ignore[operator]
+        for layer in (0, 2):
+            for name, value in old[layer].named_parameters():
+                getattr(wide.dense[layer], name)[tuple(slice(n) for n in value.shape)] = value
+    return wide
+
+
+def train(
+    config: dict[str, Any], recipe: HeadRecipe, start: Path, training: LandmarkSet,
+    photographs: NDArray[np.bool_], validation: LandmarkSet, run: Path, machine: Machine,
+    data: dict[str, Any] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train the MLP of a checkpoint's network; returns the figures of the best checkpoint.
+
+    What the network sees is kept in the run's folder, so that a run that was stopped goes on.
+
+    Args:
+        config: of the checkpoint to be made; its `hidden` is the recipe's. Others as of `edge.train`.
+
+    Raises:
+        TrainError: too little data, a checkpoint of another network, or a folder of another run.
+    """
+    network, its = load_checkpoint(start)
+    if not isinstance(network, LandmarkNet):
+        raise TrainError(f"{start} is a checkpoint of a {its['kind']} network, not of landmarks.")
+    if len(training) * recipe.looks < recipe.batch or not len(validation):
+        raise TrainError(
+            f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
+            "give more or a smaller --batch."
+        )
+    if machine.devices * machine.nodes > 1:
+        raise TrainError("The last layers alone are trained on one device: leave out --devices.")
+    torch.manual_seed(recipe.seed)
+    network = widened(network, recipe.hidden)
+    described = {**(data or {}), "training": len(training), "validation": len(validation),
+                 "photographs": int(photographs.sum()), "start": start.name}  # fmt: skip
+    config = {**config, "hidden": recipe.hidden}
+    module = Head({"config": config, "recipe": asdict(recipe), "data": described}, recipe)
+    module.start(network)
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    what = [
+        hashlib.sha256(start.read_bytes()).hexdigest(),
+        described,
+        config["size"],
+        config["crop"],
+        recipe.seed,
+    ]
+    key = json.dumps(what, default=str)
+    looks = [
+        look_at(network, training, run / f"seen-{look}.pt", key, machine, look)
+        for look in range(recipe.looks)
+    ]
+    held = look_at(network, validation, run / "seen-validation.pt", key, machine)
+    together = {k: torch.cat([look[k] for look in looks]) for k in looks[0]}
+    which = np.tile(photographs, recipe.looks)
+    draws = Draws(
+        [np.flatnonzero(which), np.flatnonzero(~which)], [recipe.photo_share, 1 - recipe.photo_share],
+        recipe.batch, recipe.check_every, recipe.steps, recipe.seed,
+        ranks=machine.devices * machine.nodes, parts=machine.accumulate,
+    )  # fmt: skip
+    batches, checking = loaders(SeenSet(together), SeenSet(held), draws, machine)
+    return fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
+
+
+@torch.no_grad()
+def look_at(
+    network: LandmarkNet, pictures: LandmarkSet, file: Path, key: str, machine: Machine, look: int = 0
+) -> dict[str, Tensor]:
+    """What a network sees of all pictures, as the columns of a `SeenSet`.
+
+    Args:
+        file: read where it is there and has the key; else it is written.
+        key: of network and pictures.
+        look: with another number the pictures of a training set are changed in other ways.
+    """
+    if file.is_file():
+        kept = torch.load(file, weights_only=True)
+        if kept["key"] == key:
+            return kept["columns"]  # type: ignore[no-any-return]
+    device = machine.accelerator
+    network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    first = look * len(pictures)
+    order = [Draw(item, first + item) for item in range(len(pictures))]
+    rows: list[dict[str, Tensor]] = []
+    for batch in tqdm(
+        DataLoader(pictures, 64, sampler=order, num_workers=machine.workers),  # type: ignore[arg-type]
+        desc=f"look at {file.stem.removeprefix('seen-')}",
+    ):
+        x = network.normalise(batch.pop("image").to(device)).contiguous(memory_format=torch.channels_last)
+        seen, points, flags = network.seen(x)
+        rows.append(
+            {"seen": seen.half().cpu(), "points_seen": points.cpu(), "flags_seen": flags.cpu(), **batch}
+        )
+    columns = {k: torch.cat([row[k] for row in rows]) for k in rows[0]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with written(file) as partial:
+        torch.save({"key": key, "columns": columns}, partial)
+    return columns
