@@ -47,6 +47,7 @@ render() {
     draw shown 12000 --seed 47 --view library
     draw frames 8000 --seed 45 --full-frames --size 320
     draw frames-table 4000 --seed 46 --full-frames --size 320 --view exercise
+    draw frames-shown 6000 --seed 48 --full-frames --size 320 --view library
     # The finger stretch's own recording, from people of its own.
     local seed=21 posture
     for posture in open almost fist; do
@@ -76,8 +77,11 @@ train() {
     handcoach-train landmarks "$WORK"/data/{any,table,shown} --frames "$WORK/data/frames" "${real[@]}" "${weights[@]}" \
         --sizes 128:0.62,160:0.38 --rate 1.2e-3 --set steady=2 --set limits=0.5 --steps "$(some 12000 500)" \
         --out "$WORK/runs/mobilenetv2"
+    say "train its last layers alone, wide"
+    handcoach-train head "$WORK"/data/{any,table,shown} "${real[@]}" --start "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" \
+        --steps "$(some 2500 250)" --check-every "$(some 250 25)" --out "$WORK/runs/head"
     say "train finder"
-    handcoach-train finder --frames "$WORK"/data/{frames,frames-table} "${real[@]}" "${weights[@]}" \
+    handcoach-train finder --frames "$WORK"/data/{frames,frames-table,frames-shown} "${real[@]}" "${weights[@]}" \
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"
 }
 
@@ -102,7 +106,7 @@ CLEAR
 }
 
 export_() {
-    local file trained=("$WORK/runs/mobilenetv2/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors")
+    local file trained=("$WORK/runs/head/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors")
     for file in "${trained[@]}"; do
         [ -f "$file" ] || { echo "models/remake.sh: $file is missing: run the stage train first." >&2; exit 2; }
     done

@@ -175,6 +175,11 @@ class Seen:
     def __len__(self) -> int:
         return len(self.score)
 
+    def found(self) -> Seen:
+        """Without the frames in which no hand was found."""
+        there = self.score > 0
+        return Seen(self.landmarks[there], self.score[there], self.right_side[there], self.view[there])
+
 
 def read(
     work: Path, name: str, posture: str, models: Models, *, known_side: bool = False, tracked: bool = False
@@ -285,12 +290,13 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
     """
     settings = exercise.read_settings(name)
     recorded = record(work, name, models)
-    others = {label: _together([read(work, "choose", posture, models) for posture in shown])
+    # A hand that is not found says nothing about weights, nor about whether postures can be told apart.
+    others = {label: _together([read(work, "choose", posture, models).found() for posture in shown])
               for label, shown in LIBRARY[name].items()}  # fmt: skip
     file = work / "exercises" / f"{name}.onnx"
     file.parent.mkdir(parents=True, exist_ok=True)
     chosen, figures, problem = _best(recorded, file, settings, others)
-    told = all(map(len, others.values())) and passes({"stills": figures})
+    told = all(map(len, others.values())) and passes({"stills": _doubted(figures)})
     if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not told)):
         fewer = {label: seen for label, seen in others.items() if label != "almost"}
         without = settings | {
@@ -311,7 +317,7 @@ def _best(
     """Of the weights and margins those that do best on other people, and their figures there; and why the
     recording was refused with all weights, if it was."""
     problem: HandCoachError | None = None
-    best, chosen, of_best = -np.inf, {}, {"right": 0.0, "wrong_praise": 1.0}
+    best, chosen, of_best = -np.inf, {}, {"frames": 1, "right": 0.0, "wrong_praise": 1.0}
     trial = file.with_name("trial.onnx")
     for weights in clusters.WEIGHTS:
         try:
@@ -363,6 +369,12 @@ def _figures(said: dict[str, list[str]]) -> dict[str, Any]:
         "wrong_praise": float(np.mean(praised)),
         "unsure": float(np.mean([word in (UNSURE, NOT_FOUND) for words in said.values() for word in words])),
     }
+
+
+def _doubted(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures with a standard error less of what is right: of so few people a good share may be luck."""
+    right = figures["right"]
+    return {**figures, "right": right - np.sqrt(right * (1 - right) / figures["frames"])}
 
 
 def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any]]:
