@@ -106,12 +106,13 @@ CLEAR
 }
 
 export_() {
-    local file trained=("$WORK/runs/head/mobilenetv2.safetensors" "$WORK/runs/finder/finder.safetensors")
+    local file trained=("$WORK/runs/head/mobilenetv2-mean.safetensors" "$WORK/runs/finder/finder.safetensors")
     for file in "${trained[@]}"; do
         [ -f "$file" ] || { echo "models/remake.sh: $file is missing: run the stage train first." >&2; exit 2; }
     done
     mkdir -p "$new/checkpoints" "$new/exercises"
-    cp "${trained[@]}" "$new/checkpoints/"
+    cp "${trained[0]}" "$new/checkpoints/mobilenetv2.safetensors"
+    cp "${trained[1]}" "$new/checkpoints/"
     local networks=("$new/checkpoints/mobilenetv2.safetensors") photos=()
     if [ -f "$WORK/runs/resnet50/resnet50.safetensors" ]; then
         cp "$WORK/runs/resnet50/resnet50.safetensors" "$new/checkpoints/"

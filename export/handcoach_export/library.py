@@ -482,7 +482,8 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
         f"at most {MOST_WRONG_PRAISE:.0%} of the other postures that it knows are praised; `unsure` is not "
         "right, and no praise. An almost good posture that cannot be told apart from the others is none of "
         "those: the last column but one says how often it is praised for a good one. Shares are means over "
-        "the labels. Tracked: each picture followed for a fifth of a second as a hand that shakes.", "",
+        "the labels. Tracked: each picture followed for a fifth of a second as a hand that shakes. Nothing "
+        "is made easier, as it gets for a person whose tries fail.", "",
         "| exercise | på dansk | postures, best first | frames own / judged | stills right | tracked right | "
         "wrong praise | unsure | almost good | |", "|---|---|---|---|---:|---:|---:|---:|---|---|",
     ]  # fmt: skip

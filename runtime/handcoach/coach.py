@@ -234,7 +234,8 @@ class Coach:
 
     def _run(self, step: float, before: str | None, t: float) -> None:
         self._leave()
-        if self._label in self.labels and not self._must_leave and not self._held:
+        # Whoever nearly reaches it is between two postures, and unsure.
+        if self._label is not None and not self._must_leave and not self._held:
             self.own_range.tried(step)
         if self._label != self.labels[0]:
             if self._label in self.labels or t - self._since > GRACE_S:

@@ -17,7 +17,7 @@ from handcoach import model, places, signature
 from handcoach.coach import SESSION_S
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError
-from handcoach.exercise import Exercise, text_of
+from handcoach.exercise import MOST_PRAISE, Exercise, text_of
 from handcoach.hand import FINGERS, Hand, hand_frame
 from handcoach.model import ModelError, ModelFile
 
@@ -101,7 +101,7 @@ def describe(file: ModelFile, lang: str) -> str:
     praise = tolerance.get("praise", 1)
     if praise != 1:
         row("", f"the best posture counts up to {praise:g} times as far away as the next one")
-    widest = tolerance.get("widest", 1)
+    widest = min(tolerance.get("widest", 1), MOST_PRAISE / praise)
     if widest > 1:
         row("", f"and up to {widest:g} times that for a person whose tries fail")
     row("", f"unsure beyond {unsure['max_distance']:g} or below a margin of {unsure['min_margin']:g}")

@@ -357,6 +357,9 @@ class Worker:
         """Go on with what was loaded. The lock is held."""
         if self._coach is not None and coach is not None:
             coach.spent_s = self._coach.spent_s  # the session is the person's, not the exercise's
+            before, after = (p.exercise for p in (self._pipeline, pipeline) if p is not None)
+            if before is not None and after is not None and before.name == after.name:
+                coach.own_range = self._coach.own_range  # with the other hand, or without the thumb
         self._pipeline, self._coach, self._pace = pipeline, coach, Pace(pipeline.usual_s)
         t = self._now()
         if coach is not None:

@@ -262,7 +262,7 @@ def test_whoever_cannot_reach_it_gets_it_easier_and_whoever_can_as_it_was() -> N
     assert own.times == 1  # no hand, no try
     clock.show("almost", TRY_S - 1)
     assert own.times == 1
-    clock.show("almost", 2)
+    clock.show("unsure", 2)  # between two postures: nearly there
     once = own.times
     assert 1 < once < 1.25
     clock.show("almost", 5 * TRY_S)

@@ -45,7 +45,7 @@ class FakeSource:
 
 
 class FakePipeline:
-    exercise = SimpleNamespace(labels=("open", "fist"), widen=lambda times: None)
+    exercise = SimpleNamespace(labels=("open", "fist"), name="one", widen=lambda times: None)
     usual_s = None
 
     def __init__(self, label="open", slow=0.0):
@@ -96,7 +96,7 @@ def test_a_person_whose_tries_fail_is_judged_by_a_wider_tolerance(monkeypatch):
     monkeypatch.setattr("handcoach.coach.DWELL_S", 0.02)
     widened = []
     pipeline = FakePipeline("fist")
-    pipeline.exercise = SimpleNamespace(labels=("open", "fist"), widen=widened.append)
+    pipeline.exercise = SimpleNamespace(labels=("open", "fist"), name="one", widen=widened.append)
     coach = Coach(0.05, 3, 0.05, ("open", "fist"), widest=1.25)
     worker = Worker(lambda: (pipeline, coach), lambda: FakeSource(count=400))
     worker.begin()
@@ -108,6 +108,20 @@ def test_a_person_whose_tries_fail_is_judged_by_a_wider_tolerance(monkeypatch):
     finally:
         worker.end()
     assert len(set(widened)) == 3
+
+
+def test_what_a_person_reaches_is_kept_where_only_the_hand_is_chosen_anew():
+    worker, pipeline = make()
+    worker._pipeline, worker._coach = pipeline, Coach(1, 3, 1, ("open", "fist"), widest=1.25)
+    worker._coach.own_range.tried(100)
+    again = Coach(1, 3, 1, ("open", "fist"), widest=1.25)
+    worker._take(FakePipeline(), again)
+    assert again.own_range.times > 1
+    other = FakePipeline()
+    other.exercise = SimpleNamespace(labels=("open", "fist"), name="two", widen=lambda times: None)
+    new = Coach(1, 3, 1, ("open", "fist"), widest=1.25)
+    worker._take(other, new)
+    assert new.own_range.times == 1
 
 
 def test_a_newer_letter_replaces_an_older_one():

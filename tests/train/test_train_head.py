@@ -18,7 +18,8 @@ from handcoach_train.data import LandmarkSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import build, load_checkpoint, save_checkpoint
 from handcoach_train.training import head
-from handcoach_train.training.recipe import HeadRecipe
+from handcoach_train.training.edge import train
+from handcoach_train.training.recipe import HeadRecipe, LandmarkRecipe
 from handcoach_train.training.run import Machine
 
 pytestmark = pytest.mark.usefixtures("one_thread", "tiny_backbone")
@@ -54,6 +55,12 @@ def test_the_last_layers_learn_and_nothing_else(tmp_path, samples, start):
     with torch.no_grad():
         gap = [(network(images)[0] - truth).norm(dim=2).mean() for network in (before, after)]
     assert gap[1] < 0.8 * gap[0]
+    mean, note = load_checkpoint(tmp_path / "run/small-mean.safetensors")
+    assert note == its
+    wide = mean.get_parameter("dense.0.weight")[:512]
+    halfway = (before.get_parameter("dense.0.weight") + after.get_parameter("dense.0.weight")[:512]) / 2
+    torch.testing.assert_close(wide, halfway, rtol=0, atol=1e-3)  # of halves
+    assert not torch.equal(mean.get_parameter("dense.2.bias"), after.get_parameter("dense.2.bias"))
     assert figures == its["accuracy"] and {"pa", "real_points", "score"} <= set(figures)
 
 
@@ -79,6 +86,21 @@ def test_stopping_and_going_on_is_the_same_and_looks_at_nothing_twice(tmp_path, 
         torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"] for run in ("whole", "run")
     )
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    with pytest.raises(TrainError, match="looks 2 there, 1 here"):  # before it looks at anything
+        go(samples, start, tmp_path / "run", replace(RECIPE, looks=1))
+
+
+def test_a_whole_network_goes_on_from_a_wide_one(tmp_path, samples, start):
+    go(samples, start, tmp_path / "run", machine=replace(CPU, minutes=0))
+    sets = (LandmarkSet(samples, 64, True), LandmarkSet(samples, 64, False))
+    recipe = LandmarkRecipe(steps=1, check_every=1, batch=4, rate=0.0, ema=0.0)
+    wide = tmp_path / "run/small.safetensors"
+    train(CONFIG, recipe, sets[0], PHOTOS, sets[1], tmp_path / "on", CPU, start=wide)
+    network, its = load_checkpoint(tmp_path / "on/small.safetensors")
+    assert its["hidden"] == network.hidden == 600
+    assert torch.equal(
+        network.get_parameter("dense.2.weight"), load_checkpoint(wide)[0].get_parameter("dense.2.weight")
+    )
 
 
 def test_what_another_network_saw_is_not_taken_for_its_own(tmp_path, samples, start):

@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
         raise TrainError(f"{args.start} is a checkpoint of a {its['kind']} network, not of landmarks.")
     crop = its["crop"]
     recipe = recipe_of(HeadRecipe(roll=crop["roll"]), args, "steps", "check_every")
+    if recipe.roll != crop["roll"]:
+        raise TrainError("The cut-outs are turned as the network's were: leave out --set roll.")
     config = {
         **{key: its[key] for key in KEPT if key in its},
         "name": args.name or its["name"],

@@ -192,6 +192,8 @@ def train(
         recipe = replace(recipe, steps=there["steps"], check_every=there["check_every"])
     elif fill:
         recipe = _filling(recipe, config, training, photographs, validation, machine, fill)
+    if start and "hidden" in (its := load_checkpoint(start)[1]):  # `head` made its MLP wide
+        config = {**config, "hidden": its["hidden"]}
     described = {**(data or {}), "training": len(training), "validation": len(validation),
                  "photographs": int(photographs.sum()), "start": began_with(weights, start)}  # fmt: skip
     settings = {"config": config, "recipe": asdict(recipe), "data": described}

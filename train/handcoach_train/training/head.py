@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,13 +25,13 @@ from tqdm import tqdm
 
 from handcoach_train.data import Draw, LandmarkSet
 from handcoach_train.errors import TrainError
-from handcoach_train.networks import LandmarkNet, load_checkpoint, mlp
+from handcoach_train.networks import LandmarkNet, load_checkpoint, load_training, mlp, save_checkpoint
 from handcoach_train.training import checks
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.edge import Edge
 from handcoach_train.training.losses import Batch
 from handcoach_train.training.recipe import HeadRecipe
-from handcoach_train.training.run import Machine, fit, loaders, written
+from handcoach_train.training.run import Machine, compare, fit, loaders, writing, written
 
 # Beside the features that are dropped: noise of points (in the MLP's units) and of depths.
 POINT_NOISE, DEPTH_NOISE = 0.016, 0.01
@@ -85,8 +86,10 @@ class Head(Edge):
         return said["loss"]
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        outputs = self.average.posed(batch["seen"]), batch["points_seen"], batch["flags_seen"]
-        total = torch.stack([*self._losses(outputs, batch).values()]).sum()
+        # In float32, as the exported network computes.
+        with torch.autocast(self.device.type, enabled=False):
+            outputs = self.average.posed(batch["seen"]), batch["points_seen"], batch["flags_seen"]
+            total = torch.stack([*self._losses(outputs, batch).values()]).sum()
         self.rows.append({k: v.cpu() for k, v in checks.landmark_rows(outputs, batch).items()})
         self.log("val_loss", total, batch_size=len(batch["seen"]), sync_dist=True)
 
@@ -120,7 +123,9 @@ def train(
 ) -> dict[str, float]:  # fmt: skip
     """Train the MLP of a checkpoint's network; returns the figures of the best checkpoint.
 
-    What the network sees is kept in the run's folder, so that a run that was stopped goes on.
+    What the network sees is kept in the run's folder, so that a run that was stopped goes on. Beside the best
+    checkpoint lies NAME-mean.safetensors, the mean of its weights and of those that it started from (Wortsman
+    et al. 2022): a little less accurate, and steadier.
 
     Args:
         config: of the checkpoint to be made; its `hidden` is the recipe's. Others as of `edge.train`.
@@ -137,30 +142,26 @@ def train(
             "give more or a smaller --batch."
         )
     if machine.devices * machine.nodes > 1:
-        raise TrainError("The last layers alone are trained on one device: leave out --devices.")
+        raise TrainError("The last layers alone are trained by one process: one device of one machine.")
     torch.manual_seed(recipe.seed)
     network = widened(network, recipe.hidden)
     described = {**(data or {}), "training": len(training), "validation": len(validation),
                  "photographs": int(photographs.sum()), "start": start.name}  # fmt: skip
     config = {**config, "hidden": recipe.hidden}
-    module = Head({"config": config, "recipe": asdict(recipe), "data": described}, recipe)
+    settings = {"config": config, "recipe": asdict(recipe), "data": described}
+    if (run / "last.ckpt").is_file():  # before what that run saw is overwritten
+        compare(run, load_training(run / "last.ckpt")["handcoach"], settings)
+    module = Head(settings, recipe)
     module.start(network)
     if machine.threads:
         torch.set_num_threads(machine.threads)
-    what = [
-        hashlib.sha256(start.read_bytes()).hexdigest(),
-        described,
-        config["size"],
-        config["crop"],
-        recipe.seed,
-    ]
-    key = json.dumps(what, default=str)
+    first = hashlib.sha256(start.read_bytes()).hexdigest()
     looks = [
-        look_at(network, training, run / f"seen-{look}.pt", key, machine, look)
+        look_at(network, training, run / f"seen-{look}.pt", first, machine, look)
         for look in range(recipe.looks)
     ]
-    held = look_at(network, validation, run / "seen-validation.pt", key, machine)
-    together = {k: torch.cat([look[k] for look in looks]) for k in looks[0]}
+    held = look_at(network, validation, run / "seen-validation.pt", first, machine)
+    together = {k: torch.cat([look.pop(k) for look in looks]) for k in [*looks[0]]}
     which = np.tile(photographs, recipe.looks)
     draws = Draws(
         [np.flatnonzero(which), np.flatnonzero(~which)], [recipe.photo_share, 1 - recipe.photo_share],
@@ -168,24 +169,39 @@ def train(
         ranks=machine.devices * machine.nodes, parts=machine.accumulate,
     )  # fmt: skip
     batches, checking = loaders(SeenSet(together), SeenSet(held), draws, machine)
-    return fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
+    figures = fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
+    best = run / f"{config['name']}.safetensors"
+    if best.is_file():
+        learnt, note = load_checkpoint(best)
+        before = network.cpu().state_dict()
+        for name, value in learnt.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(before[name], 0.5)
+        with writing(best.with_stem(f"{best.stem}-mean")) as file:
+            save_checkpoint(learnt, note, file)
+    return figures
 
 
 @torch.no_grad()
 def look_at(
-    network: LandmarkNet, pictures: LandmarkSet, file: Path, key: str, machine: Machine, look: int = 0
+    network: LandmarkNet, pictures: LandmarkSet, file: Path, whose: str, machine: Machine, look: int = 0
 ) -> dict[str, Tensor]:
     """What a network sees of all pictures, as the columns of a `SeenSet`.
 
     Args:
-        file: read where it is there and has the key; else it is written.
-        key: of network and pictures.
+        file: read where it is there and shows what this network sees of these pictures; else it is written.
+        whose: the network's checksum.
         look: with another number the pictures of a training set are changed in other ways.
     """
+    s = pictures.samples
+    about = [whose, pictures.size, pictures.roll, pictures.other_side, pictures.seed, *map(str, s.files)]
+    arrays = [np.ascontiguousarray(a).tobytes() for a in (s.points, s.joints, s.right)]
+    key = hashlib.sha256(b"".join([json.dumps(about).encode(), *arrays])).hexdigest()
     if file.is_file():
         kept = torch.load(file, weights_only=True)
         if kept["key"] == key:
             return kept["columns"]  # type: ignore[no-any-return]
+    cv2.setNumThreads(1)  # before the workers are forked, see `loaders`
     device = machine.accelerator
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     first = look * len(pictures)

@@ -102,7 +102,7 @@ class HeadRecipe(LandmarkRecipe):
     photo_share: float = 0.3
     lifted: float = 0.25
     limits: float = 0.5
-    hidden: int = 2048
+    hidden: int = 1024
     looks: int = 3
     dropout: float = 0.2
 
@@ -110,8 +110,8 @@ class HeadRecipe(LandmarkRecipe):
         super().__post_init__()
         if self.looks < 1 or self.hidden < 1 or not 0 <= self.dropout < 1:
             raise TrainError("looks and hidden must be at least 1, and dropout in 0..1 without 1.")
-        if self.steady or self.teacher or self.sizes or self.head != "integral":
-            raise TrainError("steady, teacher, sizes and head belong to a whole network's training.")
+        if self.steady or self.teacher or self.sizes or self.freeze or self.head != "integral":
+            raise TrainError("steady, teacher, sizes, freeze and head belong to a whole network's training.")
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ def fit(
     over = False
     if last.is_file():
         state = load_training(last)
-        _compare(run, state["handcoach"], module.settings)
+        compare(run, state["handcoach"], module.settings)
         step = state["global_step"]
         epoch = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         draws.set_epoch(epoch)  # Lightning starts the workers before it tells the sampler
@@ -296,7 +296,8 @@ def fit(
     return load_checkpoint(best)[1]["accuracy"] if best.is_file() else {}
 
 
-def _compare(run: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+def compare(run: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Raises TrainError: the folder holds a run with other settings."""
     differing = [*differences(there, json.loads(json.dumps(here)))]
     if differing:
         raise TrainError(
