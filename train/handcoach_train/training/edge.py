@@ -91,7 +91,7 @@ class Edge(Training):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         said = self.loss(batch)
-        self.log_dict(said, on_step=False, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True)
+        self.log_dict(said, on_step=False, on_epoch=True, batch_size=_count(batch), sync_dist=True)
         return said["loss"]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -135,21 +135,29 @@ class Edge(Training):
     def validation_step(self, batch: Batch, _: int) -> None:
         # In float32, as the exported network computes.
         with torch.autocast(self.device.type, enabled=False):
-            x = self.average.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
-            outputs: Any = self.average.raw(x)
+            outputs = self.measured(batch)
             total = torch.stack([*self._losses(outputs, batch).values()]).sum()
             if isinstance(self.average, FinderNet):
                 rows = checks.finder_rows(self.average, outputs, batch)
             else:
                 rows = checks.landmark_rows(outputs, batch)
         self.rows.append({k: v.cpu() for k, v in rows.items()})
-        self.log("val_loss", total, batch_size=len(x), sync_dist=True)
+        self.log("val_loss", total, batch_size=_count(batch), sync_dist=True)
+
+    def measured(self, batch: Batch) -> Any:
+        """What the average says of a batch, as of its `raw`."""
+        x = self.average.normalise(batch["image"]).contiguous(memory_format=torch.channels_last)
+        return self.average.raw(x)
 
     def on_validation_epoch_end(self) -> None:
         rows = {k: torch.cat([r[k] for r in self.rows]) for k in self.rows[0]}
         self.rows = []
         kind = checks.finder_figures if isinstance(self.average, FinderNet) else checks.landmark_figures
         self.log_dict({f"val_{k}": v for k, v in kind(rows).items()}, sync_dist=True)
+
+
+def _count(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
 
 
 def _teacher(path: str) -> LandmarkNet:
@@ -192,15 +200,16 @@ def train(
         recipe = replace(recipe, steps=there["steps"], check_every=there["check_every"])
     elif fill:
         recipe = _filling(recipe, config, training, photographs, validation, machine, fill)
-    if start and "hidden" in (its := load_checkpoint(start)[1]):  # `head` made its MLP wide
-        config = {**config, "hidden": its["hidden"]}
+    first = None
+    if start:
+        first, config = _start(start, config)
     described = {**(data or {}), "training": len(training), "validation": len(validation),
                  "photographs": int(photographs.sum()), "start": began_with(weights, start)}  # fmt: skip
     settings = {"config": config, "recipe": asdict(recipe), "data": described}
     module = Edge(settings, recipe)
     if not (run / "last.ckpt").is_file():
-        if start:
-            module.start(_start(start, config))
+        if first is not None:
+            module.start(first)
         elif weights != NONE:
             load_backbone(module.network, weights)
             module.start(module.network)
@@ -263,10 +272,11 @@ def _now(kind: str) -> float:
     return time.monotonic()
 
 
-def _start(path: Path, config: dict[str, Any]) -> torch.nn.Module:
+def _start(path: Path, config: dict[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """A checkpoint's network, and the configuration with the width of its MLP, which `head` may change."""
     network, its = load_checkpoint(path)
     for name, usual in (("kind", ""), ("backbone", "mobilenetv2"), ("head", "integral")):
         a, b = its.get(name, usual), config.get(name, usual)
         if a != b:
             raise TrainError(f"{path} is a checkpoint of a {a} network, not {b}: give another.")
-    return network
+    return network, {**config, "hidden": its["hidden"]} if "hidden" in its else config

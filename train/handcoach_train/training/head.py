@@ -26,7 +26,6 @@ from tqdm import tqdm
 from handcoach_train.data import Draw, LandmarkSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import LandmarkNet, load_checkpoint, load_training, mlp, save_checkpoint
-from handcoach_train.training import checks
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.edge import Edge
 from handcoach_train.training.losses import Batch
@@ -80,18 +79,8 @@ class Head(Edge):
         parts = self._losses(said, batch)
         return {"loss": torch.stack([*parts.values()]).sum(), **parts}
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        said = self.loss(batch)
-        self.log_dict(said, on_step=False, on_epoch=True, batch_size=len(batch["seen"]), sync_dist=True)
-        return said["loss"]
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        # In float32, as the exported network computes.
-        with torch.autocast(self.device.type, enabled=False):
-            outputs = self.average.posed(batch["seen"]), batch["points_seen"], batch["flags_seen"]
-            total = torch.stack([*self._losses(outputs, batch).values()]).sum()
-        self.rows.append({k: v.cpu() for k, v in checks.landmark_rows(outputs, batch).items()})
-        self.log("val_loss", total, batch_size=len(batch["seen"]), sync_dist=True)
+    def measured(self, batch: Batch) -> Any:
+        return self.average.posed(batch["seen"]), batch["points_seen"], batch["flags_seen"]
 
 
 def widened(network: LandmarkNet, hidden: int) -> LandmarkNet:
