@@ -16,13 +16,26 @@ from handcoach_train.commands import (
     finder,
     head,
     landmarks,
+    narrow,
     paper_figures,
     photos,
     render,
     throughput,
 )
 
-COMMANDS = (render, check_data, landmarks, head, finder, ablate, throughput, evaluate, photos, paper_figures)
+COMMANDS = (
+    render,
+    check_data,
+    landmarks,
+    head,
+    narrow,
+    finder,
+    ablate,
+    throughput,
+    evaluate,
+    photos,
+    paper_figures,
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import struct
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
@@ -73,6 +73,52 @@ def _mobilenetv2() -> nn.Sequential:
     return torchvision.models.mobilenet_v2(weights=None).features
 
 
+class Hidden(NamedTuple):
+    """The layers about the hidden channels of one of MobileNetV2's blocks.
+
+    Attributes:
+        before: the convolution that makes them (of the first block it is the network's first), with its norm.
+        depthwise: with its norm and activation. project: to what the block gives. norm: the one after it.
+    """
+
+    before: nn.Sequential
+    depthwise: nn.Sequential
+    project: nn.Conv2d
+    norm: nn.BatchNorm2d
+
+    @property
+    def width(self) -> int:
+        return self.project.in_channels
+
+
+def hidden_layers(features: nn.Sequential) -> list[Hidden]:
+    """Of the 17 blocks of MobileNetV2's layers."""
+    blocks: list[Any] = [layer.conv for layer in features if hasattr(layer, "conv")]
+    first: Any = features[0]
+    return [Hidden(b[0] if len(b) == 4 else first, b[-3], b[-2], b[-1]) for b in blocks]
+
+
+def narrow(hidden: Hidden, keep: Tensor) -> None:
+    """Keep these hidden channels alone, with their weights."""
+    before, norm = hidden.before[0], hidden.before[1]
+    _take(before, "out_channels", keep)
+    _take(norm, "num_features", keep)
+    depthwise, norm = hidden.depthwise[0], hidden.depthwise[1]
+    _take(depthwise, "out_channels", keep)
+    depthwise.in_channels = depthwise.groups = len(keep)  # type: ignore[assignment]
+    _take(norm, "num_features", keep)
+    hidden.project.weight = nn.Parameter(hidden.project.weight.detach()[:, keep].clone())
+    hidden.project.in_channels = len(keep)
+
+
+def _take(layer: Any, count: str, keep: Tensor) -> None:
+    for name, value in [*layer.named_parameters(), *layer.named_buffers()]:
+        if value.ndim:
+            kept = value.detach()[keep].clone()
+            setattr(layer, name, nn.Parameter(kept) if isinstance(value, nn.Parameter) else kept)
+    setattr(layer, count, len(keep))
+
+
 def _resnet50() -> nn.Sequential:
     r = torchvision.models.resnet50(weights=None)
     return nn.Sequential(OrderedDict(
@@ -117,17 +163,19 @@ class LandmarkNet(_Network):
     Args:
         size: side of the pictures, a multiple of 16. backbone: one of `BACKBONES`. head: `integral`, or
             `pooled`: everything by one linear layer on pooled features, to compare with. hidden: units of the
-            MLP, which cost next to nothing beside the backbone.
+            MLP, which cost next to nothing beside the backbone. widths: hidden channels of the blocks of a
+            MobileNetV2 that was cut (`training/narrow.py`); empty: the usual ones.
 
     Raises:
-        TrainError: no such backbone or head.
+        TrainError: no such backbone or head, or widths that do not fit it.
     """
 
     names = ("landmarks", "points", "presence", "right")
 
     def __init__(
-        self, size: int = 160, backbone: str = "mobilenetv2", head: str = "integral", hidden: int = 512
-    ) -> None:
+        self, size: int = 160, backbone: str = "mobilenetv2", head: str = "integral", hidden: int = 512,
+        widths: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
         kind = _backbone(backbone)
         if head not in ("integral", "pooled"):
@@ -136,6 +184,14 @@ class LandmarkNet(_Network):
         self.size, self.backbone, self.head, self.hidden = size, backbone, head, hidden
         self.cut = kind.cut
         self.features = kind.make()
+        if widths:
+            blocks = hidden_layers(self.features) if backbone == "mobilenetv2" else []
+            if len(widths) != len(blocks) or any(
+                not 0 < n <= b.width for n, b in zip(widths, blocks, strict=True)
+            ):
+                raise TrainError(f"A {backbone} of the widths {list(widths)} does not exist.")
+            for block, width in zip(blocks, widths, strict=True):
+                narrow(block, torch.arange(width))
         self.flags = nn.Linear(kind.deep, 2)
         if head == "pooled":
             self.linear = nn.Linear(kind.deep, 63 + 42)
@@ -294,7 +350,7 @@ def build(config: dict[str, Any]) -> Network:
     if config["kind"] == "landmarks":
         return LandmarkNet(
             config["size"], config.get("backbone", "mobilenetv2"), config.get("head", "integral"),
-            config.get("hidden", 512),
+            config.get("hidden", 512), config.get("widths", ()),
         )  # fmt: skip
     if config["kind"] == "paper":
         return PaperNet(config["size"], config["backbone"], config["dropout"], config["joints"])

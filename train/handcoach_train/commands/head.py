@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from handcoach_train.commands.options import (
+    LIKE_START,
     described,
     edge_options,
     hands,
@@ -16,9 +17,6 @@ from handcoach_train.commands.options import (
     skip_option,
 )
 from handcoach_train.errors import TrainError
-
-# Of the checkpoint that it starts from.
-KEPT = ("kind", "size", "backbone", "head", "crop", "presence_threshold")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -57,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if recipe.roll != crop["roll"]:
         raise TrainError("The cut-outs are turned as the network's were: leave out --set roll.")
     config = {
-        **{key: its[key] for key in KEPT if key in its},
+        **{key: its[key] for key in LIKE_START if key in its},
         "name": args.name or its["name"],
         **provenance("hands", [*args.data, *args.frames], [folder for _, folder in args.photos], [args.start],
                      args.free_photos),

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     R = TypeVar("R", bound=AnyRecipe)
 
 
+# What a network that was made from another's keeps of its configuration.
+LIKE_START = ("kind", "size", "backbone", "head", "widths", "crop", "presence_threshold")
+
+
 def run_options(p: argparse.ArgumentParser) -> None:
     """Of every training: its folder, its recipe, and the machine."""
     p.add_argument(

@@ -273,10 +273,10 @@ def _now(kind: str) -> float:
 
 
 def _start(path: Path, config: dict[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """A checkpoint's network, and the configuration with the width of its MLP, which `head` may change."""
+    """A checkpoint's network, and the configuration with its widths, which `head` and `narrow` may change."""
     network, its = load_checkpoint(path)
     for name, usual in (("kind", ""), ("backbone", "mobilenetv2"), ("head", "integral")):
         a, b = its.get(name, usual), config.get(name, usual)
         if a != b:
             raise TrainError(f"{path} is a checkpoint of a {a} network, not {b}: give another.")
-    return network, {**config, "hidden": its["hidden"]} if "hidden" in its else config
+    return network, config | {name: its[name] for name in ("hidden", "widths") if name in its}

@@ -115,6 +115,31 @@ class HeadRecipe(LandmarkRecipe):
 
 
 @dataclass(frozen=True)
+class NarrowRecipe(LandmarkRecipe):
+    """A narrower network that is taught to say what the one it was cut from says (`training/narrow.py`).
+
+    Attributes:
+        lose: of what each block gives, at most this share of the variance is lost by the cut.
+        seen: weight of what the MLP sees, beside what it says.
+    """
+
+    steps: int = 2_000
+    rate: float = 6e-4
+    check_every: int = 250
+    ema: float = 0.995
+    photo_share: float = 0.3
+    lose: float = 0.03
+    seen: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.lose < 1:
+            raise TrainError(f"lose is {self.lose:g}: it must be in 0..1 without 1.")
+        if self.steady or self.teacher or self.sizes or self.freeze or self.head != "integral":
+            raise TrainError("steady, teacher, sizes, freeze and head belong to a whole network's training.")
+
+
+@dataclass(frozen=True)
 class FinderRecipe(Recipe):
     """Weights of the finder's losses (`losses.finder_loss`)."""
 
