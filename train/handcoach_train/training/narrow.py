@@ -24,7 +24,14 @@ from tqdm import tqdm
 
 from handcoach_train.data import LandmarkSet
 from handcoach_train.errors import TrainError
-from handcoach_train.networks import Hidden, LandmarkNet, hidden_layers, load_checkpoint, narrow
+from handcoach_train.networks import (
+    Hidden,
+    LandmarkNet,
+    hidden_layers,
+    load_checkpoint,
+    load_training,
+    narrow,
+)
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.edge import Edge
 from handcoach_train.training.losses import NOISE, Batch
@@ -188,14 +195,19 @@ def train(
     if machine.threads:
         torch.set_num_threads(machine.threads)
     cv2.setNumThreads(1)  # before the workers are forked, see `loaders`
-    thin = cut(whole, training, recipe.lose, machine.workers)
-    widths = [block.width for block in hidden_layers(thin.features)]
-    say(f"hidden channels: {' '.join(map(str, widths))}")
+    thin = None
+    if (run / "last.ckpt").is_file():
+        widths = load_training(run / "last.ckpt")["handcoach"]["config"].get("widths", [])
+    else:
+        thin = cut(whole, training, recipe.lose, machine.workers)
+        widths = [block.width for block in hidden_layers(thin.features)]
+        say(f"hidden channels: {' '.join(map(str, widths))}")
     described = {**(data or {}), "training": len(training), "validation": len(validation),
                  "photographs": int(photographs.sum()), "start": start.name}  # fmt: skip
-    config = {**config, "hidden": thin.hidden, "widths": widths}
+    config = {**config, "hidden": whole.hidden, "widths": widths}
     module = Narrow({"config": config, "recipe": asdict(recipe), "data": described}, recipe, whole)
-    module.start(thin)
+    if thin is not None:
+        module.start(thin)
     draws = Draws(
         [np.flatnonzero(photographs), np.flatnonzero(~photographs)],
         [recipe.photo_share, 1 - recipe.photo_share],
