@@ -83,7 +83,8 @@ train() {
         --steps "$(some 2500 250)" --check-every "$(some 250 25)" --out "$WORK/runs/head"
     say "cut it to a faster one, which it teaches"
     handcoach-train narrow "$WORK"/data/{any,table,shown} --frames "$WORK"/data/{frames,frames-none} "${real[@]}" \
-        --start "$WORK/runs/head/mobilenetv2-mean.safetensors" --set lose=0.045 --steps "$(some 1200 300)" --check-every 300 \
+        --start "$WORK/runs/head/mobilenetv2-mean.safetensors" --steps "$(some 800 40)" \
+        --check-every "$(some 200 10)" \
         --out "$WORK/runs/narrow"
     say "train finder"
     handcoach-train finder --frames "$WORK"/data/{frames,frames-table,frames-shown,frames-none} "${real[@]}" "${weights[@]}" \

@@ -25,8 +25,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="cut a trained landmark network to a faster one, and teach that by it",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Hidden channels of a MobileNetV2 that others can stand in for are taken out (--set\n"
-        "lose=0.03: as many as lose at most 3 % of what each block gives); the whole network then\n"
-        "teaches the narrow one what it says.",
+        "time=0.6: until its blocks take 60 % of the time); the whole network then teaches the narrow\n"
+        "one what it says.",
         epilog="example:\n"
         "  handcoach-train narrow data/any-1 data/any-2 --start runs/m/mobilenetv2.safetensors \\\n"
         "      --photos labels.json photos/ --out runs/n\n",

@@ -119,22 +119,23 @@ class NarrowRecipe(LandmarkRecipe):
     """A narrower network that is taught to say what the one it was cut from says (`training/narrow.py`).
 
     Attributes:
-        lose: of what each block gives, at most this share of the variance is lost by the cut.
+        time: share of the whole network's time that the blocks of the narrow one take.
         seen: weight of what the MLP sees, beside what it says.
     """
 
-    steps: int = 2_000
-    rate: float = 6e-4
-    check_every: int = 250
-    ema: float = 0.995
+    steps: int = 800
+    rate: float = 3e-4
+    check_every: int = 200
+    warmup: int = 30
+    ema: float = 0.99
     photo_share: float = 0.3
-    lose: float = 0.03
+    time: float = 0.6
     seen: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.lose < 1:
-            raise TrainError(f"lose is {self.lose:g}: it must be in 0..1 without 1.")
+        if not 0 < self.time <= 1:
+            raise TrainError(f"time is {self.time:g}: it must be in 0..1 without 0.")
         if self.steady or self.teacher or self.sizes or self.freeze or self.head != "integral":
             raise TrainError("steady, teacher, sizes, freeze and head belong to a whole network's training.")
 
