@@ -15,6 +15,7 @@ pytest.importorskip("pytorch_lightning")
 
 import torch
 from tiny.networks import FINDER, SMALL
+from torch import nn
 from torchvision.models import mobilenet_v2
 
 from handcoach_train import networks
@@ -95,6 +96,29 @@ def test_channels_that_repeat_others_go_first_and_cost_nothing():
     assert float((gap.square().sum() / said.square().sum()).detach()) == pytest.approx(lost[20], rel=0.05)
 
 
+def test_a_block_is_tried_without_some_channels_and_is_as_it_was():
+    torch.manual_seed(4)
+    layer = build(CONFIG).eval().features[5]
+    block = hidden_layers(nn.Sequential(nn.Identity(), layer))[0]
+    weight, norm = block.project.weight.detach().clone(), block.norm.running_mean.clone()
+    picture = torch.randn(1, block.before[0].in_channels, 12, 12)
+    with torch.no_grad():
+        hidden = layer.conv[:-2](picture)
+        rows = hidden.permute(0, 2, 3, 1).reshape(-1, block.width).double()
+        covariance = torch.cov(rows.T) + 1e-9 * torch.eye(block.width)
+        before = layer(picture)
+        order, _ = narrowing.surgery(block, covariance)
+        gaps = []
+        for some in (order[:40], order[-40:]):
+            with narrowing._without(block, rows.mean(0), covariance, some):
+                without = layer(picture)
+            gaps.append((without - before).norm())
+            # What it gives is fitted: its mean stays.
+            torch.testing.assert_close(without.mean((2, 3)), before.mean((2, 3)), rtol=0, atol=1e-4)
+    assert gaps[0] < 0.7 * gaps[1]  # the first to go are missed less than the last
+    assert torch.equal(block.project.weight, weight) and torch.equal(block.norm.running_mean, norm)
+
+
 def test_channels_go_where_the_time_they_save_costs_least():
     def plan(hurt: float, time: float) -> narrowing._Plan:
         return narrowing._Plan(96, [*range(80)], [0.01 * n for n in range(81)], hurt, time)
@@ -122,33 +146,38 @@ def test_a_cut_network_says_nearly_the_same(samples, whole):
         seen = [n.seen(n.normalise(images))[0] for n in (whole, thin, blind)]
     widths = [[block.width for block in hidden_layers(n.features)] for n in (whole, thin)]
     assert sum(widths[1]) < 0.85 * sum(widths[0]) and all(w % 16 == 0 for w in widths[1])
-    assert (seen[1] - seen[0]).norm() < 0.5 * (seen[2] - seen[0]).norm()
+    assert (seen[1] - seen[0]).norm() < 0.1 * (seen[2] - seen[0]).norm()
 
 
 def test_it_is_taught_and_kept_with_its_widths(tmp_path, samples, start):
     sets = (LandmarkSet(samples, 64, True), LandmarkSet(samples, 64, False))
-    figures = narrowing.train(CONFIG, RECIPE, start, sets[0], PHOTOS, sets[1], tmp_path / "run", CPU)
+
+    def go(run: str, recipe: NarrowRecipe = RECIPE, machine: Machine = CPU) -> dict[str, float]:
+        return narrowing.train(CONFIG, recipe, start, sets[0], PHOTOS, sets[1], tmp_path / run, machine)
+
+    figures = go("run")
     thin, its = load_checkpoint(tmp_path / "run/cut.safetensors")
     widths = [block.width for block in hidden_layers(thin.features)]
-    assert (
-        its["widths"] == widths
-        and sum(widths) < sum(b.width for b in hidden_layers(load_checkpoint(start)[0].features))
-        and its["recipe"]["time"] == 0.8
-    )
+    whole, _ = load_checkpoint(start)
+    assert its["widths"] == widths and its["recipe"]["time"] == 0.8
+    assert sum(widths) < sum(block.width for block in hidden_layers(whole.features))
     assert figures == its["accuracy"]
-    with torch.no_grad():
-        untaught = narrowing.cut(load_checkpoint(start)[0], sets[0], 0.8)
-    assert not torch.equal(thin.get_parameter("flags.weight"), untaught.get_parameter("flags.weight"))
-    again = narrowing.train(CONFIG, RECIPE, start, sets[0], PHOTOS, sets[1], tmp_path / "run", CPU)
-    assert again == figures  # it is over
-    with pytest.raises(TrainError, match="time"):
-        narrowing.train(
-            CONFIG, replace(RECIPE, time=0.7), start, sets[0], PHOTOS, sets[1], tmp_path / "run", CPU
-        )
-    recipe = LandmarkRecipe(steps=1, check_every=1, batch=4, rate=0.0, ema=0.0)
-    train_on(
-        CONFIG, recipe, sets[0], PHOTOS, sets[1], tmp_path / "on", CPU, start=tmp_path / "run/cut.safetensors"
+    assert not torch.equal(thin.get_parameter("flags.weight"), whole.get_parameter("flags.weight"))
+    # Stopped half-way and gone on, without cutting it again, it is the same.
+    go("stopped", machine=replace(CPU, minutes=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrowing, "cut", lambda *_: pytest.fail("its widths are known"))
+        go("stopped")
+        with pytest.raises(TrainError, match="time"):
+            go("stopped", replace(RECIPE, time=0.7))
+    a, b = (
+        torch.load(tmp_path / run / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("run", "stopped")
     )
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    recipe = LandmarkRecipe(steps=1, check_every=1, batch=4, rate=0.0, ema=0.0)
+    cut = tmp_path / "run/cut.safetensors"
+    train_on(CONFIG, recipe, sets[0], PHOTOS, sets[1], tmp_path / "on", CPU, start=cut)
     assert load_checkpoint(tmp_path / "on/cut.safetensors")[1]["widths"] == widths
 
 
@@ -189,6 +218,8 @@ def test_what_cannot_be(tmp_path, samples, start):
         go(tmp_path / "pooled.safetensors")
     with pytest.raises(TrainError, match="Too little data"):
         go(start, replace(RECIPE, batch=64))
+    with pytest.raises(TrainError, match="two pictures"):
+        go(start, replace(RECIPE, batch=1))
     for wrong in ({"time": 0.0}, {"steady": 2.0}):
         with pytest.raises(TrainError):
             replace(RECIPE, **wrong)

@@ -5,18 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from handcoach_train.commands.options import (
-    LIKE_START,
-    described,
-    edge_options,
-    hands,
-    machine_of,
-    provenance,
-    recipe_of,
-    run_options,
-    skip_option,
-)
-from handcoach_train.errors import TrainError
+from handcoach_train.commands.options import edge_options, from_trained, run_options, skip_option
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -39,28 +28,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from handcoach_train.networks import load_checkpoint
     from handcoach_train.training.head import train
     from handcoach_train.training.recipe import HeadRecipe
     from handcoach_train.training.run import say
 
-    if args.start is None or args.weights is not None:
-        raise TrainError("Give the trained network by --start, and no --weights.")
-    machine = machine_of(args)
-    its = load_checkpoint(args.start)[1]
-    if its["kind"] != "landmarks":
-        raise TrainError(f"{args.start} is a checkpoint of a {its['kind']} network, not of landmarks.")
-    crop = its["crop"]
-    recipe = recipe_of(HeadRecipe(roll=crop["roll"]), args, "steps", "check_every")
-    if recipe.roll != crop["roll"]:
-        raise TrainError("The cut-outs are turned as the network's were: leave out --set roll.")
-    config = {
-        **{key: its[key] for key in LIKE_START if key in its},
-        "name": args.name or its["name"],
-        **provenance("hands", [*args.data, *args.frames], [folder for _, folder in args.photos], [args.start],
-                     args.free_photos),
-    }  # fmt: skip
-    everything, is_photo, checking = hands(args, recipe, its["size"], args.data)
-    say(train(config, recipe, args.start, everything, is_photo, checking, args.out, machine,
-              data=described(args.data, args)))  # fmt: skip
+    say(from_trained(args, HeadRecipe, train))
     return 0

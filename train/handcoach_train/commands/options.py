@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from handcoach_train.training.run import Machine
 
     R = TypeVar("R", bound=AnyRecipe)
-
-
-# What a network that was made from another's keeps of its configuration.
-LIKE_START = ("kind", "size", "backbone", "head", "widths", "crop", "presence_threshold")
+    L = TypeVar("L", bound=LandmarkRecipe)
 
 
 def run_options(p: argparse.ArgumentParser) -> None:
@@ -160,6 +157,37 @@ def hands(
     say(f"{len(everything)} training hands, {len(real)} of them in photographs, {len(checking)} for "
         f"validation, {len(empty)} pictures for emptiness")  # fmt: skip
     return everything, is_photo, checking
+
+
+def from_trained(args: argparse.Namespace, recipe: type[L], train: Callable[..., object]) -> object:
+    """Run a training that makes another landmark network from the one at --start."""
+    from handcoach_train.networks import load_checkpoint
+
+    if args.start is None or args.weights is not None:
+        raise TrainError("Give the trained network by --start, and no --weights.")
+    machine = machine_of(args)
+    its = load_checkpoint(args.start)[1]
+    if its["kind"] != "landmarks":
+        raise TrainError(f"{args.start} is a checkpoint of a {its['kind']} network, not of landmarks.")
+    crop = its["crop"]
+    chosen = recipe_of(recipe(roll=crop["roll"]), args, "steps", "check_every")
+    if chosen.roll != crop["roll"]:
+        raise TrainError("The cut-outs are turned as the network's were: leave out --set roll.")
+    config = {
+        **{key: its[key] for key in LIKE_START if key in its},
+        "name": args.name or its["name"],
+        **provenance("hands", [*args.data, *args.frames], [folder for _, folder in args.photos], [args.start],
+                     args.free_photos),
+    }  # fmt: skip
+    everything, is_photo, checking = hands(args, chosen, its["size"], args.data)
+    return train(
+        config, chosen, args.start, everything, is_photo, checking, args.out, machine,
+        data=described(args.data, args),
+    )  # fmt: skip
+
+
+# What a network that is made from another's keeps of its configuration.
+LIKE_START = ("kind", "size", "backbone", "head", "widths", "crop", "presence_threshold")
 
 
 def described(folders: list[Path], args: argparse.Namespace) -> dict[str, Any]:

@@ -195,14 +195,14 @@ def train(
         )
     if isinstance(training, ResidentSet) and machine.devices * machine.nodes > 1:
         raise TrainError("Pictures in a device's memory are for one device: leave out --resident.")
+    first = None
+    if start:
+        first, config = _start(start, config)
     if fill and (run / "last.ckpt").is_file():  # it goes on as far as it was going to
         there = load_training(run / "last.ckpt")["handcoach"]["recipe"]
         recipe = replace(recipe, steps=there["steps"], check_every=there["check_every"])
     elif fill:
         recipe = _filling(recipe, config, training, photographs, validation, machine, fill)
-    first = None
-    if start:
-        first, config = _start(start, config)
     described = {**(data or {}), "training": len(training), "validation": len(validation),
                  "photographs": int(photographs.sum()), "start": began_with(weights, start)}  # fmt: skip
     settings = {"config": config, "recipe": asdict(recipe), "data": described}

@@ -11,6 +11,7 @@ whole network, whose word needs no labels.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -46,6 +47,8 @@ LOOKED_AT = 1000  # pictures by which channels are judged
 PROBE = 4  # batches of fifty of them by which blocks are judged
 TRIAL = 0.04  # of what a block gives is lost when it is judged
 CELLS = 40_000  # of a layer's cells of one batch at most
+# Weights of what is learnt, beside the recipe's of what the MLP sees: plain distances in the outputs' units.
+LANDMARKS, POINTS, FLAGS = 20.0, 40.0, 0.5
 STEP = 16  # channels; onnxruntime's kernels take as many at once, and are slow with a rest
 RIDGE = 1e-4  # of the channels' mean variance
 
@@ -86,9 +89,11 @@ class Narrow(Edge):
         r = self.recipe
         gaps = {
             "seen": r.seen * ((seen - taught) / spread).square().mean(1, keepdim=True),
-            "landmarks": 20 * here * (self.network.posed(seen) - landmarks).abs().mean((1, 2))[:, None],
-            "points": 40 * here * (my_points - points).abs().mean((1, 2))[:, None],
-            "flags": 0.5 * F.binary_cross_entropy_with_logits(my_flags, flags.sigmoid(), reduction="none"),
+            "landmarks": LANDMARKS
+            * here
+            * (self.network.posed(seen) - landmarks).abs().mean((1, 2))[:, None],
+            "points": POINTS * here * (my_points - points).abs().mean((1, 2))[:, None],
+            "flags": FLAGS * F.binary_cross_entropy_with_logits(my_flags, flags.sigmoid(), reduction="none"),
         }
         parts = {name: gap.mean() for name, gap in gaps.items()}
         return {"loss": torch.stack([*parts.values()]).sum(), **parts}
@@ -96,7 +101,7 @@ class Narrow(Edge):
 
 @torch.no_grad()
 def cut(network: LandmarkNet, pictures: LandmarkSet, time: float, workers: int = 0) -> LandmarkNet:
-    """The network with as few hidden channels as take this share of its blocks' time.
+    """The network with as few hidden channels as take this share of its blocks' time, or STEP of each.
 
     Raises:
         TrainError: it is no MobileNetV2 with the integral head.
@@ -118,9 +123,10 @@ def cut(network: LandmarkNet, pictures: LandmarkSet, time: float, workers: int =
     said = _said(network, batches[:PROBE])
     plans = []
     for block, each in zip(tqdm(blocks, desc="try"), seen, strict=True):
-        order, lost = surgery(block, each.covariance)
+        covariance = each.covariance
+        order, lost = surgery(block, covariance)
         trial = next((n for n, share in enumerate(lost) if share > TRIAL), len(order))
-        with _without(block, each, order[:trial]):
+        with _without(block, each.mean, covariance, order[:trial]):
             gap = sum(
                 float((now - before).square().mean() / before.var(0).mean())
                 for now, before in zip(_said(network, batches[:PROBE]), said, strict=True)
@@ -200,7 +206,8 @@ class _Seen:
 def _rows(x: Tensor) -> Tensor:
     """Cells (at most CELLS, C) of (N, C, H, W), as doubles."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    return rows[:: -(-len(rows) // CELLS)].double()
+    step = -(-len(rows) // CELLS) | 1  # odd: else it meets the same columns of every picture
+    return rows[::step].double()
 
 
 def _ridged(covariance: Tensor) -> Tensor:
@@ -239,16 +246,16 @@ def surgery(block: Hidden, covariance: Tensor) -> tuple[list[int], list[float]]:
 
 
 @contextmanager
-def _without(block: Hidden, seen: _Seen, gone: list[int]) -> Iterator[None]:
+def _without(block: Hidden, means: Tensor, covariance: Tensor, gone: list[int]) -> Iterator[None]:
     """The block without these channels, the projection fitted to the others; after that as it was."""
     running: Any = block.norm.running_mean
     weight, mean = block.project.weight.clone(), running.clone()
     rows = torch.tensor(sorted({*range(block.width)} - {*gone}))
-    covariance, first = seen.covariance, weight[:, :, 0, 0].double()
+    first = weight[:, :, 0, 0].double()
     fitted = torch.linalg.solve(covariance[rows][:, rows], covariance[rows] @ first.T).T
     block.project.weight.zero_()
     block.project.weight[:, rows, 0, 0] = fitted.float()
-    running += (fitted @ seen.mean[rows] - first @ seen.mean).float()
+    running += (fitted @ means[rows] - first @ means).float()
     try:
         yield
     finally:
@@ -259,16 +266,21 @@ def _without(block: Hidden, seen: _Seen, gone: list[int]) -> Iterator[None]:
 def _fit(whole: LandmarkNet, thin: LandmarkNet, batches: list[Tensor]) -> None:
     """Fit every block's projection, one after the other, so that the thin network's layers give what the
     whole one's give."""
-    theirs, mine = batches, batches
+    theirs, mine = [*batches], [*batches]
     for layer, own in zip(whole.features, tqdm(thin.features, desc="fit"), strict=True):
-        given = [layer(x) for x in theirs]
+        for i, x in enumerate(theirs):  # in place: these are gigabytes
+            theirs[i] = layer(x)
         if hasattr(own, "conv"):
-            _fit_block(own, mine, given)
-        theirs, mine = given, [own(x) for x in mine]
+            _fit_block(own, mine, theirs)
+        for i, x in enumerate(mine):
+            mine[i] = own(x)
 
 
 def _fit_block(block: Any, inputs: list[Tensor], given: list[Tensor]) -> None:
-    count, sums, square, product = 0, 0.0, 0.0, 0.0  # type: int, Any, Any, Any
+    count = 0
+    sums: Any = 0.0
+    square: Any = 0.0
+    product: Any = 0.0
     for x, y in zip(inputs, given, strict=True):
         hidden = _rows(block.conv[:-2](x))
         wanted = _rows(y - x if block.use_res_connect else y)
@@ -313,6 +325,10 @@ def train(
             f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
             "give more or a smaller --batch."
         )
+    if machine.nodes > 1:
+        raise TrainError("A network is cut on one machine: leave out --num-nodes.")
+    if recipe.batch // (machine.devices * machine.accumulate) < 2:
+        raise TrainError("Every part of a batch needs two pictures: give a larger --batch.")
     if machine.threads:
         torch.set_num_threads(machine.threads)
     cv2.setNumThreads(1)  # before the workers are forked, see `loaders`
@@ -324,7 +340,8 @@ def train(
         widths = [block.width for block in hidden_layers(thin.features)]
         say(f"hidden channels: {' '.join(map(str, widths))}")
     described = {**(data or {}), "training": len(training), "validation": len(validation),
-                 "photographs": int(photographs.sum()), "start": start.name}  # fmt: skip
+                 "photographs": int(photographs.sum()), "start": start.name,
+                 "teacher": hashlib.sha256(start.read_bytes()).hexdigest()}  # fmt: skip
     config = {**config, "hidden": whole.hidden, "widths": widths}
     module = Narrow({"config": config, "recipe": asdict(recipe), "data": described}, recipe, whole)
     if thin is not None:

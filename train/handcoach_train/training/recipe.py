@@ -110,16 +110,16 @@ class HeadRecipe(LandmarkRecipe):
         super().__post_init__()
         if self.looks < 1 or self.hidden < 1 or not 0 <= self.dropout < 1:
             raise TrainError("looks and hidden must be at least 1, and dropout in 0..1 without 1.")
-        if self.steady or self.teacher or self.sizes or self.freeze or self.head != "integral":
-            raise TrainError("steady, teacher, sizes, freeze and head belong to a whole network's training.")
+        _of_a_trained_network(self)
 
 
 @dataclass(frozen=True)
 class NarrowRecipe(LandmarkRecipe):
-    """A narrower network that is taught to say what the one it was cut from says (`training/narrow.py`).
+    """A narrower network that is taught to say what the one it was cut from says (`training/narrow.py`). The
+    weights of `LandmarkRecipe` make the validation's loss alone.
 
     Attributes:
-        time: share of the whole network's time that the blocks of the narrow one take.
+        time: share that is left of the time that the whole network's blocks take.
         seen: weight of what the MLP sees, beside what it says.
     """
 
@@ -136,8 +136,12 @@ class NarrowRecipe(LandmarkRecipe):
         super().__post_init__()
         if not 0 < self.time <= 1:
             raise TrainError(f"time is {self.time:g}: it must be in 0..1 without 0.")
-        if self.steady or self.teacher or self.sizes or self.freeze or self.head != "integral":
-            raise TrainError("steady, teacher, sizes, freeze and head belong to a whole network's training.")
+        _of_a_trained_network(self)
+
+
+def _of_a_trained_network(recipe: LandmarkRecipe) -> None:
+    if recipe.steady or recipe.teacher or recipe.sizes or recipe.freeze or recipe.head != "integral":
+        raise TrainError("steady, teacher, sizes, freeze and head belong to a whole network's training.")
 
 
 @dataclass(frozen=True)
