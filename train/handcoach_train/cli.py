@@ -14,6 +14,7 @@ from handcoach_train.commands import (
     check_data,
     evaluate,
     finder,
+    hard_negatives,
     head,
     landmarks,
     narrow,
@@ -24,18 +25,9 @@ from handcoach_train.commands import (
 )
 
 COMMANDS = (
-    render,
-    check_data,
-    landmarks,
-    head,
-    narrow,
-    finder,
-    ablate,
-    throughput,
-    evaluate,
-    photos,
+    render, check_data, landmarks, head, narrow, finder, ablate, throughput, evaluate, photos, hard_negatives,
     paper_figures,
-)
+)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

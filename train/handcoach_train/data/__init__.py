@@ -5,9 +5,10 @@ Everything is held as one `Samples`: where the picture is, where the joints are 
 is known. Cut-outs are made by the runtime's own `Crop`.
 """
 
-from handcoach_train.data.cutouts import LandmarkSet, colour, jitter, target
+from handcoach_train.data.cutouts import LandmarkSet, colour, jitter, overlap, target
 from handcoach_train.data.frames import FinderSet
 from handcoach_train.data.layouts import (
+    HARD_NEGATIVES,
     layout,
     load,
     load_all,
@@ -34,6 +35,7 @@ from handcoach_train.data.samples import Draw, Samples, held_out, join, read_ima
 
 __all__ = [
     "AGREE",
+    "HARD_NEGATIVES",
     "PHOTOS_HELD_OUT",
     "Draw",
     "FinderSet",
@@ -54,6 +56,7 @@ __all__ = [
     "load_freihand",
     "load_hanco",
     "load_photos",
+    "overlap",
     "photo_samples",
     "read_boxes",
     "read_image",

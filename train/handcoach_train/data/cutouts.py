@@ -97,6 +97,7 @@ class LandmarkSet(Drawn):
         self.samples, self.size, self.roll, self.other_side = samples, size, roll, other_side
         self.empty = empty or []
         self.empty_share = empty_share if self.empty else 0.0
+        self.hard = [frame for frame in self.empty if frame.get("hard")]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -133,26 +134,14 @@ class LandmarkSet(Drawn):
         }
 
     def nothing(self, rng: np.random.Generator, side: int) -> dict[str, Any]:
-        """A piece of a picture without a hand in it."""
-        frame = self.empty[int(rng.integers(len(self.empty)))]
-        image = read_image(frame["file"])
-        h, w = image.shape[:2]
-        boxes = [np.asarray(b, float) for b in frame["boxes"]]
-        for _ in range(20):
-            size = min(h, w) * rng.uniform(0.15, 0.9)
-            x, y = rng.uniform(0, w), rng.uniform(0, h)
-            half = size * 0.5
-            overlap = [
-                max(0.0, min(x + half, b[2]) - max(x - half, b[0]))
-                * max(0.0, min(y + half, b[3]) - max(y - half, b[1]))
-                / max(1.0, (b[2] - b[0]) * (b[3] - b[1]))
-                for b in boxes
-            ]
-            if not overlap or max(overlap) < 0.1:
-                break
+        """A piece of a picture without a hand in it; half of them hard ones, where there are any."""
+        if self.hard and rng.random() < 0.5:
+            frame = self.hard[int(rng.integers(len(self.hard)))]
+            image = read_image(frame["file"])
+            x, y, size, roll, mirrored = frame["hard"][int(rng.integers(len(frame["hard"])))]
+            crop = jitter(Crop(x, y, size, roll, bool(mirrored)), rng, 0.4)
         else:
-            image = np.full_like(image, rng.integers(0, 256))
-        crop = Crop(x, y, size, float(rng.uniform(-np.pi, np.pi)), bool(rng.random() < 0.5))
+            image, crop = self._anywhere(rng)
         return {
             "image": colour(crop.cut(image, side), rng),
             "landmarks": np.zeros((21, 3), np.float32),
@@ -162,3 +151,27 @@ class LandmarkSet(Drawn):
             "known3d": np.float32(0),
             "lifted": np.float32(0),
         }
+
+    def _anywhere(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Crop]:
+        """A picture and a square in it that no hand is in."""
+        frame = self.empty[int(rng.integers(len(self.empty)))]
+        image = read_image(frame["file"])
+        h, w = image.shape[:2]
+        boxes = np.reshape(np.asarray(frame["boxes"], float), (-1, 4))
+        for _ in range(20):
+            size = min(h, w) * rng.uniform(0.15, 0.9)
+            x, y = rng.uniform(0, w), rng.uniform(0, h)
+            if overlap(x, y, size, boxes) < 0.1:
+                break
+        else:
+            image = np.full_like(image, rng.integers(0, 256))
+        return image, Crop(x, y, size, float(rng.uniform(-np.pi, np.pi)), bool(rng.random() < 0.5))
+
+
+def overlap(x: float, y: float, size: float, boxes: NDArray[np.floating]) -> float:
+    """The largest share of any box (N, 4: x0, y0, x1, y1) that an upright square covers, 0 without boxes."""
+    half = size * 0.5
+    width = (np.minimum(x + half, boxes[:, 2]) - np.maximum(x - half, boxes[:, 0])).clip(0)
+    height = (np.minimum(y + half, boxes[:, 3]) - np.maximum(y - half, boxes[:, 1])).clip(0)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return float((width * height / np.maximum(area, 1)).max(initial=0))

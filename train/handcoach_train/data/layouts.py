@@ -512,16 +512,31 @@ def _csv(file: Path) -> dict[str, Any]:
 # Rendered full frames --------------------------------------------------------------------------------------
 
 
+HARD_NEGATIVES = "hard_negatives.json"  # in a folder of full frames
+
+
 def load_frames(root: Path) -> list[dict[str, Any]]:
-    """Rendered full frames: a list of {file, size, hands: [{side, points, ...}], group}; the group is that of
-    the person whose hands are seen, where the labels tell it."""
+    """Rendered full frames: a list of {file, size, hands: [{side, points, ...}], group, hard}.
+
+    The group is that of the person whose hands are seen, where the labels tell it. `hard` are squares (x, y,
+    size, roll, mirrored) without a hand that look like one, where `negatives.mine` has looked for some.
+    """
     root = Path(root)
     labels = sorted((root / "labels").glob("*.json"))
     if not labels:
         raise TrainError(f"{root} holds no full frames: render some with --full-frames.")
+    file = root / HARD_NEGATIVES
+    hard = read_json(file) if file.is_file() else {"squares": {}}
+    try:
+        squares = {stem: [list(map(float, s)) for s in some] for stem, some in hard["squares"].items()}
+        if any(len(s) != 5 for some in squares.values() for s in some):
+            raise ValueError("not five numbers")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TrainError(f"{file} is damaged: run handcoach-train hard-negatives again.") from error
     frames = []
     for label in labels:
         frame = read_json(label)
+        frame["hard"] = squares.get(label.stem, [])
         frame["file"] = root / "frames" / f"{label.stem}.jpg"
         # All hands of a frame are one person's.
         whose = frame["hands"][0].get("person") if frame["hands"] else None

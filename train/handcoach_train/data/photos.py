@@ -145,7 +145,7 @@ def read_boxes(file: Path) -> dict[str, list[list[float]]]:
 
 
 def empty_areas(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For `LandmarkSet.empty`: pictures and the boxes of their hands, where every hand is labelled."""
+    """For `LandmarkSet.empty`: pictures, boxes of hands, hard negatives, where every hand is labelled."""
     result = []
     for frame in frames:
         if not frame.get("complete", True):
@@ -158,7 +158,7 @@ def empty_areas(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 else np.reshape(hand["box"], (2, 2))
             )
             boxes.append([*p.min(0), *p.max(0)])
-        result.append({"file": frame["file"], "boxes": boxes})
+        result.append({"file": frame["file"], "boxes": boxes, "hard": frame.get("hard", [])})
     return result
 
 
