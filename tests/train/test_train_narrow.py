@@ -201,6 +201,9 @@ def test_teaching_brings_it_nearer_to_the_whole(samples, whole):
         optimiser.step()
     last = module.loss(batch)
     assert last["loss"] < 0.7 * first["loss"] and last["seen"] < 0.7 * first["seen"]
+    # Whether a hand is there is not the whole network's word, but the truth.
+    none = {**batch, "presence": torch.zeros(8)}
+    assert module.loss(none)["flags"] > module.loss(batch)["flags"] + 0.05
 
 
 def test_what_cannot_be(tmp_path, samples, start):
