@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from handcoach_train.commands.options import edge_options, from_trained, run_options, skip_option
+from handcoach_train.commands.options import from_trained, trained_options
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -19,11 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "  handcoach-train head data/any-1 data/any-2 --start runs/m/mobilenetv2.safetensors \\\n"
         "      --photos labels.json photos/ --out runs/h\n",
     )
-    p.add_argument("data", nargs="+", type=Path, metavar="DATA", help="data sets with 3D joints")
-    p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
-    skip_option(p)
-    run_options(p)
-    edge_options(p)
+    trained_options(p)
     p.set_defaults(run=run)
 
 

@@ -159,6 +159,15 @@ def hands(
     return everything, is_photo, checking
 
 
+def trained_options(p: argparse.ArgumentParser) -> None:
+    """Of `from_trained`."""
+    p.add_argument("data", nargs="+", type=Path, metavar="DATA", help="data sets with 3D joints")
+    p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
+    skip_option(p)
+    run_options(p)
+    edge_options(p)
+
+
 def from_trained(args: argparse.Namespace, recipe: type[L], train: Callable[..., object]) -> object:
     """Run a training that makes another landmark network from the one at --start."""
     from handcoach_train.networks import load_checkpoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sized
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from handcoach_train.networks import (
 from handcoach_train.training import checks, losses
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.losses import Batch
-from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe, read_sizes
+from handcoach_train.training.recipe import FinderRecipe, LandmarkRecipe, Recipe, read_sizes
 from handcoach_train.training.run import (
     NONE,
     Machine,
@@ -58,7 +59,7 @@ class Edge(Training):
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.rows: list[checks.Rows] = []
         # In a list, so that it is no part of what is trained and saved.
-        self.teacher = [_teacher(path)] if (path := getattr(recipe, "teacher", "")) else []
+        self.teacher = [landmark_network(Path(path))] if (path := getattr(recipe, "teacher", "")) else []
 
     def start(self, network: torch.nn.Module) -> None:
         """Weights to begin with."""
@@ -160,11 +161,28 @@ def _count(batch: Batch) -> int:
     return len(next(iter(batch.values())))
 
 
-def _teacher(path: str) -> LandmarkNet:
-    network, config = load_checkpoint(Path(path))
+def landmark_network(path: Path) -> LandmarkNet:
+    """A checkpoint's network, to learn from.
+
+    Raises:
+        TrainError: a checkpoint of another network.
+    """
+    network, config = load_checkpoint(path)
     if not isinstance(network, LandmarkNet):
         raise TrainError(f"{path} is a checkpoint of a {config['kind']} network, not of landmarks.")
     return network.requires_grad_(False)
+
+
+def check_enough(training: Sized, validation: Sized, recipe: Recipe, looks: int = 1) -> None:
+    """
+    Raises:
+        TrainError: not even one batch, with each picture looked at so often, or nothing to validate by.
+    """
+    if len(training) * looks < recipe.batch or not len(validation):
+        raise TrainError(
+            f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
+            "give more or a smaller --batch."
+        )
 
 
 def train(
@@ -188,11 +206,7 @@ def train(
     Raises:
         TrainError: too little data, weights that do not fit, or a folder of another run.
     """
-    if len(training) < recipe.batch or not len(validation):
-        raise TrainError(
-            f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
-            "give more or a smaller --batch."
-        )
+    check_enough(training, validation, recipe)
     if isinstance(training, ResidentSet) and machine.devices * machine.nodes > 1:
         raise TrainError("Pictures in a device's memory are for one device: leave out --resident.")
     first = None
@@ -213,7 +227,7 @@ def train(
         elif weights != NONE:
             load_backbone(module.network, weights)
             module.start(module.network)
-    draws = _draws(recipe, photographs, _sizes(recipe, config), recipe.check_every, machine)
+    draws = draws_of(recipe, photographs, _sizes(recipe, config), recipe.check_every, machine)
     batches, checking = loaders(training, validation, draws, machine)
     return fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
 
@@ -222,8 +236,8 @@ def _sizes(recipe: LandmarkRecipe | FinderRecipe, config: dict[str, Any]) -> lis
     return read_sizes(recipe.sizes, config["size"]) if isinstance(recipe, LandmarkRecipe) else []
 
 
-def _draws(
-    recipe: LandmarkRecipe | FinderRecipe, photographs: NDArray[np.bool_], sizes: list[tuple[int, float]],
+def draws_of(
+    recipe: Recipe, photographs: NDArray[np.bool_], sizes: list[tuple[int, float]],
     steps: int, machine: Machine,
 ) -> Draws:  # fmt: skip
     return Draws(
@@ -245,7 +259,7 @@ def _filling(
     half = machine.mixed == "bf16-mixed"
     seconds = 0.0
     for size, share in _sizes(recipe, config):
-        draws = _draws(recipe, photographs, [(size, 1.0)], sum(PROBE), machine)
+        draws = draws_of(recipe, photographs, [(size, 1.0)], sum(PROBE), machine)
         for step, batch in enumerate(loaders(training, validation, draws, machine)[0]):
             if step == PROBE[0]:
                 start = _now(kind)

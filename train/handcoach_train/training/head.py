@@ -26,8 +26,7 @@ from tqdm import tqdm
 from handcoach_train.data import Draw, LandmarkSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import LandmarkNet, load_checkpoint, load_training, mlp, save_checkpoint
-from handcoach_train.training.draws import Draws
-from handcoach_train.training.edge import Edge
+from handcoach_train.training.edge import Edge, check_enough, draws_of, landmark_network
 from handcoach_train.training.losses import Batch
 from handcoach_train.training.recipe import HeadRecipe
 from handcoach_train.training.run import Machine, compare, fit, loaders, writing, written
@@ -122,14 +121,8 @@ def train(
     Raises:
         TrainError: too little data, a checkpoint of another network, or a folder of another run.
     """
-    network, its = load_checkpoint(start)
-    if not isinstance(network, LandmarkNet):
-        raise TrainError(f"{start} is a checkpoint of a {its['kind']} network, not of landmarks.")
-    if len(training) * recipe.looks < recipe.batch or not len(validation):
-        raise TrainError(
-            f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
-            "give more or a smaller --batch."
-        )
+    network = landmark_network(start)
+    check_enough(training, validation, recipe, recipe.looks)
     if machine.devices * machine.nodes > 1:
         raise TrainError("The last layers alone are trained by one process: one device of one machine.")
     torch.manual_seed(recipe.seed)
@@ -152,11 +145,7 @@ def train(
     held = look_at(network, validation, run / "seen-validation.pt", first, machine)
     together = {k: torch.cat([look.pop(k) for look in looks]) for k in [*looks[0]]}
     which = np.tile(photographs, recipe.looks)
-    draws = Draws(
-        [np.flatnonzero(which), np.flatnonzero(~which)], [recipe.photo_share, 1 - recipe.photo_share],
-        recipe.batch, recipe.check_every, recipe.steps, recipe.seed,
-        ranks=machine.devices * machine.nodes, parts=machine.accumulate,
-    )  # fmt: skip
+    draws = draws_of(recipe, which, [], recipe.check_every, machine)
     batches, checking = loaders(SeenSet(together), SeenSet(held), draws, machine)
     figures = fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
     best = run / f"{config['name']}.safetensors"

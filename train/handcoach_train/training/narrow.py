@@ -33,12 +33,10 @@ from handcoach_train.networks import (
     Hidden,
     LandmarkNet,
     hidden_layers,
-    load_checkpoint,
     load_training,
     narrow,
 )
-from handcoach_train.training.draws import Draws
-from handcoach_train.training.edge import Edge
+from handcoach_train.training.edge import Edge, check_enough, draws_of, landmark_network
 from handcoach_train.training.losses import NOISE, Batch
 from handcoach_train.training.recipe import NarrowRecipe
 from handcoach_train.training.run import Machine, fit, loaders, say
@@ -318,14 +316,8 @@ def train(
     Raises:
         TrainError: too little data, a checkpoint of another network, or a folder of another run.
     """
-    whole, its = load_checkpoint(start)
-    if not isinstance(whole, LandmarkNet):
-        raise TrainError(f"{start} is a checkpoint of a {its['kind']} network, not of landmarks.")
-    if len(training) < recipe.batch or not len(validation):
-        raise TrainError(
-            f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
-            "give more or a smaller --batch."
-        )
+    whole = landmark_network(start)
+    check_enough(training, validation, recipe)
     if machine.nodes > 1:
         raise TrainError("A network is cut on one machine: leave out --num-nodes.")
     if recipe.batch // (machine.devices * machine.accumulate) < 2:
@@ -347,11 +339,6 @@ def train(
     module = Narrow({"config": config, "recipe": asdict(recipe), "data": described}, recipe, whole)
     if thin is not None:
         module.start(thin)
-    draws = Draws(
-        [np.flatnonzero(photographs), np.flatnonzero(~photographs)],
-        [recipe.photo_share, 1 - recipe.photo_share],
-        recipe.batch, recipe.check_every, recipe.steps, recipe.seed,
-        ranks=machine.devices * machine.nodes, parts=machine.accumulate,
-    )  # fmt: skip
+    draws = draws_of(recipe, photographs, [], recipe.check_every, machine)
     batches, checking = loaders(training, validation, draws, machine)
     return fit(module, batches, checking, run, machine, recipe.steps // recipe.check_every, recipe.clip)
