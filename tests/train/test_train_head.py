@@ -64,6 +64,16 @@ def test_the_last_layers_learn_and_nothing_else(tmp_path, samples, start):
     assert figures == its["accuracy"] and {"pa", "real_points", "score"} <= set(figures)
 
 
+def test_a_held_hand_is_asked_to_stay_still(tmp_path, samples, start):
+    def restless(steady: float) -> float:
+        return go(samples, start, tmp_path / str(steady), replace(RECIPE, steady=steady))["steady"]
+
+    assert 0 < restless(50.0) < 0.8 * restless(1e-6)
+    kept = torch.load(tmp_path / "50.0/seen-0.pt", weights_only=True)["columns"]
+    assert kept["seen_next"].shape == kept["seen"].shape
+    assert not torch.equal(kept["seen_next"], kept["seen"])
+
+
 def test_a_wider_one_says_the_same_until_it_has_learnt(start):
     network, _ = load_checkpoint(start)
     wide = head.widened(network, 700)
@@ -125,7 +135,7 @@ def test_what_cannot_be(tmp_path, samples, start):
         go(samples, start, tmp_path / "run", machine=replace(CPU, devices=2))
     with pytest.raises(TrainError, match="Too little data"):
         go(samples, start, tmp_path / "run", replace(RECIPE, batch=64))
-    for wrong in ({"looks": 0}, {"dropout": 1.0}, {"steady": 2.0}):
+    for wrong in ({"looks": 0}, {"dropout": 1.0}, {"teacher": "x"}):
         with pytest.raises(TrainError):
             replace(RECIPE, **wrong)
     assert not (tmp_path / "run").exists()

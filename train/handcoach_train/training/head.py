@@ -27,7 +27,7 @@ from handcoach_train.data import Draw, LandmarkSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import LandmarkNet, load_checkpoint, load_training, mlp, save_checkpoint
 from handcoach_train.training.edge import Edge, check_enough, draws_of, landmark_network
-from handcoach_train.training.losses import Batch
+from handcoach_train.training.losses import Batch, next_frame
 from handcoach_train.training.recipe import HeadRecipe
 from handcoach_train.training.run import Machine, compare, fit, loaders, writing, written
 
@@ -36,8 +36,9 @@ POINT_NOISE, DEPTH_NOISE = 0.016, 0.01
 
 
 class SeenSet(torch.utils.data.Dataset):
-    """What a network sees of pictures. Items: `seen` (F,), `points_seen` (21, 2) and `flags_seen` (2,), and
-    of `LandmarkSet` all but the picture."""
+    """What a network sees of pictures. Items: `seen` (F,), `points_seen` (21, 2) and `flags_seen` (2,), with
+    `steady` also `seen_next` (F,) of the next frame of a held hand, and of `LandmarkSet` all but the
+    picture."""
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
         self.columns = columns
@@ -76,10 +77,24 @@ class Head(Edge):
         ]
         said = self.network.posed(torch.cat(noisy, 1)), batch["points_seen"], batch["flags_seen"]
         parts = self._losses(said, batch)
+        if self.recipe.steady:
+            parts["steady"] = self.recipe.steady * _restlessness(self.network, batch)
         return {"loss": torch.stack([*parts.values()]).sum(), **parts}
 
     def measured(self, batch: Batch) -> Any:
         return self.average.posed(batch["seen"]), batch["points_seen"], batch["flags_seen"]
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        super().validation_step(batch, index)
+        if self.recipe.steady:
+            value = _restlessness(self.average, batch)
+            self.log("val_steady", value, batch_size=len(batch["seen"]), sync_dist=True)
+
+
+def _restlessness(network: LandmarkNet, batch: Batch) -> Tensor:
+    """How far apart the landmarks of pictures and of their next frames are, the mean over coordinates."""
+    now, later = network.posed(torch.cat([batch["seen"], batch["seen_next"]])).chunk(2)
+    return (now - later).abs().mean()
 
 
 def widened(network: LandmarkNet, hidden: int) -> LandmarkNet:
@@ -139,10 +154,10 @@ def train(
         torch.set_num_threads(machine.threads)
     first = hashlib.sha256(start.read_bytes()).hexdigest()
     looks = [
-        look_at(network, training, run / f"seen-{look}.pt", first, machine, look)
+        look_at(network, training, run / f"seen-{look}.pt", first, machine, look, recipe.steady > 0)
         for look in range(recipe.looks)
     ]
-    held = look_at(network, validation, run / "seen-validation.pt", first, machine)
+    held = look_at(network, validation, run / "seen-validation.pt", first, machine, steady=recipe.steady > 0)
     together = {k: torch.cat([look.pop(k) for look in looks]) for k in [*looks[0]]}
     which = np.tile(photographs, recipe.looks)
     draws = draws_of(recipe, which, [], recipe.check_every, machine)
@@ -162,17 +177,21 @@ def train(
 
 @torch.no_grad()
 def look_at(
-    network: LandmarkNet, pictures: LandmarkSet, file: Path, whose: str, machine: Machine, look: int = 0
-) -> dict[str, Tensor]:
+    network: LandmarkNet, pictures: LandmarkSet, file: Path, whose: str, machine: Machine, look: int = 0,
+    steady: bool = False,
+) -> dict[str, Tensor]:  # fmt: skip
     """What a network sees of all pictures, as the columns of a `SeenSet`.
 
     Args:
         file: read where it is there and shows what this network sees of these pictures; else it is written.
         whose: the network's checksum.
         look: with another number the pictures of a training set are changed in other ways.
+        steady: of each picture's next frame, too (`losses.next_frame`).
     """
     s = pictures.samples
     about = [whose, pictures.size, pictures.roll, pictures.other_side, pictures.seed, *map(str, s.files)]
+    if steady:
+        about.append("steady")
     arrays = [np.ascontiguousarray(a).tobytes() for a in (s.points, s.joints, s.right)]
     key = hashlib.sha256(b"".join([json.dumps(about).encode(), *arrays])).hexdigest()
     if file.is_file():
@@ -191,9 +210,12 @@ def look_at(
     ):
         x = network.normalise(batch.pop("image").to(device)).contiguous(memory_format=torch.channels_last)
         seen, points, flags = network.seen(x)
-        rows.append(
-            {"seen": seen.half().cpu(), "points_seen": points.cpu(), "flags_seen": flags.cpu(), **batch}
-        )
+        row = {"seen": seen.half().cpu(), "points_seen": points.cpu(), "flags_seen": flags.cpu(), **batch}
+        if steady:
+            luck = torch.Generator(device).manual_seed(first + len(rows))
+            later, _ = next_frame(x, luck)
+            row["seen_next"] = network.seen(later.contiguous(memory_format=torch.channels_last))[0].half().cpu()
+        rows.append(row)
     columns = {k: torch.cat([row[k] for row in rows]) for k in rows[0]}
     file.parent.mkdir(parents=True, exist_ok=True)
     with written(file) as partial:

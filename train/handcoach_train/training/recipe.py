@@ -53,8 +53,8 @@ class LandmarkRecipe(Recipe):
     Attributes:
         project: photographs have no depth, but their landmarks must project on their points.
         lifted: weight of what `lift` guessed of the photographs' 3D, where the labels have it.
-        steady: a quarter of the pictures are shown again, a little moved and with a camera's noise, and are
-            to give the same landmarks and points; 0: not.
+        steady: a quarter of the pictures (of the last layers alone: all) are shown again, a little moved and
+            with a camera's noise, and are to give the same landmarks and points; 0: not.
         limits: weight of joints that bend farther than people's do; 0: not asked.
         sizes: picture sizes with their share of the steps, as "128:0.6,160:0.4"; empty: one size throughout.
         head: integral or pooled (`LandmarkNet`).
@@ -108,9 +108,9 @@ class HeadRecipe(LandmarkRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _of_a_trained_network(self)
         if self.looks < 1 or self.hidden < 1 or not 0 <= self.dropout < 1:
             raise TrainError("looks and hidden must be at least 1, and dropout in 0..1 without 1.")
-        _of_a_trained_network(self)
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,14 @@ class NarrowRecipe(LandmarkRecipe):
         super().__post_init__()
         if not 0 < self.time <= 1:
             raise TrainError(f"time is {self.time:g}: it must be in 0..1 without 0.")
+        if self.steady:
+            raise TrainError("steady belongs to a whole network's training and to the last layers'.")
         _of_a_trained_network(self)
 
 
 def _of_a_trained_network(recipe: LandmarkRecipe) -> None:
-    if recipe.steady or recipe.teacher or recipe.sizes or recipe.freeze or recipe.head != "integral":
-        raise TrainError("steady, teacher, sizes, freeze and head belong to a whole network's training.")
+    if recipe.teacher or recipe.sizes or recipe.freeze or recipe.head != "integral":
+        raise TrainError("teacher, sizes, freeze and head belong to a whole network's training.")
 
 
 @dataclass(frozen=True)
