@@ -111,15 +111,12 @@ def table(rows: Sequence[Row]) -> list[str]:
     for what, show in (("steps", _steps), ("paced", _paced), ("window", _window)):
         if by[what]:
             lines += ["", *show(by[what])]
-    return [*lines[1:], *stability([row for row in rows if row.case["what"] == "steps"])]
+    return [*lines[1:], *stability([row for row in rows if row.case["what"] != "window"])]
 
 
 def _marked(lines: list[str], rows: Sequence[Row]) -> list[str]:
     """The lines of a grid with what is wrong with each row at its end."""
-    marks = [
-        [row.note or "", "UNSTABLE" if row.unstable and row.case["what"] == "steps" else ""] for row in rows
-    ]
-    ends = ["; ".join(filter(None, mark)) for mark in marks]
+    ends = ["; ".join(said for said in (row.note, row.unstable) if said) for row in rows]
     return [*lines[:2], *(f"{at}  {end}".rstrip() for at, end in zip(lines[2:], ends, strict=True))]
 
 
@@ -133,10 +130,10 @@ def _steps(rows: Sequence[Row]) -> list[str]:
             continue
         mean = {step: statistics.fmean(r["parts_ms"].get(step, 0.0) for r in row.good) for step in STEPS}
         total = sum(mean.values())
-        s, cpu = row.summary, row.cpu
+        s = row.summary
         cells.append((
             row.key.removeprefix("app "), str(s.n), f"{s.median:.1f}", f"{s.p95:.1f}",
-            f"{cpu.median:.1f}" if cpu else "?", f"{row.fps or 0:.0f}",
+            "?" if row.cpu_ms is None else f"{row.cpu_ms:.1f}", f"{row.fps or 0:.0f}",
             *(f"{mean[step] / total:.1%}" for step in STEPS), f"{row.mean('found') or 0:.0%}",
         ))  # fmt: skip
     return _marked(grid(cells, left=(0,)), rows)
@@ -171,7 +168,7 @@ def _window(rows: Sequence[Row]) -> list[str]:
         if not row.good:
             lines.append(f"memory of the whole app: {row.note}")
             continue
-        peak, steady = row.mean("peak_rss_mb") or 0.0, row.mean("steady_rss_mb") or 0.0
+        peak, steady = row.most("peak_rss_mb") or 0.0, row.mean("steady_rss_mb") or 0.0
         verdict = "kept" if peak <= GOAL_MB else "missed"
         lines.append(
             f"memory of the whole app, `handcoach demo` in a window ({row.case['screen']}): {steady:.0f} MB, "

@@ -32,7 +32,8 @@ class Change:
         ratio: median of B by median of A; low, high: its 95 % interval.
         p: of the Mann-Whitney test, times the number of cases.
         noise: what the medians of repeated processes differ by, the worse of both; None where nothing was
-        repeated. cpu: mean CPU time of B by that of A; None where it is unknown.
+            repeated. cpu: CPU time of a run (`Row.cpu_ms`) of B by that of A; None where it is unknown.
+        cpu_noise: like `noise`, of CPU time.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Change:
     p: float
     noise: float | None
     cpu: float | None
+    cpu_noise: float | None
 
     @property
     def verdict(self) -> str:
@@ -93,12 +95,15 @@ def changes(a: Sequence[Row], b: Sequence[Row]) -> list[Change]:
         assert one.summary and other.summary
         p = float(mannwhitneyu(_all(one), _all(other), alternative="two-sided").pvalue)
         low, high = ratio_interval(one.runs(), other.runs())
-        spreads = [row.spread for row in (one, other) if row.spread is not None]
-        cpu = other.cpu.mean / one.cpu.mean if one.cpu and other.cpu and one.cpu.mean else None
+        wall, busy = (
+            max((row.spreads[what] for row in (one, other) if what in row.spreads), default=None)
+            for what in ("wall", "CPU")
+        )
+        cpu = other.cpu_ms / one.cpu_ms if one.cpu_ms and other.cpu_ms else None
         found.append(
             Change(
                 one.key, one.summary, other.summary, other.summary.median / one.summary.median, low, high,
-                min(1.0, p * len(pairs)), max(spreads) if spreads else None, cpu,
+                min(1.0, p * len(pairs)), wall, cpu, busy,
             )
         )  # fmt: skip
     return found

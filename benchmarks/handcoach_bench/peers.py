@@ -27,6 +27,7 @@ from handcoach_bench.results import Row
 from handcoach_bench.tables import grid, number, percent, stability
 
 MEDIAPIPE = "mediapipe==0.10.21"  # the last one whose wheel carries the hand models; wants numpy < 2
+FULL = "MediaPipe full"  # what the others are measured against
 PAPER = ("torch", "torchvision", "scikit-learn")
 
 
@@ -67,7 +68,7 @@ def contestants(models: Mapping[str, Path], checkpoint: Path | None, postures: P
     return [
         Peer(f"HandCoach {model.read(models['landmarks']).name}", "ours", "CPUExecutionProvider", ours,
              _needs(), [_name(need) for need in _needs()], weight),
-        Peer("MediaPipe full", "mediapipe", "TFLite CPU", full, [MEDIAPIPE], ["mediapipe"]),
+        Peer(FULL, "mediapipe", "TFLite CPU", full, [MEDIAPIPE], ["mediapipe"]),
         Peer("MediaPipe lite", "mediapipe", "TFLite CPU", lite, [MEDIAPIPE], ["mediapipe"]),
         Peer("the paper's way", "paper", "PyTorch CPU", paper,
              [*_needs("train", PAPER), *_needs(only=("opencv-python-headless",))],
@@ -267,8 +268,8 @@ def read_size(peer: Peer, found: dict[str, Any]) -> dict[str, Any]:
     return {"versions": found["versions"], "size_mb": found["size_mb"], "figures": {"install_mb": whole}}
 
 
-COLUMNS = ("", "PA-MPJPE mm [95 %]", "missed", "CPU ms/frame", "of full", "latency p50", "p95", "found",
-           "jitter", "start-up s", "peak MB", "steady MB", "install MB")  # fmt: skip
+COLUMNS = ("", "PA-MPJPE mm [95 %]", "missed", "CPU ms/frame", "of full [rounds]", "latency p50", "p95",
+           "found", "jitter", "start-up s", "peak MB", "steady MB", "install MB")  # fmt: skip
 
 
 def table(
@@ -276,26 +277,24 @@ def table(
 ) -> list[str]:
     """Everybody side by side, and how ours differs from each other one on the same photographs."""
     by = {(row.case["name"], row.case["what"]): row for row in rows}
-    full = _cpu(by.get(("MediaPipe full", "clips")))
+    full = by.get((FULL, "clips"))
     cells: list[tuple[str, ...]] = [COLUMNS]
     marks = [""]
     for peer in peers:
         clips, stills, size = (by.get((peer.name, what)) for what in ("clips", "photographs", "install"))
-        cpu = _cpu(clips)
         s = clips.summary if clips else None
-        found, peak, steady = (
-            clips.mean(name) if clips else None for name in ("found", "peak_rss_mb", "steady_rss_mb")
-        )
+        found, steady = (clips.mean(name) if clips else None for name in ("found", "steady_rss_mb"))
+        peak = clips.most("peak_rss_mb") if clips else None
         started = _figure(clips, "startup_ms")
         cells.append((
-            peer.name, _accuracy(stills, peer), _whole(_figure(stills, "missed")), number(cpu),
-            f"{cpu / full:.2f}" if cpu and full else "?", number(s.median if s else None),
+            peer.name, _accuracy(stills, peer), _whole(_figure(stills, "missed")),
+            number(clips.cpu_ms if clips else None), of_full(clips, full), number(s.median if s else None),
             number(s.p95 if s else None), "always" if peer.which == "paper" else percent(found),
             number(_figure(clips, "jitter_hand_units")), "?" if started is None else f"{started / 1000:.2f}",
             _whole(peak), _whole(steady), _whole(_figure(size, "install_mb")),
         ))  # fmt: skip
         notes = dict.fromkeys(row.note for row in (clips, stills, size) if row and row.note)
-        marks.append("; ".join([*map(str, notes), *(["UNSTABLE"] if clips and clips.unstable else [])]))
+        marks.append("; ".join([*map(str, notes), *([clips.unstable] if clips and clips.unstable else [])]))
     lines = [
         f"{len(pictures.frames)} frames of {data / 'teacher_sessions'}, followed, on {cores} "
         f"core{'s' * (cores > 1)} (CPU: all threads; a frame is given decoded); "
@@ -310,6 +309,17 @@ def table(
             "(--paper-checkpoint FILE brings some)"
         )
     return lines + stability([row for row in rows if row.case["what"] == "clips"])
+
+
+def of_full(row: Row | None, full: Row | None) -> str:
+    """CPU time by that of MediaPipe's full model in the same round, which a change of the machine's pace hits
+    alike: the median of the rounds, and their range."""
+    mine, theirs = (r.cpu_by_repeat() if r else {} for r in (row, full))
+    ratios = [mine[r] / theirs[r] for r in mine if theirs.get(r)]
+    if not ratios:
+        return "?"
+    span = f" [{min(ratios):.2f}, {max(ratios):.2f}]" if len(ratios) > 1 else ""
+    return f"{statistics.median(ratios):.2f}{span}"
 
 
 def _differences(by: Mapping[tuple[str, str], Row], peers: Sequence[Peer]) -> list[str]:
@@ -331,10 +341,6 @@ def _differences(by: Mapping[tuple[str, str], Row], peers: Sequence[Peer]) -> li
                 f"[{low:+.2f}, {high:+.2f}], {word}"
             )
     return lines
-
-
-def _cpu(row: Row | None) -> float | None:
-    return row.cpu.median if row and row.cpu else None
 
 
 def _figure(row: Row | None, name: str) -> float | None:

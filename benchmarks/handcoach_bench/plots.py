@@ -108,7 +108,7 @@ def bars(rows: Sequence[Row], title: str) -> Figure:
             assert s is not None
             x = places.index(_place(row)) + width * (i - (len(names) - 1) / 2)
             up = factor * max(0.0, s.p95 - s.median)
-            hatch = "//" if row.unstable else None
+            hatch = "//" if "wall" in row.shaky else None
             axis.bar(x, factor * s.median, 0.92 * width, color=COLOURS[i % 8], hatch=hatch, edgecolor="white",
                      yerr=[[0], [up]], ecolor="#444444", capsize=3, label=name)  # fmt: skip
             dots = factor * np.array(row.medians)
@@ -122,7 +122,7 @@ def bars(rows: Sequence[Row], title: str) -> Figure:
     axis.set_xlim(-0.6, max(len(places) - 0.4, 3 / len(names)))  # a single bar is no wall
     axis.set(title=title, ylabel=f"time per run ({unit}), median")
     _scale(axis, [row.summary.median for row in rows if row.summary])
-    if any(row.unstable for row in rows):
+    if any("wall" in row.shaky for row in rows):
         axis.bar(0, np.nan, color="white", edgecolor="#666666", hatch="//", label="UNSTABLE")
     axis.plot([], [], "o", color="white", mec="black", ms=4, label="median of each process")
     _finish(axis)
@@ -162,11 +162,11 @@ def over_threads(rows: Sequence[Row], title: str) -> Figure | None:
         threads = [row.case["threads"] for row in found]
         look = {"color": COLOURS[i % 8], "marker": MARKERS[i % 8], "label": name}
         axes[0].plot(threads, [factor * row.summary.median for row in found if row.summary], **look)
-        axes[1].plot(threads, [factor * row.cpu.mean if row.cpu else np.nan for row in found], **look)
+        axes[1].plot(threads, [factor * (row.cpu_ms or np.nan) for row in found], **look)
     every = [row for found in lines.values() for row in found]
     shown = {
         "time per run, median": [row.summary.median for row in every if row.summary],
-        "CPU time per run, mean": [row.cpu.mean for row in every if row.cpu] or [0.0],
+        "CPU time per run": [row.cpu_ms for row in every if row.cpu_ms] or [0.0],
     }
     for axis, (what, values) in zip(axes, shown.items(), strict=True):
         axis.set(
@@ -184,12 +184,12 @@ def memory(rows: Sequence[Row]) -> Figure | None:
     """Resident memory of each case: steady, and on top of it the peak."""
     from matplotlib import pyplot as plt
 
-    rows = [row for row in rows if row.mean("peak_rss_mb") is not None]
+    rows = [row for row in rows if row.most("peak_rss_mb") is not None]
     if not rows:
         return None
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.34 * len(rows)))
     for i, row in enumerate(reversed(rows)):
-        peak, steady = row.mean("peak_rss_mb") or 0.0, row.mean("steady_rss_mb")
+        peak, steady = row.most("peak_rss_mb") or 0.0, row.mean("steady_rss_mb")
         axis.barh(i, peak, color="#cccccc", label="peak")
         if steady is not None:
             axis.barh(i, steady, 0.5, color=COLOURS[0], label="steady")
@@ -255,15 +255,16 @@ def peers(rows: Sequence[Row]) -> Figure | None:
         clips, stills = by.get((name, "clips")), by.get((name, "photographs"))
         figures = stills.good[0].get("figures", {}) if stills and stills.good else {}
         mean = figures.get("pa_mpjpe_mm")
-        if clips is None or clips.cpu is None or mean is None:
+        if clips is None or clips.cpu_ms is None or mean is None:
             continue
         apart = [[mean - figures["low_mm"]], [figures["high_mm"] - mean]]
-        axis.errorbar(clips.cpu.median, mean, apart, marker=MARKERS[i % len(MARKERS)], ms=9, capsize=4,
-                      color=COLOURS[i % len(COLOURS)], linestyle="", label=name)  # fmt: skip
+        shaky = ", CPU time UNSTABLE" if "CPU" in clips.shaky else ""
+        axis.errorbar(clips.cpu_ms, mean, apart, marker=MARKERS[i % len(MARKERS)], ms=9, capsize=4,
+                      color=COLOURS[i % len(COLOURS)], linestyle="", label=name + shaky)  # fmt: skip
     if not axis.containers:
         plt.close(figure)
         return None
-    axis.set(title="Accuracy and cost, side by side", xlabel="CPU ms of a followed frame, median",
+    axis.set(title="Accuracy and cost, side by side", xlabel="CPU ms of a followed frame",
              ylabel="PA-MPJPE on photographs (mm), 95 % interval", xlim=(0, None))  # fmt: skip
     _finish(axis)
     return figure

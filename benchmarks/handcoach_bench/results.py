@@ -7,6 +7,7 @@ writes it, `load` reads it, older versions too. A result is what one fresh proce
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import statistics
@@ -166,6 +167,10 @@ class Row:
         known = [value for value in values if value is not None]
         return statistics.fmean(known) if known else None
 
+    def most(self, what: str) -> float | None:
+        """The largest over the processes of a figure that each has one of, such as a peak."""
+        return max((r[what] for r in self.good if r.get(what) is not None), default=None)
+
     @cached_property
     def summary(self) -> Summary | None:
         return _pooled(self.runs())
@@ -187,14 +192,41 @@ class Row:
     def medians(self) -> list[float]:
         return [statistics.median(runs) for runs in self.runs()]
 
-    @property
-    def spread(self) -> float | None:
-        """How far the medians of the processes lie apart, relative to the smallest; None for a single one."""
-        return max(self.medians) / min(self.medians) - 1 if len(self.medians) > 1 else None
+    @cached_property
+    def cpu_ms(self) -> float | None:
+        """The CPU time of a run that tables show: the median, or the mean where the clock is too coarse."""
+        values = [value for runs in self.runs("cpu_ms") for value in runs]
+        return _typical(values, self._coarse) if values else None
+
+    def cpu_by_repeat(self) -> dict[int, float]:
+        """`cpu_ms` of each process that went well, by its number."""
+        return {r["repeat"]: _typical(r["cpu_ms"], self._coarse) for r in self.good if r.get("cpu_ms")}
+
+    @cached_property
+    def _coarse(self) -> bool:
+        return any(map(coarse, self.runs("cpu_ms")))
+
+    @cached_property
+    def spreads(self) -> dict[str, float]:
+        """How far the processes lie apart, relative to the smallest: "wall" of their medians, and "CPU" of
+        their CPU time, or of the CPU percent where there is no other. Empty for a single process."""
+        percents = [(r.get("figures") or {}).get("cpu_percent") for r in self.good]
+        cpu = list(self.cpu_by_repeat().values()) or [value for value in percents if value is not None]
+        return {
+            what: max(values) / min(values) - 1
+            for what, values in (("wall", self.medians), ("CPU", cpu))
+            if len(values) > 1 and min(values) > 0
+        }
 
     @property
-    def unstable(self) -> bool:
-        return self.spread is not None and self.spread > UNSTABLE
+    def shaky(self) -> list[str]:
+        """Which of wall and CPU time is unstable."""
+        return [what for what, spread in self.spreads.items() if spread > UNSTABLE]
+
+    @property
+    def unstable(self) -> str | None:
+        """What marks a row whose processes do not agree, with the figure in which they do not."""
+        return f"UNSTABLE ({', '.join(self.shaky)})" if self.shaky else None
 
     @property
     def note(self) -> str | None:
@@ -204,6 +236,19 @@ class Row:
             return None
         said = f"{bad[0]['status']}: {bad[0]['error'] or 'no reason given'}"
         return f"{len(bad)} of {len(self.results)} processes {said}" if self.good else said
+
+
+def coarse(values: Sequence[float]) -> bool:
+    """Whether these times are of a clock whose steps a median shows instead of the time, as Windows counts
+    processor time in steps of 16 ms."""
+    known = sorted({round(value, 3) for value in values})
+    step = min((b - a for a, b in itertools.pairwise(known)), default=0.0)
+    # Of twenty and more times of a fine clock some lie nearer together than a hundredth.
+    return 0 in known or (len(values) >= 20 and step > 0.01 * statistics.fmean(values))
+
+
+def _typical(values: Sequence[float], mean: bool) -> float:
+    return statistics.fmean(values) if mean else statistics.median(values)
 
 
 def _pooled(runs: list[list[float]]) -> Summary | None:

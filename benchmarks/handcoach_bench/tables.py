@@ -13,24 +13,26 @@ MEDIAPIPE_MM = 10.05  # mediapipe 0.10.21 on the same 283 photographs, all found
 
 
 COLUMNS = ("case", "threads", "provider", "n", "mean", "sd", "median", "p95", "min", "spread", "fps",
-           "CPU ms", "CPU %", "load", "peak MB", "steady MB")  # fmt: skip
+           "CPU ms", "CPU spread", "CPU %", "load", "peak MB", "steady MB")  # fmt: skip
 
 
 def cells(row: Row) -> tuple[tuple[str, ...], str]:
     """A row under `COLUMNS`, times in ms, and what must be said of it: why it has no numbers, or UNSTABLE."""
     case, s = row.case, row.summary
-    notes = [row.note] if row.note else []
-    if row.unstable:
-        notes.append("UNSTABLE")
+    notes = [said for said in (row.note, row.unstable) if said]
     head = (row.key.split(", ")[0], str(case.get("threads") or ""), short(case.get("provider") or ""))
     if s is None:
         return (*head, *[""] * (len(COLUMNS) - 3)), "; ".join(notes)
     return (
         *head, str(s.n), *(number(v) for v in (s.mean, s.sd, s.median, s.p95, s.min)),
-        "?" if row.spread is None else f"{row.spread:.1%}",
-        _round(row.fps), number(row.cpu.mean if row.cpu else None), _round(row.cpu_percent),
-        _round(row.mean("load_ms")), _round(row.mean("peak_rss_mb")), _round(row.mean("steady_rss_mb")),
+        _apart(row, "wall"), _round(row.fps), number(row.cpu_ms), _apart(row, "CPU"),
+        _round(row.cpu_percent), _round(row.mean("load_ms")), _round(row.most("peak_rss_mb")),
+        _round(row.mean("steady_rss_mb")),
     ), "; ".join(notes)  # fmt: skip
+
+
+def _apart(row: Row, what: str) -> str:
+    return f"{row.spreads[what]:.1%}" if what in row.spreads else "?"
 
 
 def inference(rows: Sequence[Row]) -> list[str]:
@@ -77,18 +79,21 @@ def roofline(rows: Sequence[Row]) -> list[str]:
 
 
 def stability(rows: Sequence[Row]) -> list[str]:
-    """Whether the medians of repeated processes agree, in a line."""
+    """Whether the medians of repeated processes agree, in wall and in CPU time, in a line."""
     shaky = [row for row in rows if row.unstable]
-    repeated = [row for row in rows if row.spread is not None]
+    repeated = [row for row in rows if row.spreads]
+    kinds = [what for what in ("wall", "CPU") if any(what in row.spreads for row in repeated)]
     if shaky:
+        each = ", ".join(f"{what} in {sum(what in row.shaky for row in shaky)}" for what in kinds)
         return [
             f"UNSTABLE: in {len(shaky)} of {len(repeated)} cases the medians of repeated processes lie "
-            f"more than {UNSTABLE:.0%} apart: this machine was not quiet, or changes its pace; do not "
-            "compare these rows"
+            f"more than {UNSTABLE:.0%} apart ({each}): this machine was not quiet, or changes its pace; do "
+            "not compare these rows"
         ]
     if repeated:
-        worst = max(row.spread or 0.0 for row in repeated)
-        return [f"stable: medians of repeated processes lie at most {worst:.1%} apart"]
+        worst = [max(row.spreads.get(what, 0.0) for row in repeated) for what in kinds]
+        each = ", ".join(f"{spread:.1%} ({what})" for what, spread in zip(kinds, worst, strict=True))
+        return [f"stable: medians of repeated processes lie at most {each} apart"]
     return ["each case ran once, so that nothing is known of its stability (--repeats)"] if rows else []
 
 

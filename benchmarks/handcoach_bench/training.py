@@ -136,7 +136,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         case, figures = row.case, [r["figures"] for r in row.good]
         head = (case["provider"], str(case.get("threads") or ""), case["precision"])
-        notes.append("; ".join(said for said in (row.note, "UNSTABLE" if row.unstable else None) if said))
+        notes.append("; ".join(said for said in (row.note, row.unstable) if said))
         if not figures:
             cells.append((*head, *[""] * (len(COLUMNS) - 3)))
             continue
@@ -147,7 +147,7 @@ def table(rows: Sequence[Row]) -> list[str]:
         def mean(what: str, figures: list[dict[str, float]] = figures) -> float:
             return sum(f[what] for f in figures) / len(figures)
 
-        memory = row.mean("peak_rss_mb")
+        memory = row.most("peak_rss_mb")
         cells.append((
             *head, str(rate.n), f"{rate.mean:.2f}", f"{rate.sd:.2f}" if rate.n > 1 else "?",
             f"{epoch.mean:.1f}", f"{epoch.sd:.1f}" if epoch.n > 1 else "?", f"{rate.mean / first:.2f}",

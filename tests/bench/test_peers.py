@@ -111,6 +111,11 @@ def test_everybody_side_by_side(fake, argv, tmp_path, capsys):
     lines = {line.split("  ")[0]: line for line in printed.splitlines()}
     assert "UNSTABLE" in lines["MediaPipe full"] and "python lacks torch" in lines["the paper's way"]
     assert "random weights" in printed and " 2.00 " in lines["MediaPipe lite"]
+    # Ours ran in process 10 and 13, full in 11 and 14.
+    assert (
+        "UNSTABLE (wall, CPU)" in lines["MediaPipe full"]
+        and "0.92 [0.91, 0.93]" in lines["HandCoach tiny-landmarks"]
+    )
     raw = json.loads((keep / "MediaPipe-full-photographs-0.json").read_text())
     assert raw["landmarks"][1] is None and len(raw["files"]) == 3
     assert len(list(keep.iterdir())) == 3 * 2 + 3  # of three that said something: clips twice, photographs

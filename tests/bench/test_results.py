@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import results, schema
+from handcoach_bench import app, results, schema, tables
 from handcoach_bench.results import Case, Outcome
 
 CPU = "CPUExecutionProvider"
@@ -45,13 +45,59 @@ def test_what_is_written_is_read_again(tmp_path):
 
 def test_figures_of_several_processes():
     (row,) = results.rows([o.as_json() for o in (outcome(1.0, 2.0, 3.0), outcome(2.0, 2.2, 9.0, repeat=1))])
-    assert row.medians == [2.0, 2.2] and row.spread == pytest.approx(0.1) and row.unstable
+    assert row.medians == [2.0, 2.2] and row.spreads["wall"] == pytest.approx(0.1) and row.unstable
     assert row.summary.n == 6 and row.summary.median == statistics.median([1, 2, 3, 2, 2.2, 9])
     assert row.cpu_percent == pytest.approx(50) and row.fps == pytest.approx(1000 / row.summary.mean)
     (steady,) = results.rows([o.as_json() for o in (outcome(2.0), outcome(2.08, repeat=1))])
     assert not steady.unstable
     (once,) = results.rows([outcome(2.0).as_json()])
-    assert once.spread is None and not once.unstable
+    assert once.spreads == {} and not once.unstable
+
+
+def test_what_is_unstable_is_named():
+    """CPU time is a headline too: a row whose CPU time scatters is unstable where its wall time is not."""
+
+    def row(*cpu: float, **more) -> results.Row:
+        made = [
+            outcome(5.0, 5.1, repeat=i).as_json() | {"cpu_ms": [ms, ms + 0.1]} | more
+            for i, ms in enumerate(cpu)
+        ]
+        return results.rows(made)[0]
+
+    busy = row(4.0, 4.4)
+    assert busy.unstable == "UNSTABLE (CPU)" and busy.spreads["CPU"] == pytest.approx(0.4 / 4.05)
+    assert row(4.0, 4.1).unstable is None
+    assert (
+        tables.cells(busy)[1] == "UNSTABLE (CPU)" and "(wall in 0, CPU in 1)" in tables.stability([busy])[0]
+    )
+    both = [outcome(5.0).as_json(), outcome(6.0, repeat=1).as_json()]
+    assert results.rows(both)[0].unstable == "UNSTABLE (wall, CPU)"
+    # A paced app and a training know their CPU percent alone.
+    percents = [{"cpu_ms": [], "figures": {"cpu_percent": p}} for p in (50.0, 60.0)]
+    paced = [outcome(5.0, repeat=i).as_json() | more for i, more in enumerate(percents)]
+    assert results.rows(paced)[0].unstable == "UNSTABLE (CPU)"
+
+
+def test_a_coarse_clock_has_a_mean_and_no_median():
+    """Windows counts processor time in steps of 15.625 ms."""
+    steps = [0.0, 15.625] * 20 + [0.0] * 10
+    slow = [93.75, 109.375] * 20 + [93.75] * 5
+    fine = [10 + 0.01 * i for i in range(40)]
+    assert results.coarse(steps) and results.coarse(slow) and not results.coarse(fine)
+    assert not results.coarse([7.0] * 30) and not results.coarse([1.0, 9.0])
+    (row,) = results.rows([outcome(*range(1, 51)).as_json() | {"cpu_ms": steps}])
+    assert row.cpu_ms == pytest.approx(statistics.fmean(steps)) and row.cpu.median == 0.0
+    (row,) = results.rows([outcome(1.0).as_json() | {"cpu_ms": [1.0, 2.0, 9.0]}])
+    assert row.cpu_ms == 2.0
+
+
+def test_a_peak_is_the_largest_and_no_mean():
+    parts = [outcome(1.0, repeat=i, peak_rss_mb=mb).as_json() for i, mb in enumerate((200.0, 270.0))]
+    (row,) = results.rows(parts)
+    assert row.most("peak_rss_mb") == 270 and row.mean("peak_rss_mb") == 235
+    assert tables.cells(row)[0][tables.COLUMNS.index("peak MB")] == "270"
+    window = [part | {"case": part["case"] | {"what": "window", "screen": "Xvfb"}} for part in parts]
+    assert "at most 270 MB; goal 250 MB missed" in app.table(results.rows(window))[0]
 
 
 def test_a_case_with_a_bad_process_says_so():

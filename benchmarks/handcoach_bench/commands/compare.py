@@ -69,16 +69,17 @@ def _rows(content: dict[str, Any]) -> list[results.Row]:
 
 
 def table(found: list[Change]) -> list[str]:
-    cells = [("case", "A ms", "B ms", "change", "95 % interval", "p", "noise", "CPU", "")]
+    cells = [("case", "A ms", "B ms", "change", "95 % interval", "p", "noise", "CPU", "CPU noise", "")]
     for change in found:
         cells.append((
             change.key, f"{change.a.median:.2f}", f"{change.b.median:.2f}", _percent(change.ratio),
             f"{_percent(change.low)} to {_percent(change.high)}",
             "<0.001" if change.p < 0.001 else f"{change.p:.3f}",
             "?" if change.noise is None else f"{change.noise:.1%}",
-            "?" if change.cpu is None else _percent(change.cpu), change.verdict,
+            "?" if change.cpu is None else _percent(change.cpu),
+            "?" if change.cpu_noise is None else f"{change.cpu_noise:.1%}", change.verdict,
         ))  # fmt: skip
-    return tables.grid(cells, left=(0, 8))
+    return tables.grid(cells, left=(0, 9))
 
 
 def _percent(ratio: float) -> str:
@@ -128,6 +129,10 @@ def _untimed(one: results.Row, other: results.Row) -> str:
     said = [
         f"{name.removesuffix('_mb').replace('_', ' ')} {mine:.0f} / {theirs:.0f} MB"
         for name in names
-        if (mine := one.mean(name)) is not None and (theirs := other.mean(name)) is not None
+        if (mine := _memory(one, name)) is not None and (theirs := _memory(other, name)) is not None
     ]
     return ", ".join(["has no times", *said])
+
+
+def _memory(row: results.Row, name: str) -> float | None:
+    return row.most(name) if name == "peak_rss_mb" else row.mean(name)

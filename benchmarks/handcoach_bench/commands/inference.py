@@ -35,8 +35,10 @@ that is followed: hand finder when it is needed, crop, network, smoothing and po
 
 Every case runs in fresh processes, --repeats of them, one round after the other. Times are milliseconds per
 picture (batch 1) over the runs of all of them; "spread" is how far the medians of the processes lie apart,
-and above 5 % the row is UNSTABLE. CPU is processor time per picture over all threads, CPU % the same by the
-time that passed; peak and steady are the process's memory. A provider that falls back to another one fails.
+and above 5 % the row is UNSTABLE, in wall or in CPU time. CPU is the median of processor time per picture
+over all threads (the mean where its clock is coarse), CPU % its mean by the time that passed; peak and steady
+are the process's memory, of the worst process and on average. A provider that falls back to another one
+fails.
 
 The same command with the same --json goes on after an interruption. Look at a file with `handcoach-bench
 report`, at two of them with `compare`. The exit code is 1 if a case gave no numbers.

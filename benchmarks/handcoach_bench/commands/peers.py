@@ -27,7 +27,9 @@ Clips are followed, as a patient's frames are; everybody is measured by the same
 that take turns, on --cores processors. A frame is given decoded: CPU ms is processor time of all threads from
 there to the landmarks (ours and the paper's: to the posture). Photographs stand alone. PA-MPJPE counts every
 one: a missed hand has the error of an open hand that is guessed without looking. Intervals are bootstraps
-over blocks of successive photographs. Medians of processes that lie more than 5 % apart are called UNSTABLE.
+over blocks of successive photographs. "of full" is CPU time by that of MediaPipe's full model in the same
+round: the median of the rounds, and their range. Processes whose medians of wall or CPU time lie more than
+5 % apart are called UNSTABLE.
 
 The same command with the same --json goes on after an interruption. The exit code is 1 if a case gave no
 numbers, such as where an environment cannot be made without a network.
