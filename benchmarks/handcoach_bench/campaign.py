@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handcoach_bench import results, runner
+from handcoach_bench import machine, results, runner
 
 Result = dict[str, Any]
 NOT_HERE = "not measured: "  # how the reason begins where a machine lacks what no program can bring
@@ -57,6 +57,8 @@ def run(content: dict[str, Any], jobs: Sequence[Job], args: argparse.Namespace) 
     content["results"] = found = []
     if kept:
         print(f"Going on: {len(kept)} of {len(jobs)} processes are done.", flush=True)
+        if busy := machine.busy(content["machine"]):
+            print(f"note: {busy}, now or when they began", flush=True)
         args.kept = True
     for number, job in enumerate(jobs, 1):
         before = kept.pop((job.case["key"], job.repeat), None)

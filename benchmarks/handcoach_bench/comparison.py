@@ -48,9 +48,13 @@ class Change:
     cpu_noise: float | None
 
     @property
-    def verdict(self) -> str:
+    def differs(self) -> bool:
         small = self.noise is not None and abs(self.ratio - 1) <= self.noise
-        if self.p >= ALPHA or self.low <= 1 <= self.high or small:
+        return self.p < ALPHA and not self.low <= 1 <= self.high and not small
+
+    @property
+    def verdict(self) -> str:
+        if not self.differs:
             return "no difference shown"
         word = "faster" if self.ratio < 1 else "slower"
         return f"B is {word}" if self.noise is not None else f"B is {word}, if one process is enough"

@@ -27,7 +27,7 @@ class Machine:
     """A machine as far as this program can see it; None is unknown.
 
     Attributes:
-        cpu: its name.
+        cpu: its name; family, model, stepping: what tells processors of one name apart, where Linux says it.
         flags: those of `FLAGS` that it has; None where the system does not say.
         cores, threads: physical and logical processors; usable: those this process may run on.
         caches: size by level, for example {"L2": "1024K"}, of one instance.
@@ -41,6 +41,9 @@ class Machine:
     """
 
     cpu: str
+    family: str | None
+    model: str | None
+    stepping: str | None
     flags: tuple[str, ...] | None
     cores: int | None
     threads: int | None
@@ -65,7 +68,8 @@ class Machine:
     def lines(self) -> list[str]:
         """For the terminal."""
         caches = ", ".join(f"{level} {size}" for level, size in self.caches.items())
-        parts = [f"{self.cores or '?'} cores", f"{self.threads or '?'} threads"]
+        parts = [said] if (said := kind(asdict(self))) else []
+        parts += [f"{self.cores or '?'} cores", f"{self.threads or '?'} threads"]
         if self.usable and self.usable != self.threads:
             parts.append(f"{self.usable} usable")
         if caches:
@@ -85,8 +89,8 @@ class Machine:
         lines.append(
             f"{self.os}; Python {self.python}; " + ", ".join(f"{k} {v}" for k, v in self.versions.items())
         )
-        if self.load is not None and self.threads and self.load > 0.3 * self.threads:
-            lines.append(f"note: the machine was busy (load {self.load:.1f}); the times below suffer from it")
+        if why := busy(asdict(self)):
+            lines.append(f"note: {why}; the times below suffer from it")
         if self.power and self.power.startswith("battery"):
             lines.append("note: on battery a laptop slows down when it likes; plug it in to compare")
         return lines + [f"note: {why}" for why in self.unknown]
@@ -119,6 +123,9 @@ def describe(root: Path = Path("/")) -> Machine:
         memory_mb = int(_sysctl("hw.memsize") or 0) // 2**20 or None
         cores = int(_sysctl("hw.physicalcpu") or 0) or None
 
+    def first(*names: str) -> str | None:
+        return next((fields[name][0] for name in names if name in fields), None)
+
     unknown = []
     if memory_mb is None or cores is None:
         try:
@@ -136,6 +143,9 @@ def describe(root: Path = Path("/")) -> Machine:
     load = getattr(os, "getloadavg", None)  # not on Windows
     return Machine(
         cpu=cpu or platform.processor() or platform.machine() or "unknown CPU",
+        family=first("cpu family", "CPU implementer"),
+        model=first("model", "CPU part"),
+        stepping=first("stepping", "CPU revision"),
         flags=flags,
         cores=cores,
         threads=os.cpu_count(),
@@ -154,8 +164,41 @@ def describe(root: Path = Path("/")) -> Machine:
     )
 
 
+BUSY = 0.3  # more load than this share of the processors that may be used disturbs
+
+
+def busy(machine: Mapping[str, Any]) -> str | None:
+    """What to say of a machine on which others were at work before the measurements, or None.
+
+    Args:
+        machine: as a file has it.
+    """
+    load, processors = machine.get("load"), machine.get("usable") or machine.get("threads")
+    if load is None or not processors or load <= BUSY * processors:
+        return None
+    return f"the machine was busy (load {load:.1f} on {processors} usable processor{'s' * (processors > 1)})"
+
+
+def kind(machine: Mapping[str, Any]) -> str:
+    """Which of the processors of one name it is, or nothing."""
+    names = ("family", "model", "stepping")
+    return " ".join(f"{name} {machine[name]}" for name in names if machine.get(name) is not None)
+
+
 # What makes two machines the same one; a governor or a version is a condition, and only named.
-SAME = ("cpu", "flags", "cores", "threads", "usable", "caches", "memory_mb", "gpus")
+SAME = (
+    "cpu",
+    "family",
+    "model",
+    "stepping",
+    "flags",
+    "cores",
+    "threads",
+    "usable",
+    "caches",
+    "memory_mb",
+    "gpus",
+)
 CONDITIONS = ("power", "governor", "os", "python")
 
 
@@ -167,8 +210,16 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 def conditions(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """In what the conditions on one machine differ: versions, governor, power."""
-    mine, theirs = one.get("versions", {}), other.get("versions", {})
-    return _unlike(one, other, CONDITIONS) + _unlike(mine, theirs, list({**mine, **theirs}))
+    mine, theirs = one["versions"], other["versions"]
+    return _unlike(one, other, CONDITIONS) + unlike_versions(mine, theirs)
+
+
+def unlike_versions(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Also what only one of both has."""
+    return [
+        f"{name} {one.get(name)} / {other.get(name)}"
+        for name in {**one, **other} if one.get(name) != other.get(name)
+    ]  # fmt: skip
 
 
 def _unlike(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
@@ -177,11 +228,10 @@ def _unlike(one: Mapping[str, Any], other: Mapping[str, Any], keys: Sequence[str
         return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
     # Files of before a figure was kept say nothing about it, so that it tells no two machines apart.
-    pairs = [(key, said(one, key), said(other, key)) for key in keys if key in one or key in other]
+    pairs = [(key, said(one, key), said(other, key)) for key in keys if key in one and key in other]
     return [
         f"{key} {a} / {b}" for key, a, b in pairs
         if a != b and not (key == "memory_mb" and _near(one.get(key), other.get(key)))
-        and not (key == "gpus" and not (one.get(key) and other.get(key)))
     ]  # fmt: skip
 
 

@@ -27,6 +27,8 @@ from handcoach_bench.results import Row
 from handcoach_bench.tables import grid, number, percent, stability
 
 MEDIAPIPE = "mediapipe==0.10.21"  # the last one whose wheel carries the hand models; wants numpy < 2
+POSTURES = "paper_landmarks.json"  # in the data folder, where somebody has it
+READ = ("real_3d", "teacher_sessions", POSTURES)  # what is read of it
 FULL = "MediaPipe full"  # what the others are measured against
 PAPER = ("torch", "torchvision", "scikit-learn")
 

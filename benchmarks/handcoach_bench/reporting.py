@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from handcoach_bench import tables
+from handcoach_bench import machine, tables
 from handcoach_bench.commands.options import said
 from handcoach_bench.results import Row, rows, short
 
@@ -57,8 +57,9 @@ def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -
         f"{m['cpu']}, {m.get('cores') or '?'} cores, {m.get('threads') or '?'} threads, "
         f"{(m.get('memory_mb') or 0) / 1024:.1f} GB memory"
         + "".join(f", {level} {size}" for level, size in m.get("caches", {}).items()),
-        "flags: " + (" ".join(m.get("flags") or []) or "unknown"),
-        "GPU: " + (", ".join(m.get("gpus") or []) or "none found"),
+        f"{machine.kind(m) or 'family, model and stepping unknown'}; "
+        f"flags: {' '.join(m.get('flags') or []) or 'unknown'}",
+        "GPU: " + (", ".join(m["gpus"]) or "none found" if "gpus" in m else "unknown"),
         f"power: {m.get('power') or 'unknown'}; governor: {m.get('governor') or 'unknown'}; "
         f"load before: {m.get('load')}" + ("; virtual machine" if m.get("virtual") else ""),
         f"{m['os']}; Python {m['python']}; " + ", ".join(f"{k} {v}" for k, v in m["versions"].items()),
@@ -66,6 +67,8 @@ def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -
     ]
     lines = tables.stability(found)
     warnings = [line for line in lines if line.startswith("UNSTABLE")]
+    if busy := machine.busy(m):
+        warnings.append(f"{busy.capitalize()}: these times suffer from it.")
     if not content["complete"]:
         rest = "parts are missing" if "parts" in content else "the same command goes on"
         warnings.append(f"The benchmark was interrupted: {rest}.")

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from handcoach import places
 from handcoach.errors import HandCoachError
-from handcoach_bench import machine, schema
+from handcoach_bench import machine, origin, schema
 
-SCHEMA = 3  # of every benchmark's file; 1 was inference's and 2 accuracy's, without the command
+SCHEMA = 4  # of every benchmark's file; 1 was inference's and 2 accuracy's, 3 did not say the code
 Status = Literal["ok", "failed", "died", "timeout"]
 # Repeated medians of a case that lie further apart than this are called unstable.
 UNSTABLE = 0.05
@@ -273,6 +273,8 @@ def envelope(
     command: Sequence[str],
     machine: Mapping[str, Any],
     models: Mapping[str, Mapping[str, Any]],
+    code: Mapping[str, str],
+    inputs: Mapping[str, str],
 ) -> dict[str, Any]:
     """The beginning of a benchmark's file; add `results`, and set `complete` when all are there.
 
@@ -281,6 +283,7 @@ def envelope(
         command: the words that repeat it.
         machine: `Machine.as_json`.
         models: the measured files by SHA-256, see `common.model_table`.
+        code, inputs: see `origin`.
     """
     return {
         "schema": SCHEMA,
@@ -291,6 +294,8 @@ def envelope(
         "unit": "ms",
         "machine": dict(machine),
         "models": dict(models),
+        "code": dict(code),
+        "inputs": dict(inputs),
     }
 
 
@@ -326,12 +331,12 @@ def load(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def unfinished(path: Path, new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What went well in an interrupted file of the same command, models, versions and machine: these
-    processes need not run again. Nothing where the file is not there or is complete.
+def unfinished(path: Path, new: dict[str, Any]) -> list[dict[str, Any]]:
+    """What went well in an interrupted file of the same command, models, versions, code, pictures and
+    machine: these processes need not run again. Nothing where the file is not there or is complete.
 
     Args:
-        new: what would be written instead.
+        new: what would be written instead; its load becomes the larger of both.
 
     Raises:
         HandCoachError: the file is an interrupted one of something else, or none of ours, and would be lost.
@@ -348,13 +353,23 @@ def unfinished(path: Path, new: Mapping[str, Any]) -> list[dict[str, Any]]:
             f"{path} is the unfinished file of another command, model, version or machine: give --json "
             "another place, or delete it."
         )
+    if apart := origin.differences(old, new, unknown=True):
+        raise HandCoachError(
+            f"{path} is unfinished and of other {' and '.join(apart)}, so that its results are not "
+            "taken: give --json another place, or delete it."
+        )
+    loads = [m["load"] for m in (old["machine"], new["machine"]) if m.get("load") is not None]
+    new["machine"]["load"] = max(loads, default=None)
     return [result for result in old["results"] if result["status"] == "ok"]
 
 
 def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
-    """Schema 1 (inference) and 2 (accuracy) had no command, no table of models, and each case once."""
-    machine = {"gpus": [], "power": None} | old["machine"]
-    new = envelope(old["benchmark"], old["created"], [], machine, {}) | {"complete": True}
+    """Schema 1 (inference) and 2 (accuracy) had no command, no table of models, and each case once; up to 3
+    nothing said of which code and pictures they are. What a machine's description lacks stays away from it,
+    which is how `machine.differences` knows that it is unknown."""
+    if old["schema"] == 3:
+        return old | {"schema": SCHEMA, "code": {}, "inputs": {}}
+    new = envelope(old["benchmark"], old["created"], [], old["machine"], {}, {}, {}) | {"complete": True}
     if "parts" in old:
         new["parts"] = old["parts"]
     if "results" in old:

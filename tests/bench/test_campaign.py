@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import campaign, machine, results, runner
+from handcoach_bench import campaign, machine, origin, results, runner
 from handcoach_bench.campaign import Job
 
 SAY = "import json, sys; task = json.load(open(sys.argv[1])); "
@@ -32,8 +32,9 @@ def args(path: Path, timeout: float = 60) -> argparse.Namespace:
     return argparse.Namespace(json=path, timeout=timeout)
 
 
-def envelope(command: str = "one") -> dict:
-    return results.envelope("test", "now", [command], machine.describe().as_json(), {})
+def envelope(command: str = "one", code: str = "a", data: str = "b", load: float = 0.1) -> dict:
+    here = {**machine.describe().as_json(), "load": load}
+    return results.envelope("test", "now", [command], here, {}, {"handcoach": code}, {"DATA": data})
 
 
 def test_each_kind_of_end_is_a_row_and_the_others_go_on(tmp_path, capsys):
@@ -88,6 +89,55 @@ def test_an_interrupted_list_goes_on_and_tries_again_what_failed(tmp_path, monke
     assert len(stopped) == 6 and [r["status"] for r in found] == ["ok"] * 4
     assert [(r["case"]["key"], r["repeat"]) for r in found] == [("a", 0), ("b", 0), ("c", 0), ("a", 1)]
     assert found[0] == half["results"][0] and results.load(path)["complete"]
+
+
+def test_other_code_or_pictures_are_not_mixed(tmp_path):
+    """What was measured with other code is not gone on with, nor lost; the largest load stands."""
+    path = tmp_path / "results.json"
+    half = envelope(load=7.5) | {"results": [{"case": dict(good("a").case), "repeat": 0, "status": "ok",
+                                              "error": None, "wall_ms": [1.0]}]}  # fmt: skip
+    results.write_json(path, half)
+    kept = path.read_bytes()
+    for other, says in (
+        (envelope(code="x"), "and of other code of handcoach, so that its results are not taken"),
+        (envelope(code="x", data="y"), "of other code of handcoach and contents of DATA, so"),
+    ):
+        with pytest.raises(HandCoachError, match=says):
+            campaign.run(other, [good("a")], args(path))
+        assert path.read_bytes() == kept
+    older = {k: v for k, v in half.items() if k not in ("code", "inputs")} | {"schema": 3}
+    path.write_text(json.dumps(older))
+    with pytest.raises(HandCoachError, match="are not taken"):
+        campaign.run(envelope(), [good("a")], args(path))
+    path.write_bytes(kept)
+    found = campaign.run(envelope(), [good("a"), good("b")], args(path))
+    assert found[0]["wall_ms"] == [1.0] and results.load(path)["machine"]["load"] == 7.5
+
+
+def test_digests_of_code_and_pictures(tmp_path, monkeypatch):
+    package = tmp_path / "handcoach_fake"
+    package.mkdir()
+    (package / "__init__.py").write_text("a = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    once = origin.code("handcoach_fake", "no_such_package")
+    assert set(once) == {"handcoach", "handcoach_bench", "handcoach_fake"}
+    (package / "more.py").write_text("")
+    again = origin.code("handcoach_fake")
+    assert again["handcoach"] == once["handcoach"] and again["handcoach_fake"] != once["handcoach_fake"]
+
+    clip, out = tmp_path / "clip", tmp_path / "clip/results.json"
+    (clip / "sub").mkdir(parents=True)
+    (clip / "sub/1.png").write_bytes(b"1")
+    given = {"--clip": clip, "--file": clip / "sub/1.png", "--photos": None, "--none": tmp_path / "none"}
+    before = origin.inputs(given, out)
+    assert set(before) == {"--clip", "--file"}
+    out.write_text("{}")
+    assert origin.inputs(given, out) == before  # the results may lie in the folder
+    (clip / "sub/1.png").write_bytes(b"2")
+    after = origin.inputs(given, out)
+    assert after["--clip"] == before["--clip"] and after["--file"] != before["--file"]
+    (clip / "sub/2.png").write_bytes(b"2")
+    assert origin.inputs(given, out)["--clip"] != before["--clip"]
 
 
 def test_a_second_interruption_loses_nothing(tmp_path, monkeypatch):

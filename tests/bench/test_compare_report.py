@@ -44,8 +44,7 @@ def outcome(
 
 def write(path, *outcomes: Outcome, **more):
     whole = results.envelope("inference", "2026-01-01T00:00:00+00:00", ["handcoach-bench", "inference"],
-                             MACHINE,
-                             MODELS)  # fmt: skip
+                             MACHINE, MODELS, {"handcoach": "one"}, {"--clip": "two"})  # fmt: skip
     whole |= {"results": [o.as_json() for o in outcomes], "complete": True} | more
     results.write_json(path, whole)
     return str(path)
@@ -194,6 +193,48 @@ def test_what_makes_two_machines():
     assert machine.differences(MACHINE, {**MACHINE, "memory_mb": 7990, "load": 3.0, "governor": "x"}) == []
     assert machine.differences(MACHINE, {**MACHINE, "cores": 8}) == ["cores 2 / 8"]
     assert machine.differences(MACHINE, {**MACHINE, "memory_mb": 16000}) != []
+    assert machine.differences(MACHINE, {**MACHINE, "gpus": ["NVIDIA T4"]}) == ["gpus  / NVIDIA T4"]
+    # An old file does not say it.
+    old = {key: value for key, value in MACHINE.items() if key != "gpus"}
+    assert machine.differences(old, {**MACHINE, "gpus": ["NVIDIA T4"], "family": "25", "model": "1"}) == []
+    known = {**MACHINE, "family": "25", "model": "17", "stepping": "1"}
+    assert machine.differences(known, {**known, "stepping": "2"}) == ["stepping 1 / 2"]
+    assert machine.differences(known, {**known, "family": "26", "model": "2"}) == [
+        "family 25 / 26", "model 17 / 2",
+    ]  # fmt: skip
+
+
+def test_a_busy_machine_is_named(tmp_path, capsys):
+    """By the processors that may be used, wherever its figures are shown."""
+    busy = {**MACHINE, "threads": 64, "usable": 2, "load": 1.0}
+    assert machine.busy(busy) == "the machine was busy (load 1.0 on 2 usable processors)"
+    assert machine.busy({**busy, "usable": None}) is None and machine.busy({**busy, "load": None}) is None
+    assert machine.busy({**busy, "load": 0.5}) is None
+    one, two = (
+        [outcome("m", *runs(ms, s), repeat=s) for s in (0, 1)] + [outcome("k", *runs(5, 9))]
+        for ms in (10, 14)
+    )
+    quiet = {**busy, "load": 0.1}
+    a, b = write(tmp_path / "a.json", *one, machine=quiet), write(tmp_path / "b.json", *two, machine=busy)
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^m, .* B is slower, but the machine was busy in B$", out, re.M)
+    assert re.search(r"^k, .* no difference shown$", out, re.M)
+    assert "note: in B the machine was busy (load 1.0 on 2 usable processors)" in out
+    pytest.importorskip("matplotlib")
+    assert main(["report", b, "-o", str(tmp_path / "out")]) == 0
+    assert "The machine was busy (load 1.0 on 2 usable" in (tmp_path / "out/report.md").read_text()
+
+
+def test_other_code_and_pictures_are_named(tmp_path, capsys):
+    rows = [outcome("m", *runs(10, 0))]
+    a = write(tmp_path / "a.json", *rows)
+    b = write(tmp_path / "b.json", *rows, code={"handcoach": "other"}, inputs={"--clip": "else"})
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert "note: B is of other code of handcoach than A" in out and "other contents of --clip" in out
+    assert main(["compare", a, write(tmp_path / "c.json", *rows, code={}, inputs={})]) == 0
+    assert "B is of other" not in capsys.readouterr().out  # an older file does not say it
 
 
 def test_a_report_says_it_all(tmp_path, capsys):

@@ -341,6 +341,7 @@ def test_the_machine_is_described_from_what_the_system_says(tmp_path, monkeypatc
         (tmp_path / path).write_text(text)
 
     core = "processor\t: {0}\nmodel name\t: Slow CPU @ 1.0GHz\nphysical id\t: 0\ncore id\t\t: {1}\n"
+    core += "cpu family\t: 25\nmodel\t\t: 17\nstepping\t: 1\n"
     core += "flags\t\t: fpu avx2 fma hypervisor avx512_vnni\n\n"
     put("proc/cpuinfo", "".join(core.format(i, i // 2) for i in range(4)))
     put("proc/meminfo", "MemTotal:        8388608 kB\nMemFree: 1 kB\n")
@@ -363,6 +364,8 @@ def test_the_machine_is_described_from_what_the_system_says(tmp_path, monkeypatc
     here = machine.describe(tmp_path)
     assert here.power == "mains" and here.gpus == ("NVIDIA T4, 550.1, 15360 MiB",) * 2 + ("i915",)
     assert here.cpu == "Slow CPU @ 1.0GHz" and here.flags == ("avx2", "fma", "avx512_vnni")
+    assert (here.family, here.model, here.stepping) == ("25", "17", "1")
+    assert "family 25 model 17 stepping 1" in here.lines()[0]
     assert here.cores == 2 and here.memory_mb == 8192 and here.virtual is True
     assert here.caches == {"L1d": "32K", "L2": "512K"} and here.governor == "powersave"
     assert "governor powersave" in here.lines()[0] and here.unknown == ()
@@ -373,7 +376,7 @@ def test_without_anything_to_read_the_reasons_are_given(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "psutil", None)
     monkeypatch.setattr(sys, "platform", "linux")
     here = machine.describe(tmp_path)
-    assert here.memory_mb is None and here.flags is None
+    assert here.memory_mb is None and here.flags is None and here.family is None
     assert any("handcoach[bench]" in why for why in here.unknown)
     assert "? cores" in here.lines()[0]
 

@@ -25,7 +25,7 @@ def outcome(*wall: float, repeat: int = 0, status: str = "ok", **more) -> Outcom
 
 def content(*outcomes: Outcome, **more) -> dict:
     made = results.envelope(
-        "inference", "2026-01-01T00:00:00+00:00", ["handcoach-bench", "inference"], MACHINE, {}
+        "inference", "2026-01-01T00:00:00+00:00", ["handcoach-bench", "inference"], MACHINE, {}, {}, {}
     )
     return made | {"results": [o.as_json() for o in outcomes], "complete": True} | more
 
@@ -126,12 +126,21 @@ def test_schema_1_is_read(tmp_path):
     (row,) = results.rows(new["results"])
     assert row.key == "m video, 2 threads, CPU" and row.summary.median == 1.5
     assert new["complete"] and new["command"] == [] and new["schema"] == results.SCHEMA
+    assert "gpus" not in new["machine"]  # unknown, and not none
     parts = {k: v for k, v in old.items() if k != "results"} | {
         "schema": 2,
         "benchmark": "accuracy",
         "parts": {},
     }
     assert results.load(write(tmp_path / "acc.json", parts))["benchmark"] == "accuracy"
+
+
+def test_schema_3_is_read(tmp_path):
+    """It did not say of which code and pictures it is."""
+    old = {k: v for k, v in content(outcome(1.0)).items() if k not in ("code", "inputs")} | {"schema": 3}
+    new = results.load(write(tmp_path / "old.json", old))
+    assert new["schema"] == results.SCHEMA and new["code"] == {} == new["inputs"]
+    assert results.rows(new["results"])[0].summary.n == 1
 
 
 def test_anything_else_is_one_sentence(tmp_path):

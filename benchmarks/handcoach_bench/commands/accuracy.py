@@ -11,7 +11,7 @@ from typing import Any
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError
 from handcoach_bench import accuracy as parts
-from handcoach_bench import machine, results, tables
+from handcoach_bench import machine, origin, results, tables
 from handcoach_bench.commands.options import RAW, Commands, check_json, now
 from handcoach_bench.common import Models, describe, model_table
 from handcoach_bench.finding import read_held_out
@@ -107,7 +107,10 @@ def run(args: argparse.Namespace) -> int:
     print("; ".join(f"{m['name']} {m['version']} ({m['sha256'][:12]})" for m in files))
     # By part, then by the name of the landmark model.
     figures: dict[str, dict[str, dict[str, Any]]] = {}
-    content = results.envelope("accuracy", created, args.command, here.as_json(), table) | {
+    seen = origin.inputs({f"DATA/{folder}": args.data / folder for folder in sorted(folders)}, args.json)
+    content = results.envelope(
+        "accuracy", created, args.command, here.as_json(), table, origin.code(), seen
+    ) | {
         "data": str(args.data), "parts": figures,
     }  # fmt: skip
     for number, part in enumerate(todo, 1):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError
-from handcoach_bench import app, campaign, machine, results
+from handcoach_bench import app, campaign, machine, origin, results
 from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
 from handcoach_bench.common import Models, demo_clip, model_table
 
@@ -78,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(here.lines()), flush=True)
     quick = args.quick
     content = results.envelope(
-        "app", now(), args.command, here.as_json(), model_table(model.read(f, k) for k, f in files.items())
-    )
+        "app", now(), args.command, here.as_json(), model_table(model.read(f, k) for k, f in files.items()),
+        origin.code(), origin.inputs({"--clip": clip}, args.json),
+    )  # fmt: skip
     with app.screen() as shown:
         todo = app.jobs(
             {kind: str(path) for kind, path in files.items()}, clip,

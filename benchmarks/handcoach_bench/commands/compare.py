@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import machine, results, tables
+from handcoach_bench import machine, origin, results, tables
 from handcoach_bench.commands.options import RAW, Commands
 from handcoach_bench.comparison import Change, changes, other_work
 
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
         raise HandCoachError(
             f"{args.a} and {args.b} have no timed case in common{why}: give two runs of one command."
         )
-    print("\n".join([*table(found), *notes(a, b), *_unpaired(rows, found)]))
+    busy = [which for which, content in (("A", a), ("B", b)) if machine.busy(content["machine"])]
+    print("\n".join([*table(found, busy), *notes(a, b), *_unpaired(rows, found)]))
     return 0
 
 
@@ -68,7 +70,9 @@ def _rows(content: dict[str, Any]) -> list[results.Row]:
     ]
 
 
-def table(found: list[Change]) -> list[str]:
+def table(found: list[Change], busy: Sequence[str]) -> list[str]:
+    """A row of each case; `busy` are those of A and B that a busy machine measured."""
+    but = f", but the machine was busy in {' and '.join(busy)}" if busy else ""
     cells = [("case", "A ms", "B ms", "change", "95 % interval", "p", "noise", "CPU", "CPU noise", "")]
     for change in found:
         cells.append((
@@ -77,7 +81,8 @@ def table(found: list[Change]) -> list[str]:
             "<0.001" if change.p < 0.001 else f"{change.p:.3f}",
             "?" if change.noise is None else f"{change.noise:.1%}",
             "?" if change.cpu is None else _percent(change.cpu),
-            "?" if change.cpu_noise is None else f"{change.cpu_noise:.1%}", change.verdict,
+            "?" if change.cpu_noise is None else f"{change.cpu_noise:.1%}",
+            change.verdict + (but if change.differs else ""),
         ))  # fmt: skip
     return tables.grid(cells, left=(0, 9))
 
@@ -87,8 +92,12 @@ def _percent(ratio: float) -> str:
 
 
 def notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """What else is not the same in both."""
-    said = [f"note: other conditions: {what}" for what in machine.conditions(a["machine"], b["machine"])]
+    """What else is not the same in both, and what makes both doubtful."""
+    said = [
+        f"note: in {which} {why}" for which, c in (("A", a), ("B", b)) if (why := machine.busy(c["machine"]))
+    ]
+    said += [f"note: B is of other {what} than A" for what in origin.differences(a, b, unknown=False)]
+    said += [f"note: other conditions: {what}" for what in machine.conditions(a["machine"], b["machine"])]
     names = [{m["name"]: sha for sha, m in content["models"].items()} for content in (a, b)]
     said += [
         f"note: {name} is another file ({names[0][name][:12]} / {names[1][name][:12]})"

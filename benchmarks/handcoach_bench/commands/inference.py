@@ -11,13 +11,14 @@ from typing import Any
 
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError
-from handcoach_bench import environments, machine, results, runner, tables
+from handcoach_bench import environments, machine, origin, results, runner, tables
 from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
 from handcoach_bench.common import Bar, demo_clip, model_table, variant_of
 from handcoach_bench.results import Case, Outcome
 
 RUNS, WARMUP, REPEATS = 200, 20, 3
 QUICK_RUNS, QUICK_WARMUP, QUICK_REPEATS = 40, 5, 2
+SEEN = {"pipeline": "--clip", "photographs": "--photos"}
 INPUTS: dict[str, Any] = {"synthetic": "network", "photographs": "photographs", "video": "pipeline"}
 
 EPILOG = """\
@@ -202,12 +203,15 @@ def run(args: argparse.Namespace) -> int:
     repeats = args.repeats or (QUICK_REPEATS if args.quick else REPEATS)
     commands = _commands(wanted, working, here.gpus if args.provider else None)
     content = results.envelope(
-        "inference", now(), args.command, here.as_json(), _models(todo)
+        "inference", now(), args.command, here.as_json(), _models(todo),
+        origin.code(*[origin.TRAINING] * bool(args.eager)),
+        origin.inputs({SEEN[case.what]: case.clip for case in todo.cases if case.what in SEEN}, args.json),
     ) | {"results": []}  # fmt: skip
     if args.json is not None:
         content["results"] = results.unfinished(args.json, content)
     print("\n".join(here.lines()), flush=True)
-    for _ in _measure(todo, commands, repeats, args.timeout, content["results"]):
+    busy = machine.busy(content["machine"])
+    for _ in _measure(todo, commands, repeats, args.timeout, content["results"], busy):
         if args.json is not None:
             results.write_json(args.json, content)
             args.kept = True
@@ -226,6 +230,7 @@ def _measure(
     repeats: int,
     timeout_s: float,
     found: list[dict[str, Any]],
+    busy: str | None,
 ) -> Iterator[None]:
     """Add to `found` what each process gives that is not in it yet; yields after each of them.
 
@@ -240,6 +245,8 @@ def _measure(
     ]  # fmt: skip
     if done and left:
         print(f"Going on: {len(done)} of {len(done) + len(left)} processes are done.", flush=True)
+        if busy:
+            print(f"note: {busy}, now or when they began", flush=True)
     bar = Bar(len(left))
     for case, repeat in left:
         bar.say(str(case))

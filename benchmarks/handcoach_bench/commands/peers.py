@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError
-from handcoach_bench import campaign, machine, peers, results
+from handcoach_bench import campaign, machine, origin, peers, results
 from handcoach_bench.commands.options import RAW, Commands, check_json, now, positive
 from handcoach_bench.common import Models, model_table
 
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         )
     models = Models(args.model, args.finder, args.exercise).paths(judged=True)
     pictures = peers.read_pictures(args.data, models["exercise"], args.images)
-    everybody = peers.contestants(models, args.paper_checkpoint, args.data / "paper_landmarks.json")
+    everybody = peers.contestants(models, args.paper_checkpoint, args.data / peers.POSTURES)
     chosen = [peer for peer in everybody if peer.which in args.only]
     if args.keep is not None:
         try:
@@ -94,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
         chosen, pictures, places, cores=args.cores, warmup=30, repeats=args.repeats, keep=args.keep
     )
     content = results.envelope(
-        "peers", now(), args.command, here.as_json(), model_table(model.read(p, k) for k, p in models.items())
+        "peers", now(), args.command, here.as_json(),
+        model_table(model.read(p, k) for k, p in models.items()), origin.code(),
+        origin.inputs({**{f"DATA/{name}": args.data / name for name in peers.READ},
+                       "--paper-checkpoint": args.paper_checkpoint}, args.json),
     ) | {"data": str(args.data)}  # fmt: skip
     found = campaign.run(content, todo, args)
     print("\n".join(["", *peers.table(results.rows(found), chosen, pictures, args.data, args.cores)]))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import flops, machine, results, runner, tables
+from handcoach_bench import flops, machine, origin, results, runner, tables
 from handcoach_bench.commands import inference
 from handcoach_bench.commands.options import RAW, Commands, check_json, now, positive
 from handcoach_bench.common import Bar, model_table
@@ -70,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
                 result["figures"] = point.figures()  # type: ignore[index]
     print("\n".join(["", *tables.roofline(rows), *tables.stability(rows), *_uncounted(costs)]))
     if args.json is not None:
-        content = results.envelope("roofline", now(), args.command, here.as_json(), model_table(files))
+        content = results.envelope(
+            "roofline", now(), args.command, here.as_json(), model_table(files), origin.code(), {}
+        )
         results.write_json(
             args.json,
             content | {"complete": True, "roofs": [asdict(r) for r in roofs.values()], "results": found},

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import campaign, machine, results, training
+from handcoach_bench import campaign, machine, origin, results, training
 from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
 
 EPILOG = f"""\
@@ -84,7 +84,10 @@ def run(args: argparse.Namespace) -> int:
                     "workers": args.workers, "variant": args.variant}  # fmt: skip
         threads = list(dict.fromkeys(args.threads or training.default_threads()))
         todo = training.jobs(devices, args.device, threads, args.precision, args.repeats, settings, subset)
-        content = results.envelope("training", now(), args.command, here.as_json(), {}) | {
+        content = results.envelope(
+            "training", now(), args.command, here.as_json(), {}, origin.code(origin.TRAINING),
+            origin.inputs({"DATA": data}, args.json),
+        ) | {
             "data": str(data), "subset": {"images": chosen["images"], "of": chosen["of"]},
         }  # fmt: skip
         found = campaign.run(content, todo, args)
