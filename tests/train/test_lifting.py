@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from tiny.hands import blank, draw_hand, points, template
 
+from handcoach.angles import flexion
 from handcoach.hand import mirror
 from handcoach.measure import pa_mpjpe
 from handcoach_train import data
@@ -79,17 +80,22 @@ def test_hands_whose_points_are_in_doubt_are_left_alone(tmp_path, tiny_landmarks
     assert said(file) == [label]
 
 
-def test_a_lifted_hand_is_learnt_from_as_a_guess_unless_the_two_disagree(tmp_path, tiny_landmarks):
-    """In training the guess lies in the cut-out's axes, and never counts as known."""
+def test_a_lifted_hand_is_learnt_from_as_a_guess_unless_in_doubt_or_bent(tmp_path, tiny_landmarks):
+    """In training the guess lies in the cut-out's axes, and never counts as known. Of fists both may be wrong
+    alike."""
     photos = tmp_path / "p"
     file = labels(
         tmp_path / "l.json",
         a=photograph(photos, "a.png", 0.5, turned(mirror(template(0.5)), 0.4), roll=0.4, left=True),
         b=photograph(photos, "b.png", 0.0, template(1.0)),
+        c=photograph(photos, "c.png", 0.9, template(0.9)),
     )
     lift(file, photos, [tiny_landmarks], file)
+    assert said(file)[2]["doubt"] < data.photos.DOUBT
+    assert flexion(template(0.5)).sum(-1).mean() < data.photos.BENT < flexion(template(0.9)).sum(-1).mean()
     samples = data.photo_samples(data.load_photos(file, photos))
-    assert samples.lifted.tolist() == [True, False]
+    assert samples.lifted.tolist() == [True, False, False]
+    samples = samples.take(np.array([0, 1]))
     assert data.join([samples, samples]).take(np.array([2, 3])).lifted.tolist() == [True, False]
     items = data.LandmarkSet(samples, 64, False, other_side=0.0)
     agreed, apart = items[0], items[1]

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from handcoach.angles import flexion
+from handcoach.hand import DegenerateHandError
 from handcoach_train.data.cutouts import window
 from handcoach_train.data.samples import Samples, read_image, read_json, write_json
 from handcoach_train.errors import TrainError
@@ -16,6 +18,7 @@ from handcoach_train.errors import TrainError
 PHOTOS_HELD_OUT = 0.25  # share of the photographs' recordings
 AGREE = 0.25  # of a hand's length: the farthest that the two models' points may lie apart
 DOUBT = 0.2  # wrist to middle MCP: the farthest that two guesses at the landmarks may lie apart in the mean
+BENT = 120  # degrees of a finger's three joints: of hands that are bent farther no guess is taken
 FAR = 1e6  # focal length in pixels of a camera so far away that it sees no perspective
 
 
@@ -37,16 +40,26 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
                 {
                     "points": h["points"],
                     "side": h["side"],
-                    "lifted": h.get("lifted") if h.get("doubt", 1) < DOUBT else None,
+                    "lifted": h.get("lifted") if h.get("doubt", 1) < DOUBT and not _bent(h) else None,
                 }
                 for h in agreed(hands, agree)
             ]
             all_there = all(h.get("complete", True) for h in hands)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise TrainError(f"{labels}: the hands of {name} are damaged; make the labels again.") from error
         frames.append({"file": Path(root) / name, "group": group, "hands": good,
                        "complete": all_there and len(good) == len(hands) > 0})  # fmt: skip
     return frames
+
+
+def _bent(hand: dict[str, Any]) -> bool:
+    """Whether its guess is of a bent hand: of fists both guesses may be wrong alike, and networks that learnt
+    from them read fists inside out (models/README.md, sessions 8 and 9)."""
+    try:
+        bends = flexion(np.asarray(hand["lifted"], np.float64))
+    except DegenerateHandError:
+        return True
+    return bool(abs(bends.sum(-1).mean()) > BENT)  # of either side, whose signs differ
 
 
 def read_labels(file: Path) -> dict[str, Any]:
