@@ -100,9 +100,22 @@ def _measure(job: Job, timeout_s: float, what: str) -> Result:
         except OSError as error:  # there is no such python
             result = {"status": "failed", "error": f"{job.command[0]} does not run: {error.strerror}"}
         else:
-            result = {"status": "failed"} | found if "error" in found else {"status": "ok"} | job.read(found)
+            result = _read(job, found)
     said = result.get("error") or f"{time.monotonic() - began:.0f} s"
     print(f"{what}: {said}", file=sys.stderr, flush=True)
+    return result
+
+
+def _read(job: Job, found: Result) -> Result:
+    """What the file holds of an answer. One that cannot be read or kept marks its row, as no answer does."""
+    if "error" in found:
+        return {"status": "failed", "error": str(found["error"])}
+    try:
+        result = {"status": "ok", **job.read(found)}
+    except Exception as error:  # a child of any program may say anything
+        return {"status": "failed", "error": f"its answer cannot be kept ({type(error).__name__}: {error})"}
+    if wrong := results.not_finite(result):
+        return {"status": "failed", "error": f"these of its figures are no finite numbers: {wrong}"}
     return result
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import handcoach
 from handcoach import camera, model
+from handcoach import places as keeping
 from handcoach.errors import HandCoachError
 from handcoach.hand import DegenerateHandError, mirror, normalise
 from handcoach.measure import interval, jitter, pa_mpjpe
@@ -190,7 +191,7 @@ def jobs(
             if keep is not None and "landmarks" in found:
                 raw = {"files": task["files"], **{k: found[k] for k in ("landmarks", "sides", "versions")}}
                 file = keep / f"{re.sub(r'[^A-Za-z0-9]+', '-', peer.name)}-{what}-{repeat}.json"
-                file.write_text(json.dumps(raw), "utf-8")
+                keeping.save(file, json.dumps(raw).encode())
             return {"provider": peer.provider, **read(peer, found)}
 
         return Job(case, repeat, task, (python, str(PEER)), kept, why)

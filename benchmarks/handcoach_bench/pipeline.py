@@ -58,7 +58,7 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
     # Wall and CPU seconds of the landmark network in the step under way, and in each step.
     now = [0.0, 0.0]
     network: list[tuple[float, float]] = []
-    provider = ""
+    provider: str | None = None  # until the landmark network ran while it was measured
     untimed = model.Session.run
 
     def run(session: model.Session, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -86,7 +86,9 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
     to_and_fro = [*range(len(clip)), *([] if still else range(len(clip) - 2, 0, -1))]
 
     def picture(i: int) -> Frame:
+        nonlocal provider
         if i == case["warmup"]:
+            provider = None
             spent.clear()
             found.clear()
             network.clear()
@@ -104,7 +106,7 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
              (("landmarks", "model"), ("finder", "finder"), ("exercise", "exercise"))}  # fmt: skip
     return {
         **times,
-        "provider": provider or case["provider"],  # no hand was found in any picture
+        "provider": provider,
         "load_ms": 1e3 * load,
         "sha256": {kind: model.read(path).sha256 for kind, path in paths.items()},
         "parts_ms": {kind: 1e3 * seconds / case["runs"] for kind, seconds in spent.items()},

@@ -6,12 +6,14 @@ Drawn from the rows of a file, without a display; a figure is None where the fil
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from handcoach.errors import HandCoachError
+from handcoach_bench import tables
 from handcoach_bench.results import Row, short
 
 if TYPE_CHECKING:
@@ -204,23 +206,31 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
     """Accuracy as the files say it, over time on one thread; low and left is right and fast."""
     from matplotlib import pyplot as plt
 
-    points, unit = [], ""
+    points: dict[str, list[Any]] = {}  # by what they were measured on, which must be the same in one picture
     for row in rows:
         file = models.get(next(iter(row.good[0].get("sha256", {}).values()), ""), {})
         said = file.get("accuracy", {}).get("pa_mpjpe")
         if row.case["what"] == "network" and row.case.get("threads") == 1 and said and row.summary:
-            points.append((row, said["mean"], said.get("ci95")))
-            unit = said.get("unit", "?")
-    if len(points) < 2:
+            unit, tested = said.get("unit", "?"), tables.test_set(said)
+            points.setdefault(f"PA-MPJPE ({unit}) on {tested}", []).append(
+                (row, said["mean"], said.get("ci95"))
+            )
+    if sum(map(len, points.values())) < 2:
         return None
+    what = max(points, key=lambda tested: len(points[tested]))
+    others = [row.case["name"] for tested, found in points.items() if tested != what for row, *_ in found]
+    title = "Accuracy and time, one thread"
+    if others:
+        title += f"\nnot drawn, since measured on other hands: {', '.join(dict.fromkeys(others))}"
     figure, axis = plt.subplots(figsize=(7, 4.5))
-    for i, (row, mm, interval) in enumerate(points):
+    for i, (row, mm, interval) in enumerate(points[what]):
         assert row.summary is not None
+        marked = " (marked in the table)" if row.marks else ""
         error = None if interval is None else [[max(0.0, mm - interval[0])], [max(0.0, interval[1] - mm)]]
         axis.errorbar(row.summary.median, mm, yerr=error, fmt=MARKERS[i % 8], color=COLOURS[i % 8], capsize=3,
-                      label=f"{row.case['name']}, {short(row.case['provider'])}")  # fmt: skip
-    axis.set(title="Accuracy and time, one thread", xlabel="time per picture (ms), median",
-             ylabel=f"PA-MPJPE ({unit}), lower is better")  # fmt: skip
+                      label=f"{row.case['name']}, {short(row.case['provider'])}{marked}")  # fmt: skip
+    axis.set(title=title, xlabel="time per picture (ms), median",
+             ylabel=textwrap.fill(f"{what}; lower is better", 50))  # fmt: skip
     _finish(axis)
     return figure
 

@@ -112,6 +112,8 @@ class Outcome:
         peak_rss_mb, steady_rss_mb: the process's largest resident memory, and that after the last run.
         sha256: of each model file by its kind.
         versions: of what ran the model there.
+        steps: of the landmark model (or the finder alone), how many each provider ran.
+        provider_share: the part of the steps that the asked provider ran, see `child.steps`.
         parts_ms: for the path of a frame the mean milliseconds per frame in each network, by kind.
         network_wall_ms, network_cpu_ms: for the path of a frame the landmark network's part of every run.
         found: for the path of a frame the share of the measured pictures in which a hand was found.
@@ -130,6 +132,8 @@ class Outcome:
     steady_rss_mb: float | None = None
     sha256: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+    provider_share: float | None = None
     parts_ms: dict[str, float] = field(default_factory=dict)
     network_wall_ms: tuple[float, ...] = ()
     network_cpu_ms: tuple[float, ...] = ()
@@ -227,6 +231,33 @@ class Row:
     def unstable(self) -> str | None:
         """What marks a row whose processes do not agree, with the figure in which they do not."""
         return f"UNSTABLE ({', '.join(self.shaky)})" if self.shaky else None
+
+    @property
+    def partly(self) -> str | None:
+        """That the provider left some steps to others."""
+        share = min(
+            (r["provider_share"] for r in self.good if r.get("provider_share") is not None), default=1
+        )
+        return f"only {math.floor(100 * share)} % of the steps ran on it" if share < 1 else None
+
+    @property
+    def missed(self) -> str | None:
+        """That in some pictures no hand was found."""
+        found = self.mean("found")
+        if found is None or found == 1 or self.case["what"] not in ("photographs", "pipeline"):
+            return None
+        where = f" of {self.clip}" if self.case.get("clip") else ""
+        return f"no hand found in {max(0.1, 100 * (1 - found)):.1f} % of the pictures{where}"
+
+    @property
+    def clip(self) -> str:
+        """The photographs or the clip that it saw."""
+        return "/".join(Path(str(self.case.get("clip") or "?")).parts[-2:])
+
+    @property
+    def marks(self) -> list[str]:
+        """All that must be said beside its figures."""
+        return [said for said in (self.note, self.unstable, self.partly, self.missed) if said]
 
     @property
     def note(self) -> str | None:
@@ -390,9 +421,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
-        wrong = ", ".join(_not_finite(content))
         raise HandCoachError(
-            f"{path} is not written, since these figures are no finite numbers: {wrong}; report this."
+            f"{path} is not written, since these figures are no finite numbers: {not_finite(content)}; "
+            "report this."
         ) from error
     try:
         places.save(path, text.encode())
@@ -402,8 +433,13 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
+def not_finite(value: Any) -> str:
+    """Where in a JSON value there is NaN or an infinity, "" for nowhere; the first few places."""
+    places = list(itertools.islice(_not_finite(value), 6))
+    return ", ".join(places[:5]) + ", ..." * (len(places) > 5)
+
+
 def _not_finite(value: Any, where: str = "") -> Iterator[str]:
-    """Where in a JSON value there is NaN or an infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         yield where
     elif isinstance(value, dict):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from handcoach.errors import HandCoachError
-from handcoach_bench.results import Case, Outcome
+from handcoach_bench.results import Case, Outcome, not_finite
 
 CHILD = (sys.executable, "-m", "handcoach_bench.child")
 EAGER = (sys.executable, "-m", "handcoach_bench.children.eager")
@@ -123,6 +123,19 @@ def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD, repeat: 
         return Outcome(case, "timeout" if error.status == "timeout" else "died", str(error), repeat)
     if "error" in found:
         return Outcome(case, "failed", found["error"], repeat)
+    try:
+        outcome = _outcome(case, found, repeat)
+    except (KeyError, TypeError) as error:
+        return Outcome(case, "failed", f"its answer cannot be read ({type(error).__name__}: {error})", repeat)
+    if wrong := not_finite(outcome.as_json()):
+        return Outcome(case, "failed", f"these of its figures are no finite numbers: {wrong}", repeat)
+    return outcome
+
+
+def _outcome(case: Case, found: dict[str, Any], repeat: int) -> Outcome:
+    if found["provider"] is None:
+        said = "the landmark network never ran, since no hand was found in any picture"
+        return Outcome(case, "failed", said, repeat)
     if found["provider"] != case.provider:  # a silent fallback is no measurement
         return Outcome(case, "failed", f"it ran on {found['provider']} instead of {case.provider}", repeat)
     return Outcome(
@@ -138,6 +151,8 @@ def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD, repeat: 
         steady_rss_mb=found.get("steady_rss_mb"),
         sha256=found["sha256"],
         versions=found.get("versions", {}),
+        steps=found.get("steps", {}),
+        provider_share=found.get("provider_share"),
         parts_ms=found.get("parts_ms", {}),
         network_wall_ms=tuple(found.get("network_wall_ms", ())),
         network_cpu_ms=tuple(found.get("network_cpu_ms", ())),

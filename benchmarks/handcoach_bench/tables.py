@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from handcoach_bench.common import NOT_FOUND
@@ -17,18 +16,18 @@ COLUMNS = ("case", "threads", "provider", "n", "mean", "sd", "median", "p95", "m
 
 
 def cells(row: Row) -> tuple[tuple[str, ...], str]:
-    """A row under `COLUMNS`, times in ms, and what must be said of it: why it has no numbers, or UNSTABLE."""
+    """A row under `COLUMNS`, times in ms, and what must be said of it: why it has no numbers, or
+    why not to trust them."""
     case, s = row.case, row.summary
-    notes = [said for said in (row.note, row.unstable) if said]
     head = (row.key.split(", ")[0], str(case.get("threads") or ""), short(case.get("provider") or ""))
     if s is None:
-        return (*head, *[""] * (len(COLUMNS) - 3)), "; ".join(notes)
+        return (*head, *[""] * (len(COLUMNS) - 3)), "; ".join(row.marks)
     return (
         *head, str(s.n), *(number(v) for v in (s.mean, s.sd, s.median, s.p95, s.min)),
         _apart(row, "wall"), _round(row.fps), number(row.cpu_ms), _apart(row, "CPU"),
         _round(row.cpu_percent), _round(row.mean("load_ms")), _round(row.most("peak_rss_mb")),
         _round(row.mean("steady_rss_mb")),
-    ), "; ".join(notes)  # fmt: skip
+    ), "; ".join(row.marks)  # fmt: skip
 
 
 def _apart(row: Row, what: str) -> str:
@@ -97,36 +96,38 @@ def stability(rows: Sequence[Row]) -> list[str]:
     return ["each case ran once, so that nothing is known of its stability (--repeats)"] if rows else []
 
 
-def fastest(rows: Sequence[Row]) -> list[Row]:
-    """Of each landmark model and kind of input the fastest row that is not unstable."""
-    best: dict[tuple[str, str], Row] = {}
+def fastest(rows: Sequence[Row]) -> dict[str, Row | None]:
+    """Of each landmark model and kind of input, by name, the fastest row that is stable, whole and without
+    misses; None where there is none."""
+    best: dict[str, Row | None] = {}
     for row in rows:
-        if row.summary is None or row.unstable or "landmarks" not in row.good[0].get("sha256", {}):
+        if row.summary is None or "landmarks" not in row.good[0].get("sha256", {}):
             continue
-        which = (row.case["name"], row.case["what"])
-        if which not in best or row.summary.median < best[which].summary.median:  # type: ignore[union-attr]
+        which = row.key.split(", ")[0]
+        known = best.setdefault(which, None)
+        if row.note or row.unstable or row.missed:
+            continue
+        if known is None or known.summary is None or row.summary.median < known.summary.median:
             best[which] = row
-    return list(best.values())
+    return best
 
 
 def headlines(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The fastest rows with what makes them comparable: provider, variant, accuracy, pictures and misses."""
     said = []
-    for row in fastest(rows):
+    for which, row in fastest(rows).items():
+        if row is None:
+            said.append(f"fastest {which}: none, each of its rows is marked above")
+            continue
         file = models.get(row.good[0]["sha256"]["landmarks"], {})
         assert row.summary is not None
         found = row.mean("found")
-        seen = "" if found is None else f"; hand found in {percent(found)} of the pictures of {clip(row)}"
+        seen = "" if found is None else f"; hand found in {percent(found)} of the pictures of {row.clip}"
         said.append(
             f"fastest {row.key}: {row.summary.median:.2f} ms; {file.get('precision', '?')}, "
             f"{file.get('bytes', 0) / 1e6:.1f} MB; PA-MPJPE {accuracy_of(file)}{seen}"
         )
     return said
-
-
-def clip(row: Row) -> str:
-    """The photographs or the clip that a row saw."""
-    return "/".join(Path(str(row.case.get("clip") or "?")).parts[-2:])
 
 
 def accuracy_of(model: Mapping[str, Any]) -> str:
@@ -137,8 +138,18 @@ def accuracy_of(model: Mapping[str, Any]) -> str:
     interval = a.get("ci95")
     said = f"{a['mean']:.2f} {a.get('unit', '')}".rstrip()
     said += f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else " (no interval in the file)"
-    said += f" on {a['hands']} hands" if "hands" in a else ""
+    said += f" on {test_set(a)}" if "hands" in a else ""
     return said + (f", {a['missed']} missed" if "missed" in a else "")
+
+
+def test_set(a: Mapping[str, Any]) -> str:
+    """On what a file says that its accuracy was measured. handcoach-export, which says the cut-outs, takes
+    test hands of its --data."""
+    if "cut_outs" not in a:
+        return f"{a.get('hands', '?')} hands"
+    return (
+        f"{a['hands']} test hands of the export's data, rendered in what ships ({', '.join(a['cut_outs'])})"
+    )
 
 
 def lines(part: str, results: Mapping[str, Mapping[str, Any]]) -> list[str]:

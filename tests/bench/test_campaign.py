@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -59,6 +60,27 @@ def test_each_kind_of_end_is_a_row_and_the_others_go_on(tmp_path, capsys):
     # What no program can bring is no failure.
     assert campaign.finished([found[3], found[5]], None) == 0
     assert "[6/6] works" in capsys.readouterr().err
+
+
+def test_an_answer_that_cannot_be_kept_is_a_row_and_the_others_go_on(tmp_path):
+    """Landmarks that are no numbers, a full disk for what --keep keeps: not the end of the list."""
+
+    def full(found):
+        raise OSError(28, "No space left on device")
+
+    says = "json.dump({'wall_ms': [float('nan')]}, open(sys.argv[2], 'w'))"
+    jobs = [
+        dataclasses.replace(good("full"), read=full),
+        dataclasses.replace(good("other"), read=lambda found: {"wall_ms": found["cpu_ms"]}),
+        job("nan", says),
+        good("works"),
+    ]
+    path = tmp_path / "results.json"
+    found = campaign.run(envelope(), jobs, args(path))
+    assert [r["status"] for r in found] == ["failed"] * 3 + ["ok"]
+    assert "its answer cannot be kept (OSError: [Errno 28] No space left" in found[0]["error"]
+    assert "KeyError: 'cpu_ms'" in found[1]["error"] and "no finite numbers: wall_ms[0]" in found[2]["error"]
+    assert results.load(path)["complete"] and campaign.finished(found, path) == 1
 
 
 def test_an_interrupted_list_goes_on_and_tries_again_what_failed(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from handcoach import model
-from handcoach_bench import comparison, machine, results, runner
+from handcoach_bench import comparison, machine, plots, results, runner, tables
 from handcoach_bench.cli import main
 from handcoach_bench.results import Case, Outcome
 
@@ -247,6 +247,8 @@ def test_a_report_says_it_all(tmp_path, capsys):
     ] + [
         outcome("m", *runs(20, r), what="photographs", repeat=r, found=0.97) for r in (0, 1)
     ] + [
+        outcome("m", *runs(21, r), what="photographs", threads=2, repeat=r, found=1.0) for r in (0, 1)
+    ] + [
         outcome("m", *runs(30 + 9 * r, r), what="pipeline", repeat=r, found=1.0) for r in (0, 1)
     ] + [
         outcome("m", asked="CUDAExecutionProvider", status="timeout", error="no result after 5 s")
@@ -257,16 +259,53 @@ def test_a_report_says_it_all(tmp_path, capsys):
     markdown, page = ((tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
     for said in ("Slow, 2 cores", "handcoach-bench inference", "aa", "timeout: no result after 5 s",
     "UNSTABLE",
-                 "10.30 mm [9.90, 10.70] on 283 hands, 2 missed", "(no interval in the file)", "97.0 %",
+                 "10.30 mm [9.90, 10.70] on 283 hands, 2 missed", "(no interval in the file)",
                  "photos/hands", "was interrupted"):  # fmt: skip
         assert said in markdown and said in page, said
     assert "r &lt;1&gt;.json" in page and "<1>" not in page
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", markdown)
-    assert len(pictures) == page.count("data:image/png;base64,") == 2 * 6
+    assert len(pictures) == page.count("data:image/png;base64,") == 2 * 7
     for name in pictures:
         assert (tmp_path / "out" / name).read_bytes()[:4] == b"\x89PNG"
     headline = markdown[markdown.index("fastest stable") :]
-    assert "m photographs, 1 thread, CPU" in headline and "m video" not in headline.split("###")[0]
+    headline = headline.split("###")[0]
+    assert "no hand found in 3.0 % of the pictures of photos/hands" in markdown  # quicker, but not whole
+    assert "m photographs, 2 threads, CPU" in headline and "m photographs, 1 thread" not in headline
+    assert "m video: none, each of its rows is marked" in headline and "m video, " not in headline
+
+
+def test_only_a_whole_row_is_the_fastest():
+    def row(*outcomes: Outcome) -> results.Row:
+        return results.rows([o.as_json() for o in outcomes])[0]
+
+    slow = row(outcome("m", 9.0, threads=2))
+    died = row(outcome("m", 1.0), outcome("m", status="died", error="so", wall_ms=(), repeat=1))
+    missed = row(outcome("m", 1.0, what="photographs", found=0.5))
+    assert tables.fastest([died, slow]) == {"m": slow} and tables.fastest([missed]) == {"m photographs": None}
+    assert tables.headlines([missed], MODELS) == [
+        "fastest m photographs: none, each of its rows is marked above"
+    ]
+    part = row(outcome("m", 1.0, provider_share=0.929, steps={CPU: 1}))
+    assert tables.cells(part)[1] == "only 92 % of the steps ran on it"
+
+
+def test_accuracy_names_its_hands_and_is_drawn_of_one_set_of_them():
+    pytest.importorskip("matplotlib")
+    cuts = {"cut_outs": ["exact", "jittered"]}
+    ship = {"accuracy": {"pa_mpjpe": {"mean": 8.26, "unit": "mm", "ci95": [7.6, 8.9], "hands": 400, **cuts}}}
+    assert tables.accuracy_of(ship) == (
+        "8.26 mm [7.60, 8.90] on 400 test hands of the export's data, rendered in what ships "
+        "(exact, jittered)"
+    )
+    few = {"accuracy": {"pa_mpjpe": {"mean": 7.0, "unit": "mm", "hands": 200, **cuts}}}
+    rows = results.rows([
+        outcome(name, 1.0 + i, sha256={"landmarks": name}).as_json() for i, name in enumerate(("a", "b", "c"))
+    ])  # fmt: skip
+    (axis,) = plots.accuracy(rows, {"a": few, "b": ship, "c": ship}).axes
+    assert "not drawn, since measured on other hands: a" in axis.get_title()
+    assert len(axis.containers) == 2 and "400 test hands" in axis.get_ylabel().replace("\n", " ")
+    (axis,) = plots.accuracy(rows, {"a": ship, "b": ship, "c": ship}).axes
+    assert "not drawn" not in axis.get_title() and len(axis.containers) == 3
 
 
 def test_a_report_of_other_benchmarks(tmp_path):
@@ -325,10 +364,24 @@ def test_roofline(tiny_landmarks, tmp_path, monkeypatch, capsys):
     assert "1-roofline.png" in (tmp_path / "out/report.md").read_text()
 
 
-def test_a_peak_that_cannot_be_measured_is_a_sentence(tiny_landmarks, monkeypatch, capsys):
-    def call(*given, **more):
-        raise runner.ChildError("timeout", "no result after 1 s")
+def test_a_peak_that_cannot_be_measured_is_a_row(tmp_path, monkeypatch, capsys):
+    """Of one number of threads; the models, and the other number's peak, are measured."""
+    monkeypatch.setattr(
+        runner, "run", lambda c, t, repeat: Outcome(c, "ok", None, repeat, CPU, wall_ms=(2.0,))
+    )
+
+    def call(task, timeout, env):
+        if env["OMP_NUM_THREADS"] == "1":
+            raise runner.ChildError("timeout", "no result after 1 s")
+        return {"gflops": 100.0, "gb_s": 10.0}
 
     monkeypatch.setattr(runner, "call", call)
-    assert main(["roofline", "--model", str(tiny_landmarks), "--timeout", "1"]) == 2
-    assert "give --timeout more than 1 s" in capsys.readouterr().err
+    out = tmp_path / "roof.json"
+    argv = ["roofline", "--model", str(model.shipped("landmarks")[0]), "--threads", "1", "2"]
+    assert main([*argv, "--repeats", "1", "--timeout", "1", "--json", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"^peak +1 .*give --timeout more than 1 s", printed, re.M)
+    content = results.load(out)
+    peak, one, two = content["results"]
+    assert peak["status"] == "failed" and "figures" not in one and two["figures"]["gflop_s"] > 0
+    assert [roof["threads"] for roof in content["roofs"]] == [2]

@@ -52,6 +52,7 @@ def test_a_network_in_a_fresh_process(tiny_landmarks):
     assert len(outcome.warmup_ms) == 2 and len(outcome.wall_ms) == 5
     assert len(outcome.cpu_ms) == 5 and outcome.load_ms > 0 and outcome.peak_rss_mb > 10
     assert outcome.sha256 == {"landmarks": model.read(tiny_landmarks).sha256}
+    assert set(outcome.steps) == {CPU} and outcome.steps[CPU] > 3 and outcome.provider_share == 1
 
 
 def test_the_whole_table_and_its_file(tiny_landmarks, tiny_finder, tiny_exercise, clip, tmp_path, capsys):
@@ -135,7 +136,7 @@ def test_photographs_and_a_missing_folder(tiny_landmarks, tiny_finder, tiny_exer
     argv = ["inference", "--model", str(tiny_landmarks), "--finder", str(tiny_finder), "--threads", "1"]
     argv += ["--exercise", str(tiny_exercise), "--repeats", "1", "--runs", "5", "--warmup", "0"]
     assert main([*argv, "--input", "photographs", "--photos", str(clip)]) == 0
-    assert "hand found in 80.0 % of the pictures of " in capsys.readouterr().out
+    assert "no hand found in 20.0 % of the pictures of " in capsys.readouterr().out
     both = ["--input", "photographs", "--input", "synthetic"]
     assert main([*argv, *both, "--photos", str(tmp_path / "none")]) == 1
     out = capsys.readouterr().out
@@ -267,12 +268,48 @@ def test_what_a_machine_cannot_have():
 
 def test_a_provider_that_runs_no_step_fails(tiny_landmarks, monkeypatch):
     """A session may list a provider and leave everything to the CPU."""
-    fake = {"model": str(tiny_landmarks), "threads": 1, "provider": "CUDAExecutionProvider"}
-    monkeypatch.setattr(model, "steps_by_provider", lambda *_: {CPU: 12})
+    cuda = "CUDAExecutionProvider"
+    fake = {"model": str(tiny_landmarks), "threads": 1, "provider": cuda}
+
+    def steps(ran: dict[str, int], alone: int) -> dict:
+        """Of a model that has so many steps on the CPU alone."""
+        monkeypatch.setattr(model, "steps_by_provider", lambda f, a, t, p: ran if p == cuda else {CPU: alone})
+        return child.steps(fake)
+
     with pytest.raises(HandCoachError, match="every step ran on CPUExecutionProvider instead of CUDA"):
-        child.check_provider(fake)
-    monkeypatch.setattr(model, "steps_by_provider", lambda *_: {CPU: 12, "CUDAExecutionProvider": 1})
-    child.check_provider(fake)
+        steps({CPU: 12}, 12)
+    with pytest.raises(HandCoachError, match="12 of 13 steps ran on CPUExecutionProvider instead of CUDA"):
+        steps({CPU: 12, cuda: 1}, 13)
+    assert steps({CPU: 3, cuda: 9}, 12) == {"steps": {CPU: 3, cuda: 9}, "provider_share": 0.75}
+    # As TensorRT and OpenVINO do it: all that they run is one step.
+    assert steps({CPU: 3, cuda: 1}, 30)["provider_share"] == 0.9
+    assert steps({cuda: 1}, 30) == {"steps": {cuda: 1}, "provider_share": 1.0}
+
+
+def test_a_network_that_never_ran_is_no_measurement(tiny_landmarks, tiny_finder, tiny_exercise, tmp_path):
+    """No hand is in any picture, so that only the finder was at work."""
+    cv2.imwrite(str(tmp_path / "0.png"), hands.blank(320, 240))
+    path = {"finder": str(tiny_finder), "exercise": str(tiny_exercise), "clip": str(tmp_path)}
+    outcome = runner.run(case(tiny_landmarks, what="pipeline", **path), 60)
+    assert outcome.status == "failed" and "never ran, since no hand was found" in outcome.error
+
+
+def test_an_answer_that_cannot_be_read_is_a_row(tiny_landmarks, monkeypatch):
+    good = {
+        "provider": CPU,
+        "warmup_ms": [],
+        "cpu_ms": [1.0],
+        "load_ms": 1.0,
+        "peak_rss_mb": 1.0,
+        "sha256": {},
+    }
+    for answer, says in (
+        (good, "cannot be read (KeyError: 'wall_ms')"),
+        (good | {"wall_ms": [float("nan")]}, "no finite numbers: wall_ms[0]"),
+    ):
+        monkeypatch.setattr(runner, "call", lambda *_, answer=answer: answer)
+        outcome = runner.run(case(tiny_landmarks), 60)
+        assert outcome.status == "failed" and says in outcome.error
 
 
 def test_steps_are_counted_by_provider(tiny_landmarks):
