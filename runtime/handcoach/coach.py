@@ -21,7 +21,8 @@ DWELL_S = 0.3
 GRACE_S = 0.8
 # Seconds of exercise, rests included, after which a session ends, where the exercise says nothing else.
 SESSION_S = 15 * 60.0
-# A longer gap between two frames counts as no time at all: a laptop that slept held nothing.
+# A longer gap between two frames counts as no time at all: a laptop that slept held nothing. One beyond
+# GRACE_S ends the hold as well, for nobody saw what the hand did meanwhile.
 MAX_STEP_S = 0.5
 # Seconds with a hand in view and no hold under way, after which a try has failed.
 TRY_S = 15.0
@@ -186,11 +187,14 @@ class Coach:
             label: the posture of this frame, "unsure", or None without a hand.
             t: seconds; never before the last call's.
         """
-        step = 0.0 if self._t is None else max(t - self._t, 0.0)
-        asleep = step > MAX_STEP_S
-        step = 0.0 if asleep else step
+        gap = 0.0 if self._t is None else max(t - self._t, 0.0)
+        asleep = gap > MAX_STEP_S
+        step = 0.0 if asleep else gap
         self._t = t
         if self._state in ("running", "rest", "ready"):
+            if gap > GRACE_S:
+                self._new_hold()
+                self._forget_label()
             before = self._label
             self._believe(label, t, restart=asleep)
             self.spent_s += step if self._state != "ready" else 0.0

@@ -171,8 +171,22 @@ def test_stop_works_from_everywhere_and_stays(before: str) -> None:
 def test_a_laptop_that_slept_held_nothing() -> None:
     clock = running(hold_s=3)
     held = clock.show("open", 1)[-1].hold
+    clock.t += GRACE_S * 0.9
+    assert clock.coach.update("open", clock.t).hold == held  # a stutter is none
     clock.t += 3600
-    assert clock.coach.update("open", clock.t).hold == held
+    woken = clock.coach.update("open", clock.t)
+    assert (woken.state, woken.label, woken.hold) == ("search", None, 0)
+    assert 0 < clock.show("open", 0.8)[-1].hold < held  # from the start, once it is believed again
+
+
+def test_a_laptop_that_slept_keeps_its_repetitions_and_its_rest() -> None:
+    clock = running(hold_s=1, rest_s=5)
+    clock.show("open", 1.5)
+    clock.t += 3600
+    woken = clock.coach.update("fist", clock.t)
+    assert (woken.state, woken.repetition) == ("rest", 1) and woken.rest < 0.1
+    clock.show("fist", 5)
+    assert clock.show("open", 1.5)[-1].repetition == 2
 
 
 def test_time_that_stands_still_or_goes_back_does_no_harm() -> None:
