@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+import numpy as np
+
 from handcoach.coach import Coach, Progress
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
@@ -391,11 +393,26 @@ class Worker:
             if not self._stale:
                 self._take(pipeline, coach)
 
+    def _new(self, source: SourceLike) -> Iterator[Frame]:
+        """The frames of a source. A camera that was gone is back with its second picture that is a new one:
+        some repeat their last, or give one that is black and then that."""
+        last = self._last.frame
+        seen = [last.image] if self._last.stage == "error" and last is not None else []
+        for frame in source:
+            if seen:
+                if any(np.array_equal(frame.image, image) for image in seen):
+                    continue
+                seen.append(frame.image)
+                if len(seen) < 3:
+                    continue
+                seen = []
+            yield frame
+
     def _play(self, source: SourceLike) -> bool:
         """Every frame of a source; True if it had any."""
         begun = self._now()
         count, idle, fps, before, looked = 0, False, 0.0, None, begun
-        for frame in source:
+        for frame in self._new(source):
             if self._ending.is_set():
                 return True
             if self._stale:

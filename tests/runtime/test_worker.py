@@ -22,8 +22,8 @@ HAND = Hand(template(0.0).astype(np.float32), np.zeros((21, 2), np.float32), "ri
 class FakeSource:
     """Frames at 50 a second; a camera waits for its last one until it is closed."""
 
-    def __init__(self, count=5, live=False, hang=False, file=None):
-        self.live, self.count, self.hang, self.file = live, count, hang, file
+    def __init__(self, count=5, live=False, hang=False, file=None, grey=50):
+        self.live, self.count, self.hang, self.file, self.grey = live, count, hang, file, grey
         self.closed = threading.Event()
 
     def __enter__(self):
@@ -36,7 +36,7 @@ class FakeSource:
         for i in range(self.count):
             if self.closed.is_set():
                 return
-            yield Frame(blank(64, 48), i / 50, i, self.file)
+            yield Frame(blank(64, 48, grey=self.grey + i % 100), i / 50, i, self.file)
         if self.hang:
             self.closed.wait(20)
 
@@ -369,7 +369,8 @@ def test_a_camera_that_is_gone_is_opened_again_until_it_comes_back(capsys):
             yield from super().__iter__()
             raise CameraError("It is gone.", "camera_gone" if self.count else "camera_absent")
 
-    sources = [Unplugged(2, live=True), Unplugged(0), Unplugged(0), FakeSource(2, live=True, hang=True)]
+    back = FakeSource(2, live=True, hang=True, grey=150)
+    sources = [Unplugged(2, live=True), Unplugged(0), Unplugged(0), back]
     worker, pipeline = make(lambda: sources.pop(0), autostart=True)
     shown, put = [], worker.mailbox.put
     worker.mailbox.put = lambda result: (shown.append(result), put(result))
@@ -380,6 +381,36 @@ def test_a_camera_that_is_gone_is_opened_again_until_it_comes_back(capsys):
     assert capsys.readouterr().err == "It is gone.\n"
     assert shown[-1].progress.state != "ready"  # the exercise goes on
     assert pipeline.resets >= 3
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_camera_that_shows_its_frozen_picture_again_is_not_back(capsys, others):
+    """Behind a shutter each opening gives the one picture of before, some a black one first."""
+
+    class Frozen(FakeSource):
+        def __iter__(self):
+            for grey in [0] * others + [51] * 2:
+                yield Frame(blank(64, 48, grey), 0.0, 0)
+            raise CameraError("It is gone.", "camera_gone")
+
+    class First(FakeSource):
+        def __iter__(self):
+            yield from super().__iter__()
+            raise CameraError("It is gone.", "camera_gone")
+
+    sources = [First(2), *[Frozen() for _ in range(5)], FakeSource(3, live=True, hang=True, grey=150)]
+    worker, _ = make(lambda: sources.pop(0), autostart=True)
+    shown, put = [], worker.mailbox.put
+    worker.mailbox.put = lambda result: (shown.append(result), put(result))
+    worker.begin()
+    wait_for(worker, lambda r: not sources and r.stage == "running")
+    assert worker.end()
+    stages = [r.stage for r in shown]
+    assert stages.count("error") == 1
+    after = shown[stages.index("error") + 1 :]
+    assert (
+        after and min(r.frame.image.min() for r in after) == 151
+    )  # the second picture of the one that is back
 
 
 def test_a_bug_becomes_a_sentence_too():
