@@ -140,23 +140,24 @@ def _steps(rows: Sequence[Row]) -> list[str]:
 
 
 def _paced(rows: Sequence[Row]) -> list[str]:
-    cells: list[tuple[str, ...]] = [("at a camera's pace", "judged fps", "shown fps", "dropped",
-                                     "at rest", "latency p50 ms", "p95", "CPU %", "shown in")]  # fmt: skip
+    head = ("at a camera's pace", "judged fps", "shown fps", "of them unread", "dropped", "at rest",
+            "latency p50 ms", "p95", "CPU %", "shown in")  # fmt: skip
+    cells: list[tuple[str, ...]] = [head]
     for row in rows:
         if not row.good:
-            cells.append((row.key, *[""] * 8))
+            cells.append((row.key, *[""] * 9))
             continue
         s = row.summary
 
         def mean(what: str, row: Row = row) -> float:
-            # Older files have no rest_share.
+            # Older files have no rest_share and no unread_fps.
             return statistics.fmean(r["figures"].get(what, math.nan) for r in row.good)
 
         where = row.case["screen"] if mean("in_window") == 1 else "no window"
         cells.append((
             row.key.removeprefix("app at "), f"{mean('judged_fps'):.1f}",
-            f"{mean('shown_fps'):.1f}", f"{mean('drop_share'):.1%}", f"{mean('rest_share'):.1%}",
-            f"{s.median:.0f}" if s else "?",
+            f"{mean('shown_fps'):.1f}", f"{mean('unread_fps'):.1f}",
+            f"{mean('drop_share'):.1%}", f"{mean('rest_share'):.1%}", f"{s.median:.0f}" if s else "?",
             f"{s.p95:.0f}" if s else "?", f"{mean('cpu_percent'):.0f}", str(where),
         ))  # fmt: skip
     return _marked(grid(cells, left=(0,)), rows)

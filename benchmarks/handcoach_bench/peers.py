@@ -28,6 +28,7 @@ from handcoach_bench.results import Row
 from handcoach_bench.tables import grid, number, percent, stability
 
 MEDIAPIPE = "mediapipe==0.10.21"  # the last one whose wheel carries the hand models; wants numpy < 2
+PINNED = ("numpy", "onnxruntime", "opencv-python-headless")
 POSTURES = "paper_landmarks.json"  # in the data folder, where somebody has it
 READ = ("real_3d", "teacher_sessions", POSTURES)  # what is read of it
 FULL = "MediaPipe full"  # what the others are measured against
@@ -70,11 +71,11 @@ def contestants(models: Mapping[str, Path], checkpoint: Path | None, postures: P
     paper = {"peer": "paper", "checkpoint": str(checkpoint) if checkpoint else None, "postures": known}
     return [
         Peer(f"HandCoach {model.read(models['landmarks']).name}", "ours", "CPUExecutionProvider", ours,
-             _needs(), [_name(need) for need in _needs()], weight),
+             _pinned(_needs()), [_name(need) for need in _needs()], weight),
         Peer(FULL, "mediapipe", "TFLite CPU", full, [MEDIAPIPE], ["mediapipe"]),
         Peer("MediaPipe lite", "mediapipe", "TFLite CPU", lite, [MEDIAPIPE], ["mediapipe"]),
         Peer("the paper's way", "paper", "PyTorch CPU", paper,
-             [*_needs("train", PAPER), *_needs(only=("opencv-python-headless",))],
+             [*_needs("train", PAPER), *_pinned(_needs(only=("opencv-python-headless",)))],
              [*PAPER, "opencv-python-headless"], trained=checkpoint is not None),
     ]  # fmt: skip
 
@@ -95,6 +96,19 @@ def _needs(extra: str | None = None, only: Sequence[str] = ()) -> list[str]:
         if (given[1] if given else None) == extra and (not only or _name(text) in only):
             found.append(text.strip())
     return found
+
+
+def _pinned(needs: Sequence[str]) -> list[str]:
+    """What decides how fast a model runs in the version that is here, so that an environment measures the
+    program that is here."""
+    made = []
+    for need in needs:
+        try:
+            version = metadata.version(_name(need)) if _name(need) in PINNED else None
+        except metadata.PackageNotFoundError:  # another build of it is here
+            version = None
+        made.append(need if version is None else f"{_name(need)}=={version}")
+    return made
 
 
 def _name(requirement: str) -> str:
@@ -262,7 +276,16 @@ def read_photographs(peer: Peer, found: dict[str, Any], pictures: Pictures) -> d
 
 
 def _times(found: dict[str, Any]) -> dict[str, Any]:
-    names = ("warmup_ms", "wall_ms", "cpu_ms", "load_ms", "peak_rss_mb", "steady_rss_mb", "versions")
+    names = (
+        "warmup_ms",
+        "wall_ms",
+        "cpu_ms",
+        "load_ms",
+        "peak_rss_mb",
+        "steady_rss_mb",
+        "versions",
+        "pinned",
+    )
     return {name: found[name] for name in names}
 
 
@@ -299,8 +322,8 @@ def table(
         notes = dict.fromkeys(row.note for row in (clips, stills, size) if row and row.note)
         marks.append("; ".join([*map(str, notes), *([clips.unstable] if clips and clips.unstable else [])]))
     lines = [
-        f"{len(pictures.frames)} frames of {data / 'teacher_sessions'}, followed, on {cores} "
-        f"core{'s' * (cores > 1)} (CPU: all threads; a frame is given decoded); "
+        f"{len(pictures.frames)} frames of {data / 'teacher_sessions'}, followed, "
+        f"{_place(rows, cores)} (CPU: all threads; a frame is given decoded); "
         f"{len(pictures.photographs)} photographs of {data / 'real_3d'}, each on its own"
     ]
     drawn = grid(cells, left=(0,))
@@ -312,6 +335,22 @@ def table(
             "(--paper-checkpoint FILE brings some)"
         )
     return lines + stability([row for row in rows if row.case["what"] == "clips"])
+
+
+def _place(rows: Sequence[Row], cores: int) -> str:
+    free = any(r.get("pinned") is False for row in rows for r in row.good)
+    return f"{'not pinned to' if free else 'on'} {cores} core{'s' * (cores > 1)}"
+
+
+def facts(rows: Sequence[Row]) -> list[str]:
+    """For a report: CPU time by MediaPipe's in the same rounds, and whether everybody kept to his cores."""
+    clips = {row.case["name"]: row for row in rows if row.case["what"] == "clips" and row.good}
+    cores = next((row.case["threads"] for row in clips.values()), None)
+    said = [
+        f"CPU time of {name} by that of {FULL} in the same round, median [range]: {of_full(row, clips[FULL])}"
+        for name, row in clips.items() if FULL in clips and name != FULL
+    ]  # fmt: skip
+    return ([f"measured {_place(list(clips.values()), cores)}"] if cores else []) + said
 
 
 def of_full(row: Row | None, full: Row | None) -> str:

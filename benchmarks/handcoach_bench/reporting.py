@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from handcoach_bench import machine, tables
+from handcoach_bench import machine, peers, tables
 from handcoach_bench.commands.options import said
 from handcoach_bench.results import Row, rows, short
 
@@ -64,6 +64,8 @@ def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -
         f"load before: {m.get('load')}" + ("; virtual machine" if m.get("virtual") else ""),
         f"{m['os']}; Python {m['python']}; " + ", ".join(f"{k} {v}" for k, v in m["versions"].items()),
         f"measured {content['created']}",
+        *(f"versions of {name}: {said}" for name, said in tables.environments(found, m["versions"]).items()),
+        *(peers.facts(found) if content["benchmark"] == "peers" else []),
     ]
     lines = tables.stability(found)
     warnings = [line for line in lines if line.startswith("UNSTABLE")]

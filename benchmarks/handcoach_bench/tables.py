@@ -96,6 +96,18 @@ def stability(rows: Sequence[Row]) -> list[str]:
     return ["each case ran once, so that nothing is known of its stability (--repeats)"] if rows else []
 
 
+def environments(rows: Sequence[Row], here: Mapping[str, str]) -> dict[str, str]:
+    """The versions with which a program or provider ran, by its name, where they are not those of the
+    command's own environment."""
+    found: dict[str, str] = {}
+    for row in rows:
+        versions = row.good[0].get("versions") or {} if row.good else {}
+        if any(here.get(name) != version for name, version in versions.items()):
+            name = f"{row.case['name']} ({short(row.case.get('provider') or '?')})"
+            found[name] = ", ".join(f"{package} {version}" for package, version in versions.items())
+    return found
+
+
 def fastest(rows: Sequence[Row]) -> dict[str, Row | None]:
     """Of each landmark model and kind of input, by name, the fastest row that is stable, whole and without
     misses; None where there is none."""

@@ -118,6 +118,7 @@ def read(found: dict[str, Any]) -> dict[str, Any]:
             "loader_share": sum(e["loading_s"] for e in found["epochs"]) / total,
             "cpu_percent": 100 * found["cpu_s"] / total,
             "gpu_mb": found["gpu_mb"],
+            "loader_mb": found["loader_mb"],
             "first_loss": found["epochs"][0]["loss"],
             "last_loss": found["epochs"][-1]["loss"],
         },

@@ -82,6 +82,25 @@ def test_a_paced_camera_waits_for_nobody(clip):
     assert child.number_of(big) == 0x123456
 
 
+def test_latency_is_of_frames_that_were_judged():
+    """At rest a frame is shown at once; frame 2 is one, and frame 3 nobody showed."""
+    delivered = {n: float(n) for n in range(4)}
+    watch = child._Watch({"seconds": 4}, {0: 0.1, 1: 1.2, 2: 2.01})
+    watch._mark, watch._end = (0.0, 5.0), (4.0, 6.0)
+    found = watch.figures(delivered, {0: 0.05, 1: 1.1, 3: 3.1}, [2.0], in_window=False)
+    assert found["wall_ms"] == pytest.approx([100, 200])
+    assert found["figures"]["shown_fps"] == 0.75 and found["figures"]["unread_fps"] == 0.25
+
+
+def test_a_paced_row_says_that_it_is_unstable():
+    case = {"key": "app at 30 fps, 1 thread", "what": "paced", "name": "app", "screen": "Xvfb", "threads": 1}
+    figures = {"judged_fps": 30.0, "shown_fps": 30.0, "drop_share": 0.0, "cpu_percent": 50.0, "in_window": 1}
+    made = [{"case": case, "repeat": i, "status": "ok", "error": None, "wall_ms": [ms], "figures": figures}
+            for i, ms in enumerate((20.0, 30.0))]  # fmt: skip
+    lines = app.table(results.rows(made))
+    assert lines[2].endswith("UNSTABLE (wall)") and lines[-1].startswith("UNSTABLE: in 1 of 1 cases")
+
+
 def test_one_thing_varies_at_a_time(models):
     todo = app.jobs(
         models, "clip", resolutions=[(320, 240), (640, 480)], hands=[0, 1], threads=[1, 2], cameras=[30],
@@ -116,7 +135,7 @@ def test_the_command_its_file_and_its_tables(clip, models, tmp_path, monkeypatch
     f = paced["figures"]
     assert f["in_window"] == 0 and f["camera_frames"] >= 25 and 0 <= f["drop_share"] < 1
     assert 0 <= f["rest_share"] <= 1 - f["drop_share"] and f["judged_fps"] >= 0
-    assert f["judged_fps"] > 0 and min(paced["wall_ms"]) > 0
+    assert f["judged_fps"] > 0 and min(paced["wall_ms"]) > 0 and f["unread_fps"] >= 0
     assert window["status"] == "failed" and window["error"].startswith("not measured: there is no display")
     assert main(["report", str(out), "-o", str(tmp_path / "report")]) == 0
     assert len(list((tmp_path / "report").glob("*steps.png"))) >= 1

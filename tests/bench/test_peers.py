@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -39,7 +41,8 @@ else:
     runs.write_text(str(number + 1))
     ms = [float(number)] * (len(said) - task.get("warmup", 0))
     found = {"landmarks": said, "sides": ["left"] * len(said), "wall_ms": ms, "cpu_ms": ms, "warmup_ms": [],
-             "load_ms": 5.0, "startup_ms": 2000.0, "peak_rss_mb": 90.0, "steady_rss_mb": 80.0, "versions": {}}
+             "load_ms": 5.0, "startup_ms": 2000.0, "peak_rss_mb": 90.0, "steady_rss_mb": 80.0,
+             "versions": {"numpy": "1.26.4" if task["peer"] == "mediapipe" else "2.9.9"}, "pinned": True}
 json.dump(found, open(sys.argv[2], "w"))
 """
 
@@ -123,6 +126,38 @@ def test_everybody_side_by_side(fake, argv, tmp_path, capsys):
     assert len(list((tmp_path / "report").glob("*peers.png"))) == 1
 
 
+def test_the_report_says_each_ones_versions_and_the_rounds(fake, argv, tmp_path, capsys):
+    out, report = tmp_path / "peers.json", tmp_path / "report"
+    assert main([*argv, "--repeats", "2", "--only", "ours", "mediapipe", "--json", str(out)]) == 0
+    assert main(["report", str(out), "-o", str(report)]) == 0
+    markdown = (report / "report.md").read_text()
+    assert "versions of MediaPipe full (TFLite CPU): numpy 1.26.4" in markdown
+    assert "versions of HandCoach tiny-landmarks (CPU): numpy 2.9.9" in markdown
+    assert "CPU time of HandCoach tiny-landmarks by that of MediaPipe full in the same round" in markdown
+    assert "measured on 1 core" in markdown and "[0.91, 0.93]" in markdown
+    content = results.load(out)
+    for result in content["results"]:
+        if result["case"]["name"] == "MediaPipe full" and result["versions"]:
+            result["versions"]["numpy"] = "1.26.0"
+        if result["case"]["what"] == "clips":
+            result["pinned"] = False
+    results.write_json(other := tmp_path / "other.json", content)
+    assert main(["compare", str(out), str(other)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("note: MediaPipe full ran with other versions: numpy 1.26.4 / 1.26.0") == 1
+    assert "HandCoach tiny-landmarks ran with other versions" not in said
+    rows = results.rows(content["results"])
+    assert "not pinned" in peers.facts(rows)[0]
+    full = peers.Peer("MediaPipe full", "mediapipe", "TFLite CPU", {}, [], [])
+    head = peers.table(rows, [full], peers.Pictures([], np.zeros(0), np.zeros(0)), Path("d"), 1)[0]
+    assert "not pinned" in head and "on 1 core (CPU" not in head
+
+
+def test_without_a_way_to_pin_that_is_said(monkeypatch):
+    monkeypatch.delattr(child.os, "sched_setaffinity", raising=False)
+    assert child.pin(1) is False
+
+
 def test_an_environment_that_cannot_be_made_is_a_row(fake, argv, monkeypatch, capsys):
     def make(name, requirements, python=None):
         raise HandCoachError(f"the environment for {requirements[0]} could not be made (no network)")
@@ -161,6 +196,7 @@ def test_our_own_child_finds_what_is_there(data, tiny_landmarks, tiny_finder, ti
     assert found["sides"] == ["right"] * 4 + [None, None]
     assert np.shape(found["landmarks"][0]) == (21, 3) and found["landmarks"][4:] == [None, None]
     assert len(found["wall_ms"]) == len(found["cpu_ms"]) == 4 and len(found["warmup_ms"]) == 1
+    assert found["pinned"] is hasattr(os, "sched_setaffinity")
     assert found["startup_ms"] > 1e9 and found["versions"]["onnxruntime"] and found["load_ms"] > 0
 
 
@@ -217,6 +253,9 @@ def test_what_each_needs_is_what_the_distribution_says(tiny_landmarks, tiny_find
     models = {"landmarks": tiny_landmarks, "finder": tiny_finder, "exercise": tiny_exercise}
     ours, full, lite, paper = peers.contestants(models, None, tmp_path / "none.json")
     assert {"numpy", "onnxruntime", "customtkinter"} <= set(ours.packages) and "torch" not in ours.packages
+    # Ours is measured with the versions that are here.
+    for name in ("numpy", "onnxruntime", "opencv-python-headless"):
+        assert f"{name}=={metadata.version(name)}" in ours.requirements
     assert ours.bytes > sum(path.stat().st_size for path in models.values())
     assert (full.task["complexity"], lite.task["complexity"]) == (1, 0)
     assert any(need.startswith("torch==") for need in paper.requirements) and not paper.trained

@@ -33,7 +33,7 @@ else:
         sys.exit("out of memory")
     epochs = [{"seconds": 4 / (task["threads"] or 4), "loading_s": 0.5, "loss": 2.0 - i} for i in range(2)]
     found = {"epochs": epochs, "images": 16, "cpu_s": 6.0, "threads": 1, "device": task["device"],
-             "gpu_mb": None, "torch": "0", "peak_rss_mb": 100.0}
+             "gpu_mb": None, "loader_mb": 40.0, "torch": "0", "peak_rss_mb": 100.0}
 json.dump(found, open(sys.argv[2], "w"))
 """
 
@@ -159,6 +159,9 @@ def test_the_child_trains_on_the_same_pictures_every_time(pictures, tmp_path, mo
         assert losses[0] == losses[1] and losses[0][2] < losses[0][0]
         assert all(0 <= e["loading_s"] < e["seconds"] for e in once["epochs"])
         assert (tmp_path / "p").read_text() == "6 6"
+        assert once["loader_mb"] == 0
+        loading = child.work(task | {"workers": 1, "epochs": 1})
+        assert loading["loader_mb"] > 1 and loading["peak_rss_mb"] > once["peak_rss_mb"] + 1
         with pytest.raises(HandCoachError, match="5 pictures are fewer than a batch of 6"):
             child.work(task | {"batch": 6})
         with pytest.raises(HandCoachError, match="There is no device cuda:9 here: take cpu"):

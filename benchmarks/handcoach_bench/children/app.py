@@ -317,7 +317,9 @@ class _Watch:
         asked = max(taken) - min(taken) + 1  # numbers that nobody read count as dropped
         read = sum(n in judged for n in taken)
         left_out = min(sum(began <= t < end for t in rested), asked - read)
-        latency = [1e3 * (self._shown[n] - delivered[n]) for n in taken if n in self._shown]
+        late = {n: 1e3 * (self._shown[n] - delivered[n]) for n in taken if n in self._shown}
+        # A picture that is shown without being read is quick, and tells nothing of how old a verdict is.
+        latency = [ms for n, ms in late.items() if n in judged]
         return {
             "wall_ms": latency,
             "steady_rss_mb": rss_mb(),
@@ -327,7 +329,8 @@ class _Watch:
                 "drop_share": 1 - (read + left_out) / asked,
                 "rest_share": left_out / asked,
                 "judged_fps": read / (end - began),
-                "shown_fps": len(latency) / (end - began),
+                "shown_fps": len(late) / (end - began),
+                "unread_fps": (len(late) - len(latency)) / (end - began),
                 "cpu_percent": 100 * (busy_end - busy) / (end - began),
                 "in_window": int(in_window),
             },

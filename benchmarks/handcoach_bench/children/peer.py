@@ -8,7 +8,8 @@ TASK: `peer`: mediapipe (default), paper or ours; `files`: pictures; `tracked`: 
 and not independent; `complexity`: of MediaPipe, 1 full, 0 lite; `cores`: use so many processors only;
 `warmup`: first frames that are kept apart; `began`: when the process was started (`time.time`).
 RESULT: `landmarks`: of each picture (21, 3), camera axes, or null; `sides`: the person's own hand, or null;
-wall and CPU time of each picture without its decoding, start-up, memory and versions.
+wall and CPU time of each picture without its decoding, start-up, memory, versions; `pinned`: whether it was
+kept on its processors.
 
 With `size`, a list of packages, RESULT says instead how many bytes they and all that they need take.
 """
@@ -46,9 +47,7 @@ def main(argv: list[str]) -> int:
 
 def play(task: dict) -> dict:
     """Every picture in order through one program."""
-    cores = task.get("cores")
-    if cores and hasattr(os, "sched_setaffinity"):  # elsewhere the system gives no way
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    pinned = pin(task["cores"]) if task.get("cores") else False
     start = time.perf_counter()
     look = {"mediapipe": mediapipe, "paper": paper, "ours": ours}[task.get("peer", "mediapipe")](task)
     load_ms = 1e3 * (time.perf_counter() - start)
@@ -80,8 +79,17 @@ def play(task: dict) -> dict:
     return {
         "landmarks": landmarks, "sides": sides, "load_ms": load_ms, "startup_ms": startup,
         "warmup_ms": wall[:warmup], "wall_ms": wall[warmup:], "cpu_ms": cpu[warmup:],
-        "versions": versions(), **memory(),
+        "pinned": pinned, "versions": versions(), **memory(),
     }  # fmt: skip
+
+
+def pin(cores: int) -> bool:
+    """Keep this process on so many processors; whether the system gives a way."""
+    try:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def mediapipe(task: dict):

@@ -17,6 +17,7 @@ import numpy as np
 
 from handcoach.errors import HandCoachError
 from handcoach_bench.children.serve import serve, tell
+from handcoach_bench.stopwatch import peak_rss_mb
 
 SEED = 42
 NETWORK = "mobilenetv2"
@@ -91,6 +92,8 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
     wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(kind, lambda: None)
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
+    # The first, of none, so that a missing psutil is said now and not after an epoch.
+    loaders = [_children_mb()] if task["workers"] else [0.0]
     epochs, steps, busy = [], len(loader), _cpu_s()
     for epoch in range(task["epochs"]):
         began = mark = time.perf_counter()
@@ -109,11 +112,15 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
             total += float(loss.detach())
             tell(task, epoch * steps + number, task["epochs"] * steps)
             mark = time.perf_counter()
+        loaders += [_children_mb()] if task["workers"] else []
         epochs.append({"seconds": mark - began, "loading_s": loading, "loss": total / steps})
     del loader  # its processes end, so that their time is known
     if not np.isfinite([e["loss"] for e in epochs]).all():
         raise HandCoachError(f"The loss is no finite number in {task['precision']}: this is no measurement.")
+    own = peak_rss_mb()
     return {
+        "peak_rss_mb": None if own is None else own + max(loaders),
+        "loader_mb": max(loaders),
         "epochs": epochs,
         "images": steps * batch,  # of an epoch: the last, smaller batch is left out
         "cpu_s": _cpu_s() - busy,
@@ -123,6 +130,20 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in network.parameters()),
     }
+
+
+def _children_mb() -> float:
+    """Memory in MB that the processes which load pictures have to themselves: what they share with this one
+    is counted there."""
+    import psutil
+
+    total = 0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            total += child.memory_full_info().uss
+        except psutil.Error:  # it is over, or another user's
+            continue
+    return total / 2**20
 
 
 def _cpu_s() -> float:

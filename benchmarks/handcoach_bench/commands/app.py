@@ -22,7 +22,8 @@ Three things are measured, each in processes of its own:
   steps    a clip as fast as it goes: the share that decoding, hand finder, cut-out, network, smoothing,
            posture and drawing have of a frame; of resolution, hands in the picture and threads one varies
   paced    the app before a camera that delivers 15, 30 or 60 frames a second: how many are dropped, and the
-           time from the moment a frame was there to the moment the window shows it
+           time from the moment a frame was there to the moment the window shows it with its verdict; frames
+           that are shown without being read, while the hand rests, are counted apart
   window   resident memory of `handcoach demo` in a window, at every picture that it shows (goal 250 MB)
 
 The window opens on your display; on Linux without one, on Xvfb. Where there is neither, its memory is marked

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.a} and {args.b} have no timed case in common{why}: give two runs of one command."
         )
     busy = [which for which, content in (("A", a), ("B", b)) if machine.busy(content["machine"])]
-    print("\n".join([*table(found, busy), *notes(a, b), *_unpaired(rows, found)]))
+    print("\n".join([*table(found, busy), *notes(a, b), *_versions(rows, a, b), *_unpaired(rows, found)]))
     return 0
 
 
@@ -107,6 +107,24 @@ def notes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
         # The oldest files name no models at all.
         said += [f"note: {name} was measured in {which} only" for name in mine if other and name not in other]
     return said + [f"note: {which} was interrupted" for which, c in (("A", a), ("B", b)) if not c["complete"]]
+
+
+def _versions(rows: list[list[results.Row]], a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """In which versions each program's own environments differ, unless the commands' do so too."""
+    known = machine.conditions(a["machine"], b["machine"])
+    others = {row.key: row for row in rows[1] if row.good}
+    said = []
+    for row in rows[0]:
+        if not row.good or row.key not in others:
+            continue
+        mine, theirs = (r.good[0].get("versions") or {} for r in (row, others[row.key]))
+        unlike = machine.unlike_versions(mine, theirs) if mine and theirs else []
+        said += [
+            f"note: {row.case['name']} ran with other versions: {what}"
+            for what in unlike
+            if what not in known
+        ]
+    return list(dict.fromkeys(said))
 
 
 def _unpaired(rows: list[list[results.Row]], found: list[Change]) -> list[str]:

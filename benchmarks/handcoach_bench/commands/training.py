@@ -23,9 +23,10 @@ in the same order, from the same random weights. What varies is the device, the 
 (torch.set_num_threads) and the precision: fp32, and bf16 or fp16 where the device computes in it.
 
 DATA is HanCo, a rendered set in its layout, or whatever else `handcoach-train check-data` reads; without it
-data/HanCo is taken, or the first set in data/. It needs "handcoach[train]". Each case runs in fresh
-processes, --repeats of them; "loader" is the share of the time in which the network waits for pictures. The
-same command with the same --json goes on after an interruption. The exit code is 1 if a case gave no numbers.
+data/HanCo is taken, or the first set in data/. It needs "handcoach[train,bench]". Each case runs in fresh
+processes, --repeats of them; "loader" is the share of the time in which the network waits for pictures. "peak
+MB" has the memory of the processes that load pictures in it, as it is at the ends of the epochs. The same
+command with the same --json goes on after an interruption. The exit code is 1 if a case gave no numbers.
 """
 
 
