@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import queue
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from handcoach import model, tune
-from handcoach.camera import open_capture
+from handcoach.camera import Camera, CameraError, open_capture
 from handcoach.errors import HandCoachError
 from handcoach.ui import probe
 
@@ -144,29 +142,16 @@ def _tuning() -> Iterator[Check]:
 
 
 def _camera() -> Check:
-    """One picture of camera 0. A driver may hang for ever, so that a thread asks and is left behind."""
-    found: queue.Queue[tuple[bool, str]] = queue.Queue()
-
-    def look() -> None:
-        capture = open_capture(0)
+    """One picture of camera 0, opened as a session opens it: some fail their first reads, and a driver that
+    hangs is left behind."""
+    with Camera(0, open_capture, open_s=CAMERA_SECONDS) as camera:
         try:
-            if not capture.isOpened():
-                found.put((False, "no camera 0 found"))
-                return
-            ok, image = capture.read()
-            if ok and image is not None:
-                found.put((True, f"camera 0 gives pictures of {image.shape[1]} x {image.shape[0]}"))
-            else:
-                found.put((False, "camera 0 opens but gives no picture"))
-        finally:
-            capture.release()
-
-    threading.Thread(target=look, name="doctor-camera", daemon=True).start()
-    try:
-        ok, detail = found.get(timeout=CAMERA_SECONDS)
-    except queue.Empty:
-        ok, detail = False, f"camera 0 did not answer within {CAMERA_SECONDS:.0f} s"
-    return Check("camera", ok, detail, "" if ok else _camera_cure())
+            height, width, _ = next(iter(camera)).image.shape
+        except CameraError as error:
+            silent = error.key == "camera_silent"
+            detail = "camera 0 opens but gives no picture" if silent else "no camera 0 answers"
+            return Check("camera", False, detail, _camera_cure())
+    return Check("camera", True, f"camera 0 gives pictures of {width} x {height}")
 
 
 def _camera_cure() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,17 @@ from handcoach.ui import probe
 
 
 class Capture:
-    """A camera of one grey picture."""
+    """A camera of one grey picture, whose first reads may fail."""
 
-    def __init__(self, opened: bool = True, reads: bool = True) -> None:
-        self.opened, self.reads, self.released = opened, reads, False
+    def __init__(self, opened: bool = True, fails: int = 0) -> None:
+        self.opened, self.fails, self.released = opened, fails, False
 
     def isOpened(self) -> bool:
         return self.opened
 
     def read(self) -> tuple[bool, object]:
-        return self.reads, np.zeros((480, 640, 3), np.uint8) if self.reads else None
+        self.fails -= 1
+        return self.fails < 0, np.zeros((480, 640, 3), np.uint8) if self.fails < 0 else None
 
     def release(self) -> None:
         self.released = True
@@ -42,7 +44,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_exercise: Path,
 
 
 def test_all_well(models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, "open_capture", lambda index: Capture())
+    monkeypatch.setattr(doctor, "open_capture", lambda index, turn: Capture())
     monkeypatch.setattr(probe, "tk_problem", lambda: None)
     monkeypatch.setattr(probe, "tk_version", lambda: "8.6.13")
     monkeypatch.setattr(probe, "display_problem", lambda: None)
@@ -76,24 +78,33 @@ def test_broken_and_missing_models(models: Path) -> None:
 
 
 def test_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    for capture, ok in ((Capture(), True), (Capture(opened=False), False), (Capture(reads=False), False)):
-        monkeypatch.setattr(doctor, "open_capture", lambda index, capture=capture: capture)
+    monkeypatch.setattr(doctor, "CAMERA_SECONDS", 0.5)
+    for capture, ok, says in (
+        (Capture(), True, "640 x 480"),
+        (Capture(fails=3), True, "640 x 480"),  # a first read that fails is no broken camera
+        (Capture(opened=False), False, "no camera 0 answers"),
+        (Capture(fails=99999), False, "opens but gives no picture"),
+    ):
+        monkeypatch.setattr(doctor, "open_capture", lambda index, turn, capture=capture: capture)
         check = doctor._camera()
-        assert check.ok is ok and bool(check.cure) is not ok
+        assert check.ok is ok and bool(check.cure) is not ok and says in check.detail
+        assert capture.released
 
 
 def test_a_camera_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
-    def hang(index: int) -> Capture:
+    def hang(index: int, turn: int) -> Capture:
         release.wait(10)
         return Capture()
 
     monkeypatch.setattr(doctor, "open_capture", hang)
     monkeypatch.setattr(doctor, "CAMERA_SECONDS", 0.05)
+    began = time.monotonic()
     check = doctor._camera()
+    assert time.monotonic() - began < 8  # it is left behind
     release.set()
-    assert not check.ok and "did not answer" in check.detail
+    assert not check.ok and "no camera 0 answers" in check.detail
 
 
 def test_no_tk(monkeypatch: pytest.MonkeyPatch) -> None:
