@@ -123,6 +123,44 @@ def test_everything_fits_a_laptop_at_every_scale(make_window, lang, scale):
 
 
 @pytest.mark.ui
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11 alone tells it as a resource")
+def test_a_desktop_at_200_percent_gets_a_window_at_200_percent(tmp_path, monkeypatch):
+    from handcoach.ui.scaling import xft_dpi
+
+    monkeypatch.setenv("HOME", str(tmp_path))  # Tk reads this file where the display itself tells nothing
+    if xft_dpi() is not None:
+        pytest.skip("this display tells its own")
+    for told, dpi in (("192", 192), ("144.5", 144.5), ("large", None), ("0", None), ("inf", None)):
+        (tmp_path / ".Xdefaults").write_text(f"Xft.dpi: {told}\nXft.antialias: 1\n")
+        assert xft_dpi() == dpi
+
+
+@pytest.mark.ui
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="X11 alone tells it as a resource")
+def test_the_scale_is_the_desktops(monkeypatch, make_window):
+    from handcoach.ui import scaling
+
+    monkeypatch.setattr(scaling, "xft_dpi", lambda: 115.0)
+    assert make_window(scale=None).scale == 1.25
+
+
+@pytest.mark.parametrize(
+    ("screen", "within"),
+    [((1920, 1080), 1920), ((3440, 1440), 3440), ((3840, 1080), 1920), ((2560, 1024), 1280)],
+)
+def test_a_window_does_not_open_across_two_monitors(screen, within):
+    from handcoach.ui.scaling import place
+
+    placed = []
+    root = SimpleNamespace(winfo_screenwidth=lambda: screen[0], winfo_screenheight=lambda: screen[1],
+                           maxsize=lambda *size: None, minsize=lambda *size: None,
+                           geometry=placed.append)  # fmt: skip
+    place(root, 2.0, (1280, 700), (760, 460))
+    width, x = int(placed[0].split("x")[0]), int(placed[0].split("+")[1])
+    assert x >= 0 and x + width <= within
+
+
+@pytest.mark.ui
 def test_one_picture_is_reused_for_every_frame(make_window):
     window = make_window()
     photo = window._photo
