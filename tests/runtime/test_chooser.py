@@ -185,6 +185,17 @@ def test_by_mouse_and_the_pictures_come(make_window):
 
 
 @pytest.mark.ui
+def test_a_double_click_opens_the_list_and_switches_the_thumb_once(make_window):
+    window, told = make_window()
+    for _ in range(2):
+        window.buttons["exercises"].invoke()
+        assert window.chooser.opened
+    for _ in range(2):
+        window.chooser._thumb_button.invoke()
+    assert told == [("b", False)]
+
+
+@pytest.mark.ui
 def test_escape_closes_the_list_and_stops_elsewhere(make_window):
     window, told = make_window()
     window.choose()

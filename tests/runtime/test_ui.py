@@ -246,6 +246,43 @@ def test_a_space_bar_that_is_held_counts_once(make_window, monkeypatch, release)
 
 
 @pytest.mark.ui
+def test_a_release_that_another_program_was_told_of_does_not_eat_the_next_press(make_window):
+    """Alt and Tab while the space bar is down: its release never comes."""
+    toggled = []
+    window = make_window(toggle=lambda: toggled.append(1))
+    window.stage.focus_force()
+    window.root.update()
+    window.root.event_generate("<KeyPress-space>")
+    window.root.tk.call("focus", "-force", str(window.buttons["stop"]))
+    window.root.update()
+    assert "space" in window.keys  # it is still down
+    other = "import tkinter; root = tkinter.Tk(); root.update(); root.focus_force(); root.mainloop()"
+    with subprocess.Popen([sys.executable, "-c", other]) as process:
+        end = time.monotonic() + 20
+        while "space" in window.keys and time.monotonic() < end:
+            window.root.update()
+        process.kill()
+    window.stage.focus_force()
+    window.root.update()
+    window.root.event_generate("<KeyPress-space>")
+    assert len(toggled) == 2
+
+
+@pytest.mark.ui
+def test_a_double_click_does_once_what_the_next_click_undoes(make_window, monkeypatch):
+    from handcoach.ui import keys as module
+
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    window = make_window()
+    before = window.palette
+    for after, other in ((0.0, True), (0.2, True), (0.2, True), (module.MEANT_S, False)):
+        now[0] += after
+        window.buttons["colours"].invoke()
+        assert (window.palette != before) == other
+
+
+@pytest.mark.ui
 def test_other_keys_that_are_held_count_once_and_stop_always_acts(make_window):
     import tkinter
 
@@ -450,6 +487,19 @@ def test_start_pause_and_stop_by_click(driven):
     driven.state(*UNDER_WAY)
     driven.click("stop")
     assert "rest your hand" in driven.state("stopped")["message"]
+
+
+@pytest.mark.ui
+def test_stop_acts_on_the_press_wherever_the_hand_lets_go_and_once(driven):
+    driven.click("start")
+    driven.state(*UNDER_WAY)
+    driven.xdotool("mousemove", *driven.last["buttons"]["stop"], "mousedown", 1)
+    driven.state("stopped")
+    driven.click("start")  # the mouse moves away and lets go; the first click is that release
+    driven.click("start")
+    driven.state(*UNDER_WAY)
+    driven.xdotool("mousemove", *driven.last["buttons"]["stop"], "click", 1)
+    driven.state("stopped")
 
 
 @pytest.mark.ui

@@ -18,7 +18,7 @@ from handcoach.exercise import text_of
 from handcoach.exercise_file import Entry
 from handcoach.hand import Array, Side, hand_frame
 from handcoach.ui import view3d
-from handcoach.ui.keys import HeldKeys
+from handcoach.ui.keys import HeldKeys, once
 from handcoach.ui.texts import Texts
 
 PICTURE = (112, 116)  # units at 100 %
@@ -162,7 +162,7 @@ class Chooser:
 
     def _button(self, text: str, press: Callable[[], None]) -> Any:
         button = self._ctk.CTkButton(
-            self._frame, text=text, command=press, height=48, corner_radius=12, border_width=3,
+            self._frame, text=text, command=once(press), height=48, corner_radius=12, border_width=3,
             border_color=CARD, fg_color=CARD, hover_color=OVER, text_color=INK,
             font=(self._family, 16, "bold"),
         )  # fmt: skip

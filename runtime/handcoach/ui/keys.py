@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 RELEASE_MS = 60  # X11 repeats a key that is held as release and press at once: a true release lasts longer
@@ -18,6 +19,7 @@ class HeldKeys:
         self._root = root
         self._held: dict[str, str | None] = {}  # each with the wish to forget it, once it was released
         root.bind("<KeyRelease>", lambda e: self._release(e.keysym.lower()))
+        root.bind("<FocusOut>", lambda e: self._lost_focus(), add="+")
 
     def __contains__(self, key: str) -> bool:
         return key in self._held
@@ -34,6 +36,29 @@ class HeldKeys:
     def _release(self, key: str) -> None:
         if key in self._held and self._held[key] is None:
             self._held[key] = self._root.after(RELEASE_MS, self._held.pop, key)
+
+    def _lost_focus(self) -> None:
+        """Where another program has the keyboard now, it is told of the releases, and what was held must not
+        eat the next press; where the focus only goes to another widget, it is held still."""
+        if str(self._root.tk.call("focus")):
+            return
+        for wish in self._held.values():
+            if wish is not None:
+                self._root.after_cancel(wish)
+        self._held.clear()
+
+
+def once(act: Callable[[], None]) -> Callable[[], None]:
+    """What a click does that the next one undoes: a double click does it once."""
+    last = -math.inf
+
+    def clicked() -> None:
+        nonlocal last
+        if time.monotonic() - last >= MEANT_S:
+            act()
+        last = time.monotonic()  # the second click may have waited for what the first one did
+
+    return clicked
 
 
 class Twice:

@@ -17,7 +17,7 @@ from PIL import ImageTk
 
 from handcoach.ui import drawing, view3d
 from handcoach.ui.chooser import Chooser
-from handcoach.ui.keys import HeldKeys
+from handcoach.ui.keys import HeldKeys, once
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.texts import Texts
@@ -104,17 +104,17 @@ class Window:
         self._least: dict[str, int] = {}  # width in units
         texts = self.texts
         # Pause and Exercises share a place: one is for while it runs, the other for while it does not.
-        for name, column, width, press in (
-            ("start", 0, 170, on_start),
-            ("pause", 1, 130, on_pause),
-            ("exercises", 1, 130, self.choose),
-            ("colours", 2, 110, self.other_palette),
-            ("stop", 4, 230, self._on_stop),
+        for name, column, width, press, click in (
+            ("start", 0, 170, on_start, on_start),
+            ("pause", 1, 130, on_pause, on_pause),
+            ("exercises", 1, 130, self.choose, once(self.choose)),
+            ("colours", 2, 110, self.other_palette, once(self.other_palette)),
+            ("stop", 4, 230, self._on_stop, lambda: None),
         ):
             big = name == "stop"
             ground, over, ink = BUTTONS[name]
             button = ctk.CTkButton(
-                row, text=texts(name), width=width, height=60 if big else 52, command=press,
+                row, text=texts(name), width=width, height=60 if big else 52, command=click,
                 corner_radius=14, border_width=3, border_color=ground, fg_color=ground, hover_color=over,
                 text_color=ink, text_color_disabled=OFF[1], font=(self.family, 20 if big else 16, "bold"),
             )  # fmt: skip
@@ -122,6 +122,8 @@ class Window:
             if name == "exercises":
                 button.grid_remove()
             self._reach_by_key(button, name, press)
+            if name == "stop":  # what hurts ends now: customtkinter waits for the hand to let go, and where
+                button.bind("<ButtonPress-1>", lambda e: self._on_stop())
             self.buttons[name] = button
             self._least[name] = width
             size = -round((20 if big else 16) * self.scale)
