@@ -425,6 +425,7 @@ def _warn_of_another_model(exercise: str, landmarks: str) -> None:
 
 def _assess(args: argparse.Namespace) -> int:
     from handcoach import pipeline, tune
+    from handcoach.ui.texts import Texts
 
     name, threads, _ = tune.choice(args.model, args.threads)
     _warn_of_another_model(args.exercise, name)
@@ -433,6 +434,8 @@ def _assess(args: argparse.Namespace) -> int:
             args.exercise, name, args.finder, hand=args.hand, still=_still(args, source), threads=threads,
             thumb=args.thumb,
         )  # fmt: skip
+        if line.judge.thumb_needed:
+            print(Texts(language(args.lang))("thumb_needed"), file=sys.stderr)
         return _report(source, line, as_json=args.json, lang=language(args.lang))
 
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach import angles, clusters
 from handcoach.coach import SESSION_S, UNSURE
-from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, hand_axes, hand_frame
+from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, hand_frame
 from handcoach.model import ModelFile, Session
 
-THUMB = slice(1, 5)  # its joints
 # Whether the thumb is in the verdict, judged apart because the exercise leaves it out, or not judged at all.
 Thumb = Literal["counts", "apart", "off"]
 
@@ -22,6 +22,11 @@ Thumb = Literal["counts", "apart", "off"]
 MIN_PRESENCE = 0.6
 # Times as far as from another posture at most, however much it is widened.
 MOST_PRAISE = 2.0
+# An exercise is about the thumb if so much of the squared distance from the teacher's hand to another posture
+# is the thumb's, and its outer half lies so far apart, in units of the hand's scale. Of the shipped ones, 0.4
+# and 0.4 or more where it touches a finger; 0.32 and 0.10 where the index finger is lifted, 0.05 and 0.44 for
+# an open hand and a fist.
+THUMB_SHARE, THUMB_APART = 0.25, 0.2
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
     "en": "I cannot tell yet: show your whole hand, and hold it still.",
@@ -68,6 +73,8 @@ class Exercise:
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
+        thumb_needed: the thumb was to be left out and counts all the same, for the exercise is about it.
+        trains_flexion: the good posture and another one differ in how far fingers are bent.
         green, red: distance of a joint, in units of the hand's scale, up to which it is wholly right, and
             from which it is wholly wrong.
         speak_s: seconds between two corrections at least.
@@ -84,7 +91,7 @@ class Exercise:
         thumb: bool = True,
     ) -> None:
         """Args:
-        thumb: False leaves the thumb out of the verdict, whatever the exercise says.
+        thumb: False leaves the thumb out of the verdict, whatever the exercise says, but for one about it.
         """
         self.file, self.threads = file, threads
         meta = file.meta
@@ -108,18 +115,25 @@ class Exercise:
         self.fingers: tuple[str, ...] = tuple(
             f for f in FINGERS if not isinstance(listed, list) or f in listed
         )
-        self.thumb: Thumb = "off" if not thumb else "counts" if "thumb" in self.fingers else "apart"
-        leave_out = self.thumb == "off" and "thumb" in self.fingers and len(self.fingers) > 1
-        if leave_out:
-            self.fingers = tuple(f for f in self.fingers if f != "thumb")
-        self.joints_count = np.array([True, *(f in self.fingers for f in FINGERS for _ in range(4))])
         self.max_distance = float(meta["unsure"]["max_distance"])
         self.min_margin = float(meta["unsure"]["min_margin"])
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
         self.widen(1.0)
         self._session = Session(file, threads, provider)
-        self._thumb = self._find_thumb() if leave_out else None
+        self.thumb: Thumb = "counts" if "thumb" in self.fingers else "apart"
+        self.thumb_needed = False
+        self._without: clusters.Free | None = None  # the thumb, where its joints are left out
+        if not thumb and self.thumb == "counts":
+            free = clusters.Free(self.run, self.reference, clusters.THUMB)
+            self.thumb_needed = self.fingers == ("thumb",) or self._about_thumb(free)
+            if not self.thumb_needed:
+                self.thumb, self._without = "off", free
+                self.fingers = tuple(f for f in self.fingers if f != "thumb")
+        elif not thumb:
+            self.thumb = "off"
+        self.joints_count = np.array([True, *(f in self.fingers for f in FINGERS for _ in range(4))])
+        self.trains_flexion = self._trains_flexion()
 
     def widen(self, times: float) -> None:
         """Let the best posture count up to so many times `praise` from now on, 1 to `widest`."""
@@ -151,13 +165,13 @@ class Exercise:
         except DegenerateHandError:
             nowhere = np.full(len(self.clusters), np.nan, dtype=np.float32)
             return self._posture(UNSURE, -1, nowhere, 0.0, canonical)
-        out = self.run(canonical[None] if self._thumb is None else _thumb_moved(canonical))
+        out = self.run(canonical[None] if self._without is None else self._without.moved(canonical))
         aligned = out["hand_frame"][0].reshape(21, 3)
         distances, cluster = out["distances"][0], int(out["cluster"][0])
-        if self._thumb is not None:
-            distances = self._without_thumb(out["distances"])
+        if self._without is not None:
+            _, distances = self._without.nearest(out["distances"])
         eased = distances / self._ease
-        if self._thumb is not None or (self._ease != 1).any():
+        if self._without is not None or (self._ease != 1).any():
             cluster = int(eased.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
@@ -173,50 +187,29 @@ class Exercise:
         thumb = float(apart[3:5].mean()) if cluster >= 0 else math.nan
         return Posture(label, cluster, distances, margin, aligned, apart * self.joints_count, thumb)
 
-    def _without_thumb(self, distances: Array) -> Array:
-        """Distances (K,) of the hand as if its thumb were where it is nearest to each cluster, the fingers
-        being what they are: of all joints but the thumb's, where coordinates count each for itself, and the
-        Mahalanobis distance of the others where they are mixed (Schur complement).
+    def _others(self) -> NDArray[np.bool_]:
+        """(K,), the clusters of any posture but the good one."""
+        return np.array([label != self.labels[0] for label in self.clusters])
 
-        Args:
-            distances: (13, K) of the hands of `_thumb_moved`.
-        """
-        assert self._thumb is not None
-        rise, inverse = self._thumb
-        squares = distances.astype(np.float64) ** 2
-        slope = (squares[1:] - squares[0] - rise).T
-        nearest = np.einsum("ki,kij,kj->k", slope, inverse, slope) / 4
-        return np.asarray(np.sqrt(np.maximum(squares[0] - nearest, 0)), np.float32)
+    def _about_thumb(self, thumb: clusters.Free) -> bool:
+        distances = self.run(thumb.moved(self.reference))["distances"]
+        way, left = thumb.nearest(distances)
+        share = 1 - (left / np.maximum(distances[0], 1e-6)) ** 2
+        apart = np.linalg.norm(way[:, 2:], axis=-1).mean(1)
+        return bool(((share >= THUMB_SHARE) & (apart >= THUMB_APART) & self._others()).any())
 
-    def _find_thumb(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """How each cluster's squared distance rises with the thumb's coordinates in the hand frame: the
-        diagonal (12, K) of the matrix of that, and its inverse (K, 12, 12).
-
-        The file does not say it, but its graph gives it away: the thumb's joints do not move the hand frame,
-        and a squared distance is a paraboloid in their coordinates, the same for every hand.
-        """
-        one = _thumb_moved(self.reference)
-        steps = one[1:] - one[0]
-        i, j = np.triu_indices(12)
-        both = one[0] + steps[i] + steps[j]
-        squares = (
-            self.run(np.concatenate([one, both]).astype(np.float32))["distances"].astype(np.float64) ** 2
-        )
-        here, single, pairs = squares[0], squares[1:13], squares[13:]
-        bend = np.zeros((squares.shape[1], 12, 12))
-        bend[:, i, j] = bend[:, j, i] = (pairs - single[i] - single[j] + here).T / 2
-        inverse = np.asarray(np.linalg.pinv(bend, 1e-4, hermitian=True), np.float64)
-        return np.diagonal(bend, axis1=1, axis2=2).T, inverse
-
-
-def _thumb_moved(hand: Array) -> Array:
-    """A hand (21, 3), and it with each of the thumb's joints moved along each axis of its hand frame by one
-    unit: float32 (13, 21, 3)."""
-    moved = np.repeat(hand[None], 13, axis=0)
-    axes = hand_axes(hand)
-    for n in range(12):
-        moved[1 + n, THUMB.start + n // 3] += axes[n % 3]
-    return moved
+    def _trains_flexion(self) -> bool:
+        """By each cluster's fingers on the teacher's palm; True as well where there is no other posture."""
+        others = self._others()
+        counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
+        tips = clusters.Free(self.run, self.reference, clusters.FINGERTIPS)
+        way, _ = tips.nearest(self.run(tips.moved(self.reference))["distances"])
+        if not np.isfinite(way).all():
+            return False
+        shown = np.repeat(self.reference_aligned[None], len(way), axis=0).astype(np.float64)
+        shown[:, tips.joints] += way
+        bent = angles.flexion(shown).sum(-1) - angles.flexion(self.reference_aligned).sum(-1)
+        return not others.any() or bool((np.abs(bent[others][:, counted]) >= angles.CHANGE).any())
 
 
 def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:

@@ -144,6 +144,17 @@ def test_assess_speaks_the_language_that_was_asked_for(
     assert as_json(lines)[0]["message"] == "Well done, hold it."
 
 
+@pytest.mark.parametrize(("lang", "says"), [("en", "Your thumb counts here"), ("da", "tæller med her")])
+def test_assess_says_where_the_thumb_is_needed(
+    folder: Path, capsys: pytest.CaptureFixture[str], lang: str, says: str
+) -> None:
+    def err(exercise: str, *more: str) -> str:
+        return run(capsys, "assess", folder, *MODELS, "--exercise", exercise, "--lang", lang, *more)[2]
+
+    assert says in err("thumb-to-index", "--no-thumb")
+    assert says not in err("thumb-to-index") + err("fist", "--no-thumb")
+
+
 def test_assess_in_words_counts_every_posture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines, _ = run(capsys, "assess", folder, *MODELS, *EXERCISE)
     assert code == 0 and lines[0].split()[2] == "open"

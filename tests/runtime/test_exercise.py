@@ -9,6 +9,7 @@ from tiny.hands import BENDS, template
 from tiny.onnx_parts import with_meta
 
 from handcoach import model
+from handcoach.clusters import FINGERTIPS, THUMB, Free
 from handcoach.coach import SESSION_S
 from handcoach.exercise import MIN_PRESENCE, Exercise, margin_of, margins
 from handcoach.hand import Hand, Side, hand_frame, mirror, normalise
@@ -143,6 +144,68 @@ def test_a_thumb_that_is_switched_off_changes_nothing(tiny_exercise: Path, bend:
     assert posture.label == free.assess(with_thumb(bend, bend)).label
     assert (posture.joint_distances[1:5] == 0).all()
     assert "thumb" not in free.fingers and free.thumb == "off"
+
+
+def shipped(name: str) -> model.ModelFile:
+    return model.read(model.find(name, "exercise"), "exercise")
+
+
+@pytest.mark.parametrize("finger", ["index", "middle", "ring", "little"])
+def test_where_the_thumb_touches_a_finger_it_counts_whatever_was_wished(finger: str) -> None:
+    """Without it, who only bends the finger would be praised for a thumb that is nowhere near."""
+    file = shipped(f"thumb-to-{finger}")
+    usual, wished = Exercise(file), Exercise(file, thumb=False)
+    assert (wished.thumb, wished.thumb_needed, usual.thumb_needed) == ("counts", True, False)
+    assert wished.fingers == usual.fingers
+    away = np.array(file.meta["reference"])
+    away[1:5] = template(0.0)[1:5]
+    seen = Hand(away.astype(np.float32), POINTS, "right", 0.99)
+    np.testing.assert_array_equal(wished.assess(seen).distances, usual.assess(seen).distances)
+    assert np.isfinite(wished.assess(seen).thumb)
+
+
+def test_a_thumb_that_is_nowhere_near_is_not_praised() -> None:
+    """The teacher's fingers, and the thumb where an open hand has it."""
+    wished = Exercise(shipped("thumb-to-little"), thumb=False)
+    free = Free(wished.run, wished.reference, THUMB)
+    way, _ = free.nearest(wished.run(free.moved(wished.reference))["distances"])
+    hand = wished.reference_aligned.copy()
+    assert wished.assess(Hand(hand, POINTS, "right", 0.99)).label == "touch"
+    hand[free.joints] += way[wished.clusters.index("open")]
+    assert wished.assess(Hand(hand, POINTS, "right", 0.99)).label != "touch"
+
+
+@pytest.mark.parametrize("name", ["finger-stretch", "fist", "hook-fist", "finger-spread", "finger-lift"])
+def test_elsewhere_the_thumb_may_be_left_out(name: str) -> None:
+    free = Exercise(shipped(name), thumb=False)
+    assert (free.thumb, free.thumb_needed) == ("off", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "bends"),
+    [("finger-stretch", True), ("fist", True), ("thumb-to-index", True), ("finger-lift", True),
+     ("finger-spread", False), ("forearm-turn", False)],
+)  # fmt: skip
+def test_it_is_known_whether_fingers_are_to_bend(name: str, bends: bool) -> None:
+    assert Exercise(shipped(name)).trains_flexion is bends
+
+
+def test_the_clusters_hands_are_told_from_the_graph_alone(exercise: Exercise) -> None:
+    for joints in (THUMB, FINGERTIPS):
+        free = Free(exercise.run, exercise.reference, joints)
+        way, _ = free.nearest(exercise.run(free.moved(hand(0.3).landmarks))["distances"])
+        for cluster, label in enumerate(exercise.clusters):
+            found = hand_frame(hand(0.3).landmarks)[free.joints] + way[cluster]
+            np.testing.assert_allclose(found, hand_frame(template(BENDS[label]))[free.joints], atol=5e-3)
+
+
+def test_a_graph_that_gives_no_numbers_is_told_nothing_by(exercise: Exercise) -> None:
+    def run(hands: np.ndarray) -> dict:
+        return {"distances": np.full((len(hands), 3), np.nan, np.float32)}
+
+    free = Free(run, exercise.reference, THUMB)
+    way, left = free.nearest(run(free.moved(exercise.reference))["distances"])
+    assert np.isnan(way).all() and np.isnan(left).all()
 
 
 def test_the_thumb_is_scored_apart_whether_it_counts_or_not(exercise: Exercise, tiny_exercise: Path) -> None:

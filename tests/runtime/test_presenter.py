@@ -15,7 +15,7 @@ from handcoach.coach import Progress
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise, Posture
 from handcoach.hand import Frame, Hand
-from handcoach.model import read
+from handcoach.model import find, read
 from handcoach.tracker import Reason, Track
 from handcoach.ui import drawing
 from handcoach.ui.presenter import Presenter
@@ -91,6 +91,13 @@ def test_the_exercise_is_explained_before_it_starts_and_not_later(exercise, lang
     box = drawing.layout(*size, 1.0).hands
     assert box.y <= rows.min() and rows.max() < box.y + box.h
     assert box.x <= columns.min() and columns.max() < box.x + box.w
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_an_exercise_that_needs_the_thumb_says_so_where_it_was_left_out(lang):
+    exercise = Exercise(read(find("thumb-to-index", "exercise"), "exercise"), thumb=False)
+    view = Presenter(Texts(lang)).present(result(exercise, progress("ready"), seen=hand()))
+    assert view.instructions == f"{exercise.instructions(lang)} {Texts(lang)('thumb_needed')}"
 
 
 @pytest.mark.parametrize(("label", "tone"), [("almost", "almost"), ("fist", "stretch")])

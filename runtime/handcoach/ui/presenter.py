@@ -292,9 +292,14 @@ class Presenter:
         return self.texts("result_nearer" if first - last >= angles.CHANGE else "result", degrees=degrees)
 
     def _instructions(self, exercise: Exercise) -> str:
-        """What to do, and the fingerprint of whoever signed the exercise, to compare with the therapist's."""
-        text, key = exercise.instructions(self.texts.lang), exercise.file.signed_by
-        return f"{text} {self.texts('signed', by=key)}" if key else text
+        """What to do, that the thumb counts where it was to be left out, and the fingerprint of whoever
+        signed the exercise, to compare with the therapist's."""
+        key = exercise.file.signed_by
+        return " ".join([
+            exercise.instructions(self.texts.lang),
+            *([self.texts("thumb_needed")] if exercise.thumb_needed else []),
+            *([self.texts("signed", by=key)] if key else []),
+        ])  # fmt: skip
 
     def _error(self, result: Result) -> ViewState:
         error = result.error or ""
