@@ -74,5 +74,14 @@ def apart(
     return float(np.abs(one.sum(-1) - other.sum(-1)).mean())
 
 
+def too_bent(hand: NDArray[np.floating], teacher: NDArray[np.floating]) -> NDArray[np.float64]:
+    """By how many degrees each finger of a hand (21, 3) is bent more than the teacher's, index first; below 0
+    where it is bent less. Who stretches farther than a stretched finger of the teacher's lacks nothing: 0."""
+    one, other = flexion(hand), flexion(teacher)
+    lacks = extension_deficit(one) - extension_deficit(other)
+    stretched = extension_deficit(other) <= STRETCHED
+    return np.where(stretched, np.maximum(lacks, 0.0), one.sum(-1) - other.sum(-1))
+
+
 def rounded(degrees: float) -> int:
     return STEP * round(degrees / STEP)

@@ -44,6 +44,13 @@ def test_who_stretches_farther_than_the_teacher_lacks_nothing():
     )  # a fist is no stretch
 
 
+def test_each_finger_is_bent_too_much_or_too_little():
+    np.testing.assert_allclose(angles.too_bent(template(0.5), template(1.0)), -0.5 * FIST.sum())
+    np.testing.assert_allclose(angles.too_bent(template(1.3), template(1.0)), 0.3 * FIST.sum())
+    np.testing.assert_allclose(angles.too_bent(template(0.5), template(0.0)), 0.5 * FIST.sum())
+    np.testing.assert_allclose(angles.too_bent(template(-0.2), template(0.1)), 0, atol=1e-9)
+
+
 def test_degrees_are_rounded_to_five():
     assert [angles.rounded(d) for d in (0, 2.4, 12.6, 88)] == [0, 0, 15, 90]
 

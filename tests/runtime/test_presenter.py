@@ -13,8 +13,8 @@ from tiny.hands import points as hand_points
 import handcoach
 from handcoach.coach import Progress
 from handcoach.errors import HandCoachError
-from handcoach.exercise import Exercise, Posture
-from handcoach.hand import Frame, Hand
+from handcoach.exercise import Exercise
+from handcoach.hand import Frame, Hand, hand_frame
 from handcoach.model import find, read
 from handcoach.tracker import Reason, Track
 from handcoach.ui import drawing
@@ -226,24 +226,92 @@ def test_a_left_hand_is_shown_as_a_left_hand(presenter, exercise):
     np.testing.assert_allclose(left.far, right.far, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "own", "side"),
+    [
+        ("auto", "either", "right"),
+        ("left", "either", "left"),
+        ("auto", "left", "left"),
+        ("right", "left", "right"),
+    ],
+)
+def test_the_teachers_hand_begins_with_the_side_that_was_chosen(exercise, monkeypatch, chosen, own, side):
+    monkeypatch.setattr(exercise, "hand", own)
+    presenter = Presenter(Texts("en"), chosen)
+    view = presenter.present(result(exercise, progress("ready")))
+    assert view.side == side
+    assert (view.teacher[4, 1] == exercise.reference_aligned[4, 1]) == (side == "right")
+    seen = presenter.present(result(exercise, progress("ready"), seen=hand("right")))
+    later = presenter.present(result(exercise, progress("ready")))
+    assert (seen.side, later.side) == ("right", "right")  # a hand that was seen tells more
+
+
 def test_only_a_camera_is_shown_as_a_mirror(presenter, exercise):
     assert presenter.present(result(exercise, progress("ready"), live=True)).mirrored
     assert not presenter.present(result(exercise, progress("ready"))).mirrored
 
 
 def test_the_finger_that_is_clearly_farthest_is_named_after_a_while(presenter, exercise):
-    aligned = exercise.reference_aligned.copy()
-    apart = np.zeros(21, np.float32)
-    apart[13:17] = 1.0
-    posture = Posture("almost", 0, np.ones(3, np.float32), 0.5, aligned, apart)
-    views = [
-        presenter.present(
-            Result(t, "running", frame=FRAME, track=Track(hand()), posture=posture, exercise=exercise,
-                   progress=progress("move", "almost", "almost"))
-        )
-        for t in (1.0, 1.3, 1.8)
-    ]  # fmt: skip
-    assert [v.hint for v in views] == ["", "", "Ring finger: a little more"]
+    assert hints(presenter, exercise, with_finger(13, 1.0)) == ["", "", "Open the ring finger a little more"]
+
+
+def with_finger(base, bend, others=0.0):
+    """A hand with one finger, from its knuckle's number on, that is bent otherwise than the others."""
+    landmarks = template(others)
+    landmarks[base : base + 4] = template(bend)[base : base + 4]
+    return Hand(landmarks.astype(np.float32), np.full((21, 2), 100, np.float32), "right", 0.9)
+
+
+def hints(presenter, exercise, seen):
+    """The hints of one second of a hand in another posture than the best one."""
+    what = progress("move", "almost", "almost")
+    return [presenter.present(result(exercise, what, t, seen)).hint for t in (1.0, 1.3, 1.8)]
+
+
+@pytest.mark.parametrize(
+    ("lang", "opens", "bends"),
+    [("en", "Open the middle finger a little more", "Bend the middle finger a little more"),
+     ("da", "Stræk langfingeren lidt mere", "Bøj langfingeren lidt mere")],
+)  # fmt: skip
+def test_a_finger_is_told_which_way(exercise, lang, opens, bends, monkeypatch):
+    def hint(seen):
+        return hints(Presenter(Texts(lang)), exercise, seen)[-1]
+
+    assert hint(with_finger(9, 0.8)) == opens
+    assert hint(with_finger(9, -0.9)) == ""  # who stretches farther lacks nothing
+    monkeypatch.setattr(exercise, "reference_aligned", hand_frame(template(0.5)).astype(np.float32))
+    assert hint(with_finger(9, 0.0, others=0.5)) == bends
+    assert hint(with_finger(9, 1.0, others=0.5)) == opens
+
+
+def test_who_is_to_relax_is_not_corrected(presenter, exercise):
+    landmarks = with_finger(13, 1.0).landmarks.copy()
+    landmarks[1:5] = template(1.0)[1:5]
+    seen = Hand(landmarks, np.full((21, 2), 100, np.float32), "right", 0.9)
+    for t in (1.0, 1.8):
+        view = presenter.present(result(exercise, progress("move", "open", "leave"), t, seen))
+    assert (view.hint, view.thumb) == ("", "")
+
+
+def test_where_neither_bending_nor_opening_helps_nothing_is_said(presenter, exercise):
+    landmarks = template(0.0)
+    landmarks[14:17, 0] -= np.float32([0.2, 0.5, 0.8])  # to the side
+    seen = Hand(landmarks.astype(np.float32), np.full((21, 2), 100, np.float32), "right", 0.9)
+    assert hints(presenter, exercise, seen) == ["", "", ""]
+
+
+def test_touching_with_another_finger_is_not_cheered_on():
+    """The exercise's own sentence says that it is another finger."""
+    exercise = Exercise(read(find("thumb-to-index", "exercise"), "exercise"))
+    landmarks = exercise.reference.copy()
+    other = read(find("thumb-to-middle", "exercise"), "exercise").meta["reference"]
+    landmarks[1:5], landmarks[10:13] = np.float32(other)[1:5], np.float32(other)[10:13]
+    seen = Hand(landmarks, np.full((21, 2), 100, np.float32), "right", 0.9)
+    presenter = Presenter(Texts("en"))
+    for t in (1.0, 1.8):
+        view = presenter.present(result(exercise, progress("move", "other", "other"), t, seen))
+    assert view.message == exercise.message("other", "en")
+    assert (view.hint, view.thumb_good) == ("Open the middle finger a little more", False)
 
 
 def test_a_mismatch_of_sides_is_asked_about(presenter, exercise):
@@ -314,18 +382,19 @@ def test_the_thumb_has_a_line_of_its_own(presenter, tiny_exercise_path, thumb, w
     exercise = Exercise(read(tiny_exercise_path, "exercise"))
     exercise.thumb = thumb
     lines = []
-    for bend, t in ((0.0, 1.0), (1.0, 2.0), (1.0, 3.0)):
+    for bend, t, state in ((0.0, 1.0, "hold"), (0.0, 1.5, "move"), (1.0, 2.0, "move"), (1.0, 3.0, "move")):
         landmarks = template(0.0)
         landmarks[1:5] = template(bend)[1:5]
         seen = Hand(landmarks.astype(np.float32), large_hand().points, "right", 0.9)
-        view = presenter.present(result(exercise, progress("move", "almost", "almost"), t=t, seen=seen))
+        view = presenter.present(result(exercise, progress(state, "almost", "almost"), t=t, seen=seen))
         lines.append((view.thumb, view.thumb_good))
         assert "humb" not in view.hint
     if thumb == "off":
-        assert lines == [("", False)] * 3
+        assert lines == [("", False)] * 4
     else:
         assert lines[0] == (f"{words}: just right", True)
-        assert lines[2] == (f"{words}: a little more", False)
+        assert lines[1] == ("", False)  # no praise while the posture is another one
+        assert lines[3] == (f"{words}: look at the teacher's", False)
     assert presenter.present(result(exercise, progress("rest"), seen=seen)).thumb == ""
 
 
@@ -466,6 +535,27 @@ def test_a_broken_hold_and_another_round_are_not_counted(presenter, exercise):
     assert presenter.present(result(exercise, progress("rest", repetition=0), 1.0)).thumb == ""
     assert held(presenter, exercise, 0.2, 2.0)
     assert "nearer" not in held(presenter, exercise, 0.0, 20.0).thumb  # a new round begins at 0
+
+
+@pytest.mark.parametrize("gives_up", ["search", "hold"])
+def test_a_repetition_is_judged_by_the_hold_that_counted(presenter, exercise, gives_up):
+    """Given up for a lost hand, or begun anew without anything between: the coach's clock is at 0 again."""
+    for n in range(9):
+        doing = progress("hold", "open", hold=0.1 * n, repetition=0)
+        presenter.present(result(exercise, doing, n / 10, hand(bend=0.3)))
+    presenter.present(result(exercise, progress("search", hold=0.8, repetition=0), 1.0))  # lost for a moment
+    kept = presenter.present(result(exercise, progress("rest", repetition=1), 1.1))
+    assert "70°" in kept.thumb
+    for n in range(9):
+        doing = progress("hold", "open", hold=0.1 * n, repetition=1)
+        presenter.present(result(exercise, doing, 2 + n / 10, hand(bend=0.3)))
+    presenter.present(result(exercise, progress(gives_up, "open", hold=0.0, repetition=1), 4.0))
+    assert "25°" in held(presenter, exercise, 0.1, 5.0, 1).thumb
+
+
+def test_where_fingers_need_not_bend_nothing_is_said_about_that(presenter, exercise, monkeypatch):
+    monkeypatch.setattr(exercise, "trains_flexion", False)
+    assert held(presenter, exercise, 0.2, 0.0).thumb == ""
 
 
 def test_where_the_whole_hand_turns_no_finger_is_measured(presenter, exercise, monkeypatch):

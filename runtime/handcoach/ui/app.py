@@ -74,18 +74,19 @@ def run_window(
         tune.in_background(worker.started)
 
     wants_tuning = model is None and threads is None and not autostart
-    return run(worker, texts, scale, exercise=exercise, thumb=thumb, on_choose=choose,
+    return run(worker, texts, scale, exercise=exercise, thumb=thumb, hand=hand, on_choose=choose,
                on_ready=tune_once if wants_tuning else None)  # fmt: skip
 
 
 def run(
     worker: Worker, texts: Texts, scale: float | None = None, *, exercise: str = "", thumb: bool = True,
-    on_choose: Callable[[str, bool], None] | None = None, on_ready: Callable[[], None] | None = None,
+    hand: str = "auto", on_choose: Callable[[str, bool], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> int:  # fmt: skip
     """Show what a worker publishes until the window is closed, then end the worker.
 
     Args:
-        exercise, thumb: what the worker begins with.
+        exercise, thumb, hand: what the worker begins with.
         on_choose: another exercise, and whether its thumb counts, was chosen in the window; None offers none.
         on_ready: called once, when everything is loaded.
     """
@@ -102,7 +103,7 @@ def run(
         raise HandCoachError(
             f"No window can be opened here ({error}): run this on a desktop, or use handcoach demo."
         ) from error
-    presenter = Presenter(texts)
+    presenter = Presenter(texts, hand)
     inbox, waiting = Inbox(worker.mailbox), on_ready
 
     def poll() -> None:

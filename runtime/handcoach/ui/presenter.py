@@ -17,7 +17,7 @@ from handcoach.ui import view3d
 from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
-    from handcoach.exercise import Exercise
+    from handcoach.exercise import Exercise, Posture
     from handcoach.worker import Result
 
 Tone = Literal["praise", "almost", "stretch", "look", "calm", "ready", "rest", "stop", "done", "error"]
@@ -25,8 +25,9 @@ Tone = Literal["praise", "almost", "stretch", "look", "calm", "ready", "rest", "
 # Seconds: a hand that is lost for a moment is not worth a sentence, nor a finger that is farthest for one.
 LOST_S = 0.5
 HINT_S = 0.7
-# A finger is named if it is at least this far off (0..1) and this much farther than the next one.
-HINT_FAR, HINT_AHEAD = 0.35, 0.18
+# A finger is named if it is at least this far off (0..1), this much farther than the next one, and bent more
+# or less than the teacher's by so many degrees.
+HINT_FAR, HINT_AHEAD, HINT_BENT = 0.35, 0.18, 2 * angles.CHANGE
 UNDER_WAY = ("search", "hold", "move")
 # A check of the set-up, or a word about the thumb, changes once the new one has lasted so long, seconds.
 SETTLE_S = 0.5
@@ -124,11 +125,16 @@ class _Settles(Generic[Settled]):
 class Presenter:
     """Turns the worker's results into view states. It remembers only what keeps words from flickering."""
 
-    def __init__(self, texts: Texts) -> None:
+    def __init__(self, texts: Texts, hand: str = "auto") -> None:
+        """Args:
+        hand: the patient's, where somebody chose it: left or right.
+        """
         self.texts = texts
         self._seen = -math.inf  # when a hand was last there
+        self._hand = hand
         self._side: Side = "right"
-        self._finger: int | None = None  # candidate for the hint
+        self._exercise: Exercise | None = None
+        self._finger: tuple[int, bool] | None = None  # candidate for the hint, and whether it is to open
         self._finger_since = 0.0
         self._started = False  # in this session
         self._set_up: _Settles[tuple[quality.SetUp, str]] = _Settles()
@@ -148,6 +154,10 @@ class Presenter:
                              start_text=texts("start"))  # fmt: skip
         progress, exercise = result.progress, result.exercise
         hand = result.track.hand if result.track else None
+        if exercise is not self._exercise:  # until a hand is seen
+            self._exercise = exercise
+            known = exercise.hand if self._hand == "auto" else self._hand
+            self._side = "left" if known == "left" else "right" if known == "right" else self._side
         if hand is not None:
             self._seen, self._side = result.t, hand.side
         state = self._state(result)
@@ -176,7 +186,7 @@ class Presenter:
         elif state == "hold" and progress.hold > 0:
             seconds = math.ceil((1 - progress.hold) * result.hold_s - 1e-6)
         running = progress.state in (*UNDER_WAY, "rest")
-        hint = self._hint(state, far, result.t)
+        hint = self._hint(state, far, result)
         accent = exercise.colours.get(progress.message, "") if state in ("hold", "move") else ""
         said = message, tone, hint, accent
         message, tone, hint, accent = self._seldom(state, said, exercise.speak_s, result.t)
@@ -255,7 +265,8 @@ class Presenter:
         ), cure
 
     def _say_thumb(self, state: str, result: Result) -> tuple[str, bool]:
-        """A line about the thumb alone, and whether it is as the teacher's."""
+        """A line about the thumb alone, and whether it is as the teacher's: that is praise, and is only said
+        in the good posture."""
         posture, exercise = result.posture, result.exercise
         if state not in ("hold", "move") or posture is None or exercise is None or exercise.thumb == "off":
             return "", False
@@ -263,25 +274,32 @@ class Presenter:
             return "", False
         far = float(view3d.closeness(np.array(posture.thumb), exercise.green, exercise.red))
         good = self._thumb(far < HINT_FAR, result.t)
+        leave = result.progress is not None and result.progress.message == "leave"
+        if leave or (good and state != "hold"):
+            return "", False
         who = self.texts("thumb_apart" if exercise.thumb == "apart" else "finger_thumb")
-        return self.texts("thumb_good" if good else "hint", finger=who), good
+        return self.texts("thumb_good" if good else "thumb_far", finger=who), good
 
     def _measure(self, state: str, result: Result) -> None:
         """Keep how near the held hand was: `rest` ends a repetition, a new start all of them."""
-        posture, exercise = result.posture, result.exercise
-        if state == "hold" and posture is not None and posture.sure and exercise is not None:
-            if result.progress is not None and result.progress.repetition == 0 and not self._held:
+        posture, exercise, progress = result.posture, result.exercise, result.progress
+        assert exercise is not None and progress is not None
+        if state in ("rest", "done"):
+            if self._held:
+                self._repetitions.append(statistics.median(self._held))
+                self._held = []
+            return
+        if progress.hold == 0:  # not held yet, or given up: that is no repetition
+            self._held = []
+        if state in ("ready", "stopped"):
+            self._repetitions = []
+        elif state == "hold" and posture is not None and posture.sure:
+            if progress.repetition == 0 and not self._held:
                 self._repetitions = []
             fingers = [FINGERS.index(finger) - 1 for finger in exercise.fingers if finger != "thumb"]
-            if fingers and not exercise.kept_axes:  # else it is the whole hand that moves
+            # Else it is the whole hand that moves, or how far apart the fingers are.
+            if fingers and not exercise.kept_axes and exercise.trains_flexion:
                 self._held.append(angles.apart(posture.aligned, exercise.reference_aligned, fingers))
-        elif state in ("rest", "done") and self._held:
-            self._repetitions.append(statistics.median(self._held))
-            self._held = []
-        elif state == "move":  # a hold that was broken off is no repetition
-            self._held = []
-        elif state in ("ready", "stopped"):
-            self._held, self._repetitions = [], []
 
     def _say_result(self) -> str:
         """How near the last repetition came, and if it was nearer than the first; "" if that is unknown."""
@@ -345,17 +363,32 @@ class Presenter:
         # After a whole session there is no next round.
         return self.texts(progress.message if progress.message == "enough" else state), tones[state]
 
-    def _hint(self, state: str, far: NDArray[np.float64] | None, t: float) -> str:
-        """The finger that is clearly farthest from the teacher's, once it has been so for a while."""
+    def _farthest(
+        self, far: NDArray[np.float64], posture: Posture, exercise: Exercise | None
+    ) -> tuple[int, bool] | None:
+        """The finger that is clearly farthest from the teacher's, 0 the index, and whether it is to open;
+        None where there is none, or neither opening nor bending would bring it nearer."""
+        if posture.cluster < 0 or exercise is None:  # no palm, no angles
+            return None
+        fingers = far[5:].reshape(4, 4).mean(axis=1)  # the thumb has a line of its own
+        *_, second, first = np.argsort(fingers)
+        if fingers[first] < HINT_FAR or fingers[first] - fingers[second] < HINT_AHEAD:
+            return None
+        bent = angles.too_bent(posture.aligned, exercise.reference_aligned)[first]
+        return (int(first), bool(bent > 0)) if abs(bent) >= HINT_BENT else None
+
+    def _hint(self, state: str, far: NDArray[np.float64] | None, result: Result) -> str:
+        """What the finger that is clearly farthest from the teacher's is to do, once that has lasted."""
         finger = None
-        if state == "move" and far is not None:
-            fingers = far[1:].reshape(5, 4).mean(axis=1)
-            fingers[0] = 0.0  # the thumb has a line of its own
-            order = np.argsort(fingers)
-            if fingers[order[-1]] >= HINT_FAR and fingers[order[-1]] - fingers[order[-2]] >= HINT_AHEAD:
-                finger = int(order[-1])
+        leave = (
+            result.progress is not None and result.progress.message == "leave"
+        )  # then nothing is to be mended
+        if state == "move" and not leave and far is not None and result.posture is not None:
+            finger = self._farthest(far, result.posture, result.exercise)
         if finger != self._finger:
-            self._finger, self._finger_since = finger, t
-        if finger is None or t - self._finger_since < HINT_S:
+            self._finger, self._finger_since = finger, result.t
+        if finger is None or result.t - self._finger_since < HINT_S:
             return ""
-        return self.texts("hint", finger=self.texts(f"finger_{FINGERS[finger]}"))
+        which, opens = finger
+        name = self.texts(f"finger_{FINGERS[1 + which]}")
+        return self.texts("hint_open" if opens else "hint_bend", finger=name)
