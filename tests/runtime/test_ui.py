@@ -371,6 +371,22 @@ def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, caps
     assert called[:3] == ["withdraw", "end", "destroy"]
 
 
+def test_the_hand_that_was_chosen_reaches_the_presenter(monkeypatch):
+    from handcoach.ui import app, presenter, window
+
+    chosen = []
+    monkeypatch.setattr(presenter.Presenter, "__init__", lambda self, texts, hand: chosen.append(hand))
+    monkeypatch.setattr(window, "Window", lambda *args, **more: SimpleNamespace(root=Ended()))
+
+    class Ended(SimpleNamespace):
+        def __getattr__(self, name):
+            return lambda *args: None
+
+    monkeypatch.setattr(app, "worker_for", lambda *args, **more: Ended(mailbox=None))
+    app.run_window("0", "finger-stretch", "left", autostart=True)
+    assert chosen == ["left"]
+
+
 def test_where_a_camera_falls_silent_its_last_verdict_is_taken_back_once():
     """Unplugged during a hold, it would say "hold it there" until the camera is given up."""
     from handcoach.ui.app import SILENT_S, Inbox
