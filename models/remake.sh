@@ -78,8 +78,21 @@ train() {
     handcoach-train landmarks "$WORK"/data/{any,table,shown} --frames "$WORK/data/frames" "${real[@]}" "${weights[@]}" \
         --sizes 128:0.62,160:0.38 --rate 1.2e-3 --set steady=2 --set limits=0.5 --steps "$(some 12000 500)" \
         --out "$WORK/runs/mobilenetv2"
+    say "guess the photographs' depth"
+    local lifted=() labels
+    handcoach-export landmarks "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" -o "$WORK/runs/mobilenetv2/lift.onnx"
+    lift() { # lift NAME PHOTOS
+        labels=$WORK/lifted/$1.json
+        handcoach-train lift "$WORK/$1.json" "$2" "$labels" --model "$WORK/runs/mobilenetv2/lift.onnx"
+        lifted+=(--photos "$labels" "$2")
+    }
+    mkdir -p "$WORK/lifted"
+    lift webcam "$PHOTOS/webcam_hands/images"
+    lift digits "$PHOTOS/sign_digits"
+    [ ! -f "$WORK/photos.json" ] || lift photos "$WORK/photos"
     say "train its last layers alone, wide"
-    handcoach-train head "$WORK"/data/{any,table,shown} "${real[@]}" --start "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" \
+    handcoach-train head "$WORK"/data/{any,table,shown} "${lifted[@]}" --boxes "$PHOTOS/webcam_hands/boxes.csv" --free-photos \
+        --frames "$WORK/data/frames-none" --start "$WORK/runs/mobilenetv2/mobilenetv2.safetensors" --set steady=2 \
         --steps "$(some 2500 250)" --check-every "$(some 250 25)" --out "$WORK/runs/head"
     say "train finder"
     handcoach-train finder --frames "$WORK"/data/{frames,frames-table,frames-shown,frames-none} "${real[@]}" "${weights[@]}" \
