@@ -22,11 +22,10 @@ Thumb = Literal["counts", "apart", "off"]
 MIN_PRESENCE = 0.6
 # Times as far as from another posture at most, however much it is widened.
 MOST_PRAISE = 2.0
-# An exercise is about the thumb if so much of the squared distance from the teacher's hand to another posture
-# is the thumb's, and its outer half lies so far apart, in units of the hand's scale. Of the shipped ones, 0.4
-# and 0.4 or more where it touches a finger; 0.32 and 0.10 where the index finger is lifted, 0.05 and 0.44 for
-# an open hand and a fist.
-THUMB_SHARE, THUMB_APART = 0.25, 0.2
+# An exercise is about the thumb if its outer half moves so far between the teacher's hand and another posture,
+# in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
+# and 1.4 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
+THUMB_MOVES, THUMB_AHEAD = 0.2, 1.2
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
     "en": "I cannot tell yet: show your whole hand, and hold it still.",
@@ -121,19 +120,21 @@ class Exercise:
         self.reference_aligned = hand_frame(self.reference)
         self.widen(1.0)
         self._session = Session(file, threads, provider)
+        self._counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
+        ways = self._way(clusters.Free(self.run, self.reference, clusters.FINGERTIPS))
+        self.trains_flexion = self._bends(ways)
         self.thumb: Thumb = "counts" if "thumb" in self.fingers else "apart"
         self.thumb_needed = False
         self._without: clusters.Free | None = None  # the thumb, where its joints are left out
         if not thumb and self.thumb == "counts":
             free = clusters.Free(self.run, self.reference, clusters.THUMB)
-            self.thumb_needed = self.fingers == ("thumb",) or self._about_thumb(free)
+            self.thumb_needed = not self._counted or self._about_thumb(self._way(free), ways)
             if not self.thumb_needed:
                 self.thumb, self._without = "off", free
                 self.fingers = tuple(f for f in self.fingers if f != "thumb")
         elif not thumb:
             self.thumb = "off"
         self.joints_count = np.array([True, *(f in self.fingers for f in FINGERS for _ in range(4))])
-        self.trains_flexion = self._trains_flexion()
 
     def widen(self, times: float) -> None:
         """Let the best posture count up to so many times `praise` from now on, 1 to `widest`."""
@@ -191,25 +192,25 @@ class Exercise:
         """(K,), the clusters of any posture but the good one."""
         return np.array([label != self.labels[0] for label in self.clusters])
 
-    def _about_thumb(self, thumb: clusters.Free) -> bool:
-        distances = self.run(thumb.moved(self.reference))["distances"]
-        way, left = thumb.nearest(distances)
-        share = 1 - (left / np.maximum(distances[0], 1e-6)) ** 2
-        apart = np.linalg.norm(way[:, 2:], axis=-1).mean(1)
-        return bool(((share >= THUMB_SHARE) & (apart >= THUMB_APART) & self._others()).any())
+    def _way(self, free: clusters.Free) -> NDArray[np.float64]:
+        """From where the joints of the teacher's hand are to where each cluster has them, (K, n, 3)."""
+        return free.nearest(self.run(free.moved(self.reference))["distances"])[0]
 
-    def _trains_flexion(self) -> bool:
-        """By each cluster's fingers on the teacher's palm; True as well where there is no other posture."""
+    def _about_thumb(self, thumb: NDArray[np.float64], fingers: NDArray[np.float64]) -> bool:
+        """Args: the ways (K, 4, 3) and (K, 12, 3). How the file weights coordinates does not matter here."""
+        moves = np.linalg.norm(thumb[:, 2:], axis=-1).mean(1)
+        theirs = np.linalg.norm(fingers.reshape(-1, 4, 3, 3)[:, self._counted, 1:], axis=-1).mean((1, 2))
+        return bool(((moves >= THUMB_MOVES) & (moves >= THUMB_AHEAD * theirs) & self._others()).any())
+
+    def _bends(self, fingers: NDArray[np.float64]) -> bool:
+        """Whether fingers that go these ways (K, 12, 3) bend; True too where there is no other posture."""
         others = self._others()
-        counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
-        tips = clusters.Free(self.run, self.reference, clusters.FINGERTIPS)
-        way, _ = tips.nearest(self.run(tips.moved(self.reference))["distances"])
-        if not np.isfinite(way).all():
+        if not np.isfinite(fingers).all():
             return False
-        shown = np.repeat(self.reference_aligned[None], len(way), axis=0).astype(np.float64)
-        shown[:, tips.joints] += way
+        shown = np.repeat(self.reference_aligned[None], len(fingers), axis=0).astype(np.float64)
+        shown[:, clusters.FINGERTIPS] += fingers
         bent = angles.flexion(shown).sum(-1) - angles.flexion(self.reference_aligned).sum(-1)
-        return not others.any() or bool((np.abs(bent[others][:, counted]) >= angles.CHANGE).any())
+        return not others.any() or bool((np.abs(bent[others][:, self._counted]) >= angles.CHANGE).any())
 
 
 def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:
