@@ -22,7 +22,7 @@ Thumb = Literal["counts", "apart", "off"]
 MIN_PRESENCE = 0.6
 # Times as far as from another posture at most, however much it is widened.
 MOST_PRAISE = 2.0
-# An exercise is about the thumb if its outer half moves so far between the teacher's hand and another posture,
+# An exercise is about the thumb if its outer half moves so far from the teacher's hand to another posture,
 # in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
 # and 1.4 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
 THUMB_MOVES, THUMB_AHEAD = 0.2, 1.2
