@@ -175,7 +175,7 @@ def test_a_thumb_that_is_nowhere_near_is_not_praised() -> None:
     assert wished.assess(Hand(hand, POINTS, "right", 0.99)).label != "touch"
 
 
-@pytest.mark.parametrize("name", ["finger-stretch", "fist", "hook-fist", "finger-spread", "finger-lift"])
+@pytest.mark.parametrize("name", ["finger-stretch", "fist", "hook-fist", "finger-spread", "table-top"])
 def test_elsewhere_the_thumb_may_be_left_out(name: str) -> None:
     free = Exercise(shipped(name), thumb=False)
     assert (free.thumb, free.thumb_needed) == ("off", False)
@@ -183,8 +183,8 @@ def test_elsewhere_the_thumb_may_be_left_out(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "bends"),
-    [("finger-stretch", True), ("fist", True), ("thumb-to-index", True), ("finger-lift", True),
-     ("finger-spread", False), ("forearm-turn", False)],
+    [("finger-stretch", True), ("fist", True), ("thumb-to-index", True), ("table-top", True),
+     ("finger-spread", False)],
 )  # fmt: skip
 def test_it_is_known_whether_fingers_are_to_bend(name: str, bends: bool) -> None:
     assert Exercise(shipped(name)).trains_flexion is bends
