@@ -6,7 +6,6 @@ Drawn from the rows of a file, without a display; a figure is None where the fil
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -206,20 +205,20 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
     """Accuracy as the files say it, over time on one thread; low and left is right and fast."""
     from matplotlib import pyplot as plt
 
-    points: dict[str, list[Any]] = {}  # by what they were measured on, which must be the same in one picture
+    points: dict[
+        tuple[str, str], list[Any]
+    ] = {}  # by unit and what they were measured on, which must be the same in one picture
     for row in rows:
         file = models.get(next(iter(row.good[0].get("sha256", {}).values()), ""), {})
         said = file.get("accuracy", {}).get("pa_mpjpe")
         if row.case["what"] == "network" and row.case.get("threads") == 1 and said and row.summary:
             unit, tested = said.get("unit", "?"), tables.test_set(said)
-            points.setdefault(f"PA-MPJPE ({unit}) on {tested}", []).append(
-                (row, said["mean"], said.get("ci95"))
-            )
+            points.setdefault((unit, tested), []).append((row, said["mean"], said.get("ci95")))
     if sum(map(len, points.values())) < 2:
         return None
     what = max(points, key=lambda tested: len(points[tested]))
     others = [row.case["name"] for tested, found in points.items() if tested != what for row, *_ in found]
-    title = "Accuracy and time, one thread"
+    title = f"Accuracy and time, one thread\n{what[1]}"
     if others:
         title += f"\nnot drawn, since measured on other hands: {', '.join(dict.fromkeys(others))}"
     figure, axis = plt.subplots(figsize=(7, 4.5))
@@ -230,7 +229,7 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
         axis.errorbar(row.summary.median, mm, yerr=error, fmt=MARKERS[i % 8], color=COLOURS[i % 8], capsize=3,
                       label=f"{row.case['name']}, {short(row.case['provider'])}{marked}")  # fmt: skip
     axis.set(title=title, xlabel="time per picture (ms), median",
-             ylabel=textwrap.fill(f"{what}; lower is better", 50))  # fmt: skip
+             ylabel=f"PA-MPJPE ({what[0]}), lower is better")  # fmt: skip
     _finish(axis)
     return figure
 

@@ -156,12 +156,10 @@ def accuracy_of(model: Mapping[str, Any]) -> str:
 
 def test_set(a: Mapping[str, Any]) -> str:
     """On what a file says that its accuracy was measured. handcoach-export, which says the cut-outs, takes
-    test hands of its --data."""
+    test hands of its --data, which are rendered in what ships."""
     if "cut_outs" not in a:
         return f"{a.get('hands', '?')} hands"
-    return (
-        f"{a['hands']} test hands of the export's data, rendered in what ships ({', '.join(a['cut_outs'])})"
-    )
+    return f"{a['hands']} test hands of the export's data, {' and '.join(a['cut_outs'])} cut-outs"
 
 
 def lines(part: str, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
