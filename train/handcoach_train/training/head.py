@@ -203,7 +203,7 @@ def look_at(
     network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     first = look * len(pictures)
     order = [Draw(item, first + item) for item in range(len(pictures))]
-    # Half the digits are a tenth of what a camera's noise does to the landmarks, and less than half the time.
+    # Half the digits move the landmarks by a fifth of what a camera's noise does, in less than half the time.
     half = pictures.train and machine.mixed == "bf16-mixed"
 
     def seen(x: Tensor) -> dict[str, Tensor]:
