@@ -116,7 +116,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def _marked(lines: list[str], rows: Sequence[Row]) -> list[str]:
     """The lines of a grid with what is wrong with each row at its end."""
-    ends = ["; ".join(said for said in (row.note, row.unstable) if said) for row in rows]
+    ends = ["; ".join(row.marks) for row in rows]
     return [*lines[:2], *(f"{at}  {end}".rstrip() for at, end in zip(lines[2:], ends, strict=True))]
 
 

@@ -205,9 +205,8 @@ def accuracy(rows: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> Fi
     """Accuracy as the files say it, over time on one thread; low and left is right and fast."""
     from matplotlib import pyplot as plt
 
-    points: dict[
-        tuple[str, str], list[Any]
-    ] = {}  # by unit and what they were measured on, which must be the same in one picture
+    # By unit and what they were measured on, which must be the same in one picture.
+    points: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
         file = models.get(next(iter(row.good[0].get("sha256", {}).values()), ""), {})
         said = file.get("accuracy", {}).get("pa_mpjpe")

@@ -137,7 +137,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         case, figures = row.case, [r["figures"] for r in row.good]
         head = (case["provider"], str(case.get("threads") or ""), case["precision"])
-        notes.append("; ".join(said for said in (row.note, row.unstable) if said))
+        notes.append("; ".join(row.marks))
         if not figures:
             cells.append((*head, *[""] * (len(COLUMNS) - 3)))
             continue

@@ -72,6 +72,7 @@ class Exercise:
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
+        counted: numbers of the fingers that count, without the thumb, 0 the index.
         thumb_needed: the thumb was to be left out and counts all the same, for the exercise is about it.
         trains_flexion: the good posture and another one differ in how far fingers are bent.
         green, red: distance of a joint, in units of the hand's scale, up to which it is wholly right, and
@@ -120,7 +121,7 @@ class Exercise:
         self.reference_aligned = hand_frame(self.reference)
         self.widen(1.0)
         self._session = Session(file, threads, provider)
-        self._counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
+        self.counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
         ways = self._way(clusters.Free(self.run, self.reference, clusters.FINGERTIPS))
         self.trains_flexion = self._bends(ways)
         self.thumb: Thumb = "counts" if "thumb" in self.fingers else "apart"
@@ -128,7 +129,7 @@ class Exercise:
         self._without: clusters.Free | None = None  # the thumb, where its joints are left out
         if not thumb and self.thumb == "counts":
             free = clusters.Free(self.run, self.reference, clusters.THUMB)
-            self.thumb_needed = not self._counted or self._about_thumb(self._way(free), ways)
+            self.thumb_needed = not self.counted or self._about_thumb(self._way(free), ways)
             if not self.thumb_needed:
                 self.thumb, self._without = "off", free
                 self.fingers = tuple(f for f in self.fingers if f != "thumb")
@@ -199,7 +200,7 @@ class Exercise:
     def _about_thumb(self, thumb: NDArray[np.float64], fingers: NDArray[np.float64]) -> bool:
         """Args: the ways (K, 4, 3) and (K, 12, 3). How the file weights coordinates does not matter here."""
         moves = np.linalg.norm(thumb[:, 2:], axis=-1).mean(1)
-        theirs = np.linalg.norm(fingers.reshape(-1, 4, 3, 3)[:, self._counted, 1:], axis=-1).mean((1, 2))
+        theirs = np.linalg.norm(fingers.reshape(-1, 4, 3, 3)[:, self.counted, 1:], axis=-1).mean((1, 2))
         return bool(((moves >= THUMB_MOVES) & (moves >= THUMB_AHEAD * theirs) & self._others()).any())
 
     def _bends(self, fingers: NDArray[np.float64]) -> bool:
@@ -210,7 +211,7 @@ class Exercise:
         shown = np.repeat(self.reference_aligned[None], len(fingers), axis=0).astype(np.float64)
         shown[:, clusters.FINGERTIPS] += fingers
         bent = angles.flexion(shown).sum(-1) - angles.flexion(self.reference_aligned).sum(-1)
-        return not others.any() or bool((np.abs(bent[others][:, self._counted]) >= angles.CHANGE).any())
+        return not others.any() or bool((np.abs(bent[others][:, self.counted]) >= angles.CHANGE).any())
 
 
 def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:

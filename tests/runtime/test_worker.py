@@ -363,17 +363,26 @@ def test_an_error_becomes_one_sentence():
     assert worker.end()
 
 
-def test_a_camera_that_is_gone_is_opened_again_until_it_comes_back(capsys):
-    class Unplugged(FakeSource):
-        def __iter__(self):
-            yield from super().__iter__()
-            raise CameraError("It is gone.", "camera_gone" if self.count else "camera_absent")
+class Unplugged(FakeSource):
+    """A camera that goes after its pictures, or that was never there."""
 
+    def __iter__(self):
+        yield from super().__iter__()
+        raise CameraError("It is gone.", "camera_gone" if self.count else "camera_absent")
+
+
+def watched(worker: Worker) -> list:
+    """Everything that the worker is going to publish."""
+    shown, put = [], worker.mailbox.put
+    worker.mailbox.put = lambda result: (shown.append(result), put(result))
+    return shown
+
+
+def test_a_camera_that_is_gone_is_opened_again_until_it_comes_back(capsys):
     back = FakeSource(2, live=True, hang=True, grey=150)
     sources = [Unplugged(2, live=True), Unplugged(0), Unplugged(0), back]
     worker, pipeline = make(lambda: sources.pop(0), autostart=True)
-    shown, put = [], worker.mailbox.put
-    worker.mailbox.put = lambda result: (shown.append(result), put(result))
+    shown = watched(worker)
     worker.begin()
     wait_for(worker, lambda r: not sources and r.stage == "running")
     assert worker.end()
@@ -393,24 +402,17 @@ def test_a_camera_that_shows_its_frozen_picture_again_is_not_back(capsys, others
                 yield Frame(blank(64, 48, grey), 0.0, 0)
             raise CameraError("It is gone.", "camera_gone")
 
-    class First(FakeSource):
-        def __iter__(self):
-            yield from super().__iter__()
-            raise CameraError("It is gone.", "camera_gone")
-
-    sources = [First(2), *[Frozen() for _ in range(5)], FakeSource(3, live=True, hang=True, grey=150)]
+    sources = [Unplugged(2), *[Frozen() for _ in range(5)], FakeSource(3, live=True, hang=True, grey=150)]
     worker, _ = make(lambda: sources.pop(0), autostart=True)
-    shown, put = [], worker.mailbox.put
-    worker.mailbox.put = lambda result: (shown.append(result), put(result))
+    shown = watched(worker)
     worker.begin()
     wait_for(worker, lambda r: not sources and r.stage == "running")
     assert worker.end()
     stages = [r.stage for r in shown]
     assert stages.count("error") == 1
     after = shown[stages.index("error") + 1 :]
-    assert (
-        after and min(r.frame.image.min() for r in after) == 151
-    )  # the second picture of the one that is back
+    # From the second picture on of the one that is back.
+    assert after and min(r.frame.image.min() for r in after) == 151
 
 
 def test_a_bug_becomes_a_sentence_too():

@@ -93,7 +93,7 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     # The first, of none, so that a missing psutil is said now and not after an epoch.
-    loaders = [_children_mb()] if task["workers"] else [0.0]
+    loader_mb = _children_mb() if task["workers"] else 0.0
     epochs, steps, busy = [], len(loader), _cpu_s()
     for epoch in range(task["epochs"]):
         began = mark = time.perf_counter()
@@ -112,15 +112,16 @@ def train(task: dict[str, Any]) -> dict[str, Any]:
             total += float(loss.detach())
             tell(task, epoch * steps + number, task["epochs"] * steps)
             mark = time.perf_counter()
-        loaders += [_children_mb()] if task["workers"] else []
+        if task["workers"]:
+            loader_mb = max(loader_mb, _children_mb())
         epochs.append({"seconds": mark - began, "loading_s": loading, "loss": total / steps})
     del loader  # its processes end, so that their time is known
     if not np.isfinite([e["loss"] for e in epochs]).all():
         raise HandCoachError(f"The loss is no finite number in {task['precision']}: this is no measurement.")
     own = peak_rss_mb()
     return {
-        "peak_rss_mb": None if own is None else own + max(loaders),
-        "loader_mb": max(loaders),
+        "peak_rss_mb": None if own is None else own + loader_mb,
+        "loader_mb": loader_mb,
         "epochs": epochs,
         "images": steps * batch,  # of an epoch: the last, smaller batch is left out
         "cpu_s": _cpu_s() - busy,

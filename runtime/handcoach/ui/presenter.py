@@ -274,8 +274,7 @@ class Presenter:
             return "", False
         far = float(view3d.closeness(np.array(posture.thumb), exercise.green, exercise.red))
         good = self._thumb(far < HINT_FAR, result.t)
-        leave = result.progress is not None and result.progress.message == "leave"
-        if leave or (good and state != "hold"):
+        if _leaves(result) or (good and state != "hold"):
             return "", False
         who = self.texts("thumb_apart" if exercise.thumb == "apart" else "finger_thumb")
         return self.texts("thumb_good" if good else "thumb_far", finger=who), good
@@ -296,10 +295,10 @@ class Presenter:
         elif state == "hold" and posture is not None and posture.sure:
             if progress.repetition == 0 and not self._held:
                 self._repetitions = []
-            fingers = [FINGERS.index(finger) - 1 for finger in exercise.fingers if finger != "thumb"]
             # Else it is the whole hand that moves, or how far apart the fingers are.
-            if fingers and not exercise.kept_axes and exercise.trains_flexion:
-                self._held.append(angles.apart(posture.aligned, exercise.reference_aligned, fingers))
+            if exercise.counted and not exercise.kept_axes and exercise.trains_flexion:
+                held = angles.apart(posture.aligned, exercise.reference_aligned, exercise.counted)
+                self._held.append(held)
 
     def _say_result(self) -> str:
         """How near the last repetition came, and if it was nearer than the first; "" if that is unknown."""
@@ -380,10 +379,7 @@ class Presenter:
     def _hint(self, state: str, far: NDArray[np.float64] | None, result: Result) -> str:
         """What the finger that is clearly farthest from the teacher's is to do, once that has lasted."""
         finger = None
-        leave = (
-            result.progress is not None and result.progress.message == "leave"
-        )  # then nothing is to be mended
-        if state == "move" and not leave and far is not None and result.posture is not None:
+        if state == "move" and not _leaves(result) and far is not None and result.posture is not None:
             finger = self._farthest(far, result.posture, result.exercise)
         if finger != self._finger:
             self._finger, self._finger_since = finger, result.t
@@ -392,3 +388,8 @@ class Presenter:
         which, opens = finger
         name = self.texts(f"finger_{FINGERS[1 + which]}")
         return self.texts("hint_open" if opens else "hint_bend", finger=name)
+
+
+def _leaves(result: Result) -> bool:
+    """Whether the good posture is to be left, so that nothing of it is to be mended."""
+    return result.progress is not None and result.progress.message == "leave"
