@@ -251,6 +251,21 @@ def test_fingers_that_bend_back_are_told_from_fingers_that_bend():
     assert excess[1:3].numpy() == pytest.approx(expected, rel=1e-3)
 
 
+def test_the_share_of_photographs_that_are_read_inside_out_is_told():
+    hands = torch.tensor(np.stack([template(bend=1.2)] * 4), dtype=torch.float32)
+    known = torch.tensor([1.0, 0, 0, 0])
+    batch = {"landmarks": hands, "points": torch.zeros(4, 21, 2), "presence": torch.ones(4),
+             "right": torch.ones(4), "known3d": known, "lifted": torch.zeros(4)}  # fmt: skip
+    said = hands.clone()
+    said[:2, :, 2] *= -1  # of the one whose depth is known, the Procrustes error tells
+    rows = landmark_rows((said, batch["points"], torch.ones(4, 2)), batch)
+    assert rows["inside_out"].isnan().tolist() == [True, False, False, False]
+    assert landmark_figures(rows)["inside_out"] == pytest.approx(1 / 3)
+    batch["right"][1] = 0  # a left hand looks like that
+    figures = landmark_figures(landmark_rows((said, batch["points"], torch.ones(4, 2)), batch))
+    assert figures["inside_out"] == 0
+
+
 def test_following_the_limits_brings_a_fist_back():
     hand = torch.tensor(template(bend=0.9) * [1, 1, -1], dtype=torch.float32)[None].requires_grad_()
     before = beyond_limits(hand, torch.ones(1)).sum()

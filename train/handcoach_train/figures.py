@@ -41,7 +41,7 @@ OUTLINE = np.array([(0.35, 0.0)] + [
 WORST = 12
 POINTS = 4000  # of the scatter: more only make the file large
 X = ("epoch", "minutes", "step")  # of the losses: the first that a log has
-SHARES = ("presence", "right", "found", "side")  # what training's checks call right or found: no losses
+SHARES = ("presence", "right", "inside_out", "found", "side")  # of training's checks: no losses
 
 
 def finger_of(joint: int) -> int:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from handcoach_train.networks import FinderNet
-from handcoach_train.training.losses import Batch, Outputs
+from handcoach_train.training.losses import Batch, Outputs, flexion
 
 Rows = dict[str, Tensor]  # (N,) each; NaN where it does not apply
 
 
 def landmark_rows(outputs: Outputs, batch: Batch) -> Rows:
     """For each picture: distance of landmarks after Procrustes (hands' units) to the truth and to what was
-    guessed of photographs, distance of points (units of the cut-out) on renders and on photographs, and
-    whether presence and side were right."""
+    guessed of photographs, distance of points (units of the cut-out) on renders and on photographs, whether
+    the fingers of a photograph's hand bend back on the whole, and whether presence and side were right."""
     landmarks, points, flags = outputs
     known = batch["known3d"] > 0
     gap = (points - batch["points"]).norm(dim=2).mean(1)
@@ -27,18 +27,22 @@ def landmark_rows(outputs: Outputs, batch: Batch) -> Rows:
         if which.any():
             row[which] = procrustes(landmarks[which].double(), batch["landmarks"][which].double()).float()
     nothing = torch.full_like(gap, torch.nan)
+    # No photograph's depth is known, but nearly nobody's fingers bend back: such a fist is read inside out.
+    back = (flexion(landmarks.float(), batch["right"])[0].mean((1, 2)) < 0).float()
     return {
         "pa": pa,
         "lifted": lifted,
         "points": torch.where(known, gap, nothing),
         "real_points": torch.where(known, nothing, gap),
+        "inside_out": torch.where(known, nothing, back),
         "presence": ((flags[:, 0] > 0) == (batch["presence"] > 0.5)).float(),
         "right": ((flags[:, 1] > 0) == (batch["right"] > 0.5)).float(),
     }
 
 
 def landmark_figures(rows: Rows) -> dict[str, float]:
-    """Means; `real_points` and `lifted` only where there are such photographs. A guess chooses nothing."""
+    """Means; `real_points`, `inside_out` and `lifted` only where there are such photographs. Guesses choose
+    nothing."""
     figures = {k: float(torch.nanmean(v)) for k, v in rows.items() if not v.isnan().all()}
     return {**figures, "score": figures.get("pa", 0.0) + figures.get("real_points", 0.0)}
 

@@ -92,6 +92,18 @@ def beyond_limits(landmarks: Tensor, right: Tensor) -> Tensor:
     Args:
         landmarks: (N, 21, 3). right: (N,), 1 for right hands, 0 for left ones.
     """
+    angle, seen = flexion(landmarks, right)
+    low, high = LIMITS.to(landmarks)
+    return ((low - angle).relu() + (angle - high).relu()).mul(seen).mean((1, 2))
+
+
+def flexion(landmarks: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """MCP, PIP and DIP of the four fingers, radians (N, 4, 3), and how far they can be told (N, 4, 3), 0..1:
+    a finger that is seen along its axis of flexion has no angle, and an angle's gradient no bounds.
+
+    Args:
+        landmarks, right: as of `beyond_limits`.
+    """
     fingers = landmarks[:, 1:].unflatten(1, (5, 4))[:, 1:]  # (N, index to little, MCP to tip, 3)
     knuckles = fingers[:, :, 0] - landmarks[:, :1]
     # The palm is well seen: it says where to bend to, and only the fingers are moved.
@@ -102,11 +114,8 @@ def beyond_limits(landmarks: Tensor, right: Tensor) -> Tensor:
     flat = chain - across * (chain * across).sum(-1, keepdim=True)
     a, b = flat[:, :, :-1], flat[:, :, 1:]
     sine = (torch.linalg.cross(a, b) * across).sum(-1) * (2 * right - 1)[:, None, None]
-    angle = torch.atan2(sine, (a * b).sum(-1) + 1e-6)
-    low, high = LIMITS.to(landmarks)
-    # A finger that is seen along its axis of flexion has no angle, and an angle's gradient without bounds.
-    seen = (flat.square().sum(-1)[:, :, :-1] * flat.square().sum(-1)[:, :, 1:]).detach()
-    return ((low - angle).relu() + (angle - high).relu()).mul(seen).mean((1, 2))
+    length = flat.square().sum(-1).detach()
+    return torch.atan2(sine, (a * b).sum(-1) + 1e-6), length[:, :, :-1] * length[:, :, 1:]
 
 
 def _mean(value: Tensor, weight: Tensor) -> Tensor:
