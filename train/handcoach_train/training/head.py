@@ -1,8 +1,8 @@
-"""The landmark network's MLP trained alone, on what the rest of a trained network sees of the pictures.
+"""The landmark network's last layers trained alone, on what the rest of a trained one sees of the pictures.
 
 The backbone takes nearly all of a training step, and what it sees of a picture stays the same while it does:
 it is computed once. The MLP, which costs a laptop next to nothing, can then be wide and learn for long in
-minutes.
+minutes. The layers from stride 16 on (`late`) learn about six times as fast as the whole.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from handcoach_train.data import Draw, LandmarkSet
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import LandmarkNet, load_checkpoint, load_training, mlp, save_checkpoint
 from handcoach_train.training.edge import Edge, check_enough, draws_of, landmark_network
-from handcoach_train.training.losses import Batch, next_frame
+from handcoach_train.training.losses import SHOWN_AGAIN, Batch, Outputs, next_frame, unsteadiness
 from handcoach_train.training.recipe import HeadRecipe
 from handcoach_train.training.run import Machine, compare, fit, loaders, writing, written
 
@@ -36,15 +36,16 @@ POINT_NOISE, DEPTH_NOISE = 0.016, 0.01
 
 
 class SeenSet(torch.utils.data.Dataset):
-    """What a network sees of pictures. Items: `seen` (F,), `points_seen` (21, 2) and `flags_seen` (2,), with
-    `steady` also `seen_next` (F,) of the next frame of a held hand, and of `LandmarkSet` all but the
+    """What a network sees of pictures. Items: `flags_seen` (2,); `seen` (F,) and `points_seen` (21, 2), or of
+    the layers before the late ones `middle` (C, S / 16, S / 16); with `steady` also `seen_next` or
+    `middle_next`, of the next frame of a held hand, and `moved` (2,); and of `LandmarkSet` all but the
     picture."""
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
         self.columns = columns
 
     def __len__(self) -> int:
-        return len(self.columns["seen"])
+        return len(self.columns["flags_seen"])
 
     def __getitem__(self, draw: int | Draw) -> dict[str, Tensor]:
         i = draw.item if isinstance(draw, Draw) else draw
@@ -61,15 +62,23 @@ class Head(Edge):
     def __init__(self, settings: dict[str, Any], recipe: HeadRecipe) -> None:
         super().__init__(settings, recipe)
         self.network.requires_grad_(False)
-        self.network.dense.requires_grad_(True)
+        for layers in self.learning():
+            layers.requires_grad_(True)
+
+    def learning(self) -> list[torch.nn.Module]:
+        return [self.network.dense]
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
         self.network.eval()
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        seen = batch["seen"]
-        pooled, points, depths = seen.split([seen.shape[1] - 63, 42, 21], 1)
+        parts = self.parts(batch)
+        return {"loss": torch.stack([*parts.values()]).sum(), **parts}
+
+    def parts(self, batch: Batch) -> dict[str, Tensor]:
+        """The weighted parts of a batch's loss."""
+        pooled, points, depths = _split(batch["seen"])
         noisy = [
             F.dropout(pooled, self.recipe.dropout),
             points + POINT_NOISE * torch.randn_like(points),
@@ -79,7 +88,7 @@ class Head(Edge):
         parts = self._losses(said, batch)
         if self.recipe.steady:
             parts["steady"] = self.recipe.steady * _restlessness(self.network, batch)
-        return {"loss": torch.stack([*parts.values()]).sum(), **parts}
+        return parts
 
     def measured(self, batch: Batch) -> Any:
         return self.average.posed(batch["seen"]), batch["points_seen"], batch["flags_seen"]
@@ -87,8 +96,52 @@ class Head(Edge):
     def validation_step(self, batch: Batch, index: int) -> None:
         super().validation_step(batch, index)
         if self.recipe.steady:
-            value = _restlessness(self.average, batch)
-            self.log("val_steady", value, batch_size=len(batch["seen"]), sync_dist=True)
+            value = self.restlessness(batch)
+            self.log("val_steady", value, batch_size=len(batch["flags_seen"]), sync_dist=True)
+
+    def restlessness(self, batch: Batch) -> Tensor:
+        return _restlessness(self.average, batch)
+
+
+class Late(Head):
+    """A network of which all layers from stride 16 on learn, by what those before see; its batch statistics
+    stay as they are."""
+
+    def learning(self) -> list[torch.nn.Module]:
+        n = self.network
+        return [n.features[n.cut :], n.flags, n.deep, n.side, n.mix, n.heat, n.dense]
+
+    def parts(self, batch: Batch) -> dict[str, Tensor]:
+        middle = batch["middle"]
+        if self.recipe.steady:
+            middle = torch.cat([middle, batch["middle_next"][SHOWN_AGAIN]])
+        both = self._said(self.network, middle, self.recipe.dropout)
+        said: Any = tuple(column[: len(batch["middle"])] for column in both)
+        parts = self._losses(said, batch)
+        if self.recipe.steady:
+            parts["steady"] = self.recipe.steady * unsteadiness(both, batch["moved"][SHOWN_AGAIN])
+        if self.recipe.keep:
+            before = batch["flags_seen"].sigmoid()
+            parts["keep"] = self.recipe.keep * F.binary_cross_entropy_with_logits(said[2], before)
+        return parts
+
+    def measured(self, batch: Batch) -> Any:
+        return self._said(self.average, batch["middle"])
+
+    def restlessness(self, batch: Batch) -> Tensor:
+        now, later = (self._said(self.average, batch[name])[0] for name in ("middle", "middle_next"))
+        return (now - later).abs().mean()
+
+    @staticmethod
+    def _said(network: LandmarkNet, middle: Tensor, dropout: float = 0.0) -> Outputs:
+        seen, points, flags = network.seen_late(middle.contiguous(memory_format=torch.channels_last))
+        pooled, *rest = _split(seen)
+        return network.posed(torch.cat([F.dropout(pooled, dropout), *rest], 1)), points, flags
+
+
+def _split(seen: Tensor) -> tuple[Tensor, ...]:
+    """Pooled features, points and depths."""
+    return seen.split([seen.shape[1] - 63, 42, 21], 1)
 
 
 def _restlessness(network: LandmarkNet, batch: Batch) -> Tensor:
@@ -124,7 +177,8 @@ def train(
     photographs: NDArray[np.bool_], validation: LandmarkSet, run: Path, machine: Machine,
     data: dict[str, Any] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Train the MLP of a checkpoint's network; returns the figures of the best checkpoint.
+    """Train the MLP of a checkpoint's network, or with `late` all from stride 16 on; returns the figures of
+    the best checkpoint.
 
     What the network sees is kept in the run's folder, so that a run that was stopped goes on. Beside the best
     checkpoint lies NAME-mean.safetensors, the mean of its weights and of those that it started from (Wortsman
@@ -148,16 +202,16 @@ def train(
     settings = {"config": config, "recipe": asdict(recipe), "data": described}
     if (run / "last.ckpt").is_file():  # before what that run saw is overwritten
         compare(run, load_training(run / "last.ckpt")["handcoach"], settings)
-    module = Head(settings, recipe)
+    module = (Late if recipe.late else Head)(settings, recipe)
     module.start(network)
     if machine.threads:
         torch.set_num_threads(machine.threads)
     first = hashlib.sha256(start.read_bytes()).hexdigest()
     looks = [
-        look_at(network, training, run / f"seen-{look}.pt", first, machine, look, recipe.steady > 0)
+        look_at(network, training, run / f"seen-{look}.pt", first, machine, recipe, look)
         for look in range(recipe.looks)
     ]
-    held = look_at(network, validation, run / "seen-validation.pt", first, machine, steady=recipe.steady > 0)
+    held = look_at(network, validation, run / "seen-validation.pt", first, machine, recipe)
     together = {k: torch.cat([look.pop(k) for look in looks]) for k in [*looks[0]]}
     which = np.tile(photographs, recipe.looks)
     draws = draws_of(recipe, which, [], recipe.check_every, machine)
@@ -177,21 +231,20 @@ def train(
 
 @torch.no_grad()
 def look_at(
-    network: LandmarkNet, pictures: LandmarkSet, file: Path, whose: str, machine: Machine, look: int = 0,
-    steady: bool = False,
+    network: LandmarkNet, pictures: LandmarkSet, file: Path, whose: str, machine: Machine,
+    recipe: HeadRecipe, look: int = 0,
 ) -> dict[str, Tensor]:  # fmt: skip
     """What a network sees of all pictures, as the columns of a `SeenSet`.
 
     Args:
         file: read where it is there and shows what this network sees of these pictures; else it is written.
         whose: the network's checksum.
+        recipe: `late` and `steady` say what is kept, see `SeenSet`.
         look: with another number the pictures of a training set are changed in other ways.
-        steady: of each picture's next frame, too (`losses.next_frame`).
     """
     s = pictures.samples
     about = [whose, pictures.size, pictures.roll, pictures.other_side, pictures.seed, *map(str, s.files)]
-    if steady:
-        about.append("steady")
+    about += [name for name in ("steady", "late") if getattr(recipe, name)]
     arrays = [np.ascontiguousarray(a).tobytes() for a in (s.points, s.joints, s.right)]
     key = hashlib.sha256(b"".join([json.dumps(about).encode(), *arrays])).hexdigest()
     if file.is_file():
@@ -206,10 +259,16 @@ def look_at(
     # Half the digits move the landmarks by a fifth of what a camera's noise does, in less than half the time.
     half = pictures.train and machine.mixed == "bf16-mixed"
 
+    what = "middle" if recipe.late else "seen"
+
     def seen(x: Tensor) -> dict[str, Tensor]:
         with torch.autocast(device, torch.bfloat16, enabled=half):
-            what, points, flags = network.seen(x.contiguous(memory_format=torch.channels_last))
-        return {"seen": what.half(), "points_seen": points.float(), "flags_seen": flags.float()}
+            middle = network.middle(x.contiguous(memory_format=torch.channels_last))
+            seen, points, flags = network.seen_late(middle)
+        row = {what: (middle if recipe.late else seen).half(), "flags_seen": flags.float()}
+        return {
+            k: v.cpu() for k, v in (row if recipe.late else row | {"points_seen": points.float()}).items()
+        }
 
     rows: list[dict[str, Tensor]] = []
     for batch in tqdm(
@@ -217,10 +276,10 @@ def look_at(
         desc=f"look at {file.stem.removeprefix('seen-')}",
     ):
         x = network.normalise(batch.pop("image").to(device))
-        row = {k: v.cpu() for k, v in seen(x).items()} | batch
-        if steady:
-            later, _ = next_frame(x, torch.Generator(device).manual_seed(first + len(rows)))
-            row["seen_next"] = seen(later)["seen"].cpu()
+        row = seen(x) | batch
+        if recipe.steady:
+            later, moved = next_frame(x, torch.Generator(device).manual_seed(first + len(rows)))
+            row |= {f"{what}_next": seen(later)[what], "moved": moved.cpu()}
         rows.append(row)
     columns = {k: torch.cat([row[k] for row in rows]) for k in rows[0]}
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -86,11 +86,15 @@ class LandmarkRecipe(Recipe):
 
 @dataclass(frozen=True)
 class HeadRecipe(LandmarkRecipe):
-    """The same losses for the MLP alone (`training/head.py`).
+    """The same losses for the MLP alone (`training/head.py`), or for all layers from stride 16 on.
 
     Attributes:
         hidden: its units. looks: how often each picture is looked at, changed in another way each time.
         dropout: of the pooled features.
+        late: the backbone's last layers and the heat maps learn too. A look then keeps maps, not features:
+            40 KB of a picture at 160 pixels, in memory as on the disk.
+        keep: weight of presence and side being said as by the network that was begun with, whose features
+            change under them.
     """
 
     steps: int = 2_500
@@ -105,6 +109,8 @@ class HeadRecipe(LandmarkRecipe):
     hidden: int = 1024
     looks: int = 3
     dropout: float = 0.2
+    late: bool = False
+    keep: float = 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
