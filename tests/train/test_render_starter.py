@@ -70,7 +70,7 @@ def test_an_upright_hand_turns_from_palm_to_back(turn):
     np.testing.assert_allclose(out / np.linalg.norm(out), wanted, atol=0.15)
 
 
-def test_a_bent_wrist_points_up_or_down_and_the_forearm_stays_level(arm):
+def test_a_bent_wrist_points_up_or_down_and_the_forearm_stays_along_the_screen(arm):
     rng = np.random.default_rng(3)
     for name, sign in (("wrist_up", -1), ("wrist_down", 1)):
         how = starter.shown(name)
@@ -79,10 +79,10 @@ def test_a_bent_wrist_points_up_or_down_and_the_forearm_stays_level(arm):
         lateral, forward = axes[0], axes[1]
         np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-9)
         assert np.linalg.det(axes) == pytest.approx(1)
-        assert sign * forward[1] > 0.45 and forward[0] > 0.1 and forward[2] < 0  # y points down, z away
+        assert sign * forward[1] > 0.3 and forward[0] > 0.2  # y points down
         assert lateral[2] > 0.3  # the camera sees the little finger's side too
         elbow = (vertices[:8].mean(0) - joints[0]) @ (axes.T @ scene._axes(joints)).T
-        assert abs(elbow[1]) < 0.5 * np.linalg.norm(elbow) and elbow[0] < 0
+        assert elbow[0] < -0.7 * np.linalg.norm(elbow)
 
 
 def test_a_lifted_finger_is_the_index_alone(arm):

@@ -75,6 +75,50 @@ def test_a_held_hand_is_asked_to_stay_still(tmp_path, samples, start):
     assert not torch.equal(kept["seen_next"], kept["seen"])
 
 
+def test_with_late_all_from_stride_16_on_learns_and_what_is_before_does_not(tmp_path, samples, start):
+    recipe = replace(RECIPE, late=True, steady=1.0, rate=1e-3, dropout=0.0)
+    figures = go(samples, start, tmp_path / "run", recipe)
+    before, _ = load_checkpoint(start)
+    after, its = load_checkpoint(tmp_path / "run/small.safetensors")
+    late = {"flags", "deep", "side", "mix", "heat", "dense"}
+    for name, value in before.state_dict().items():
+        first, number, *_ = name.split(".")
+        learns = first in late or (first == "features" and int(number) >= before.cut)
+        statistics = "running_" in name or "num_batches" in name
+        if not learns or statistics:
+            assert torch.equal(after.state_dict()[name], value), name
+        elif first != "dense":  # which was made wider
+            assert not torch.equal(after.state_dict()[name], value), name
+    # Of the pictures themselves, which the training has not seen: maps of them were enough.
+    checked = LandmarkSet(samples, 64, False)
+    images, *truth = (
+        torch.stack([torch.as_tensor(checked[i][name]) for i in range(5)])
+        for name in ("image", "landmarks", "points")
+    )
+    with torch.no_grad():
+        said = [network(images) for network in (before, after)]
+    for n, least in enumerate((0.8, 0.99)):
+        gap = [(outputs[n] - truth[n]).norm(dim=2).mean() for outputs in said]
+        assert gap[1] < least * gap[0]
+    assert its["recipe"]["late"] and figures["steady"] > 0
+    kept = torch.load(tmp_path / "run/seen-0.pt", weights_only=True)["columns"]
+    assert kept["middle"].shape == kept["middle_next"].shape == (8, 16, 4, 4) and "seen" not in kept
+
+
+def test_presence_and_side_stay_as_they_were_where_that_is_asked(tmp_path, samples, start):
+    def strayed(keep: float) -> float:
+        recipe = replace(RECIPE, late=True, keep=keep, rate=1e-3, dropout=0.0)
+        go(samples, start, tmp_path / str(keep), recipe)
+        images = torch.stack([torch.as_tensor(LandmarkSet(samples, 64, False)[i]["image"]) for i in range(8)])
+        with torch.no_grad():
+            said = [
+                load_checkpoint(f)[0](images)[2:] for f in (start, tmp_path / str(keep) / "small.safetensors")
+            ]
+        return max(float((a - b).abs().mean()) for a, b in zip(*said, strict=True))
+
+    assert strayed(30.0) < 0.5 * strayed(0.0)
+
+
 def test_a_wider_one_says_the_same_until_it_has_learnt(start):
     network, _ = load_checkpoint(start)
     wide = head.widened(network, 700)

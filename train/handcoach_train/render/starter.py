@@ -61,13 +61,13 @@ class Shown:
 BESIDE = (38, 78)  # turned so far that knuckles and fingertips are seen from the little finger's side
 THUMB_SIDE = (112, 148)  # it sees a level hand from its front and its thumb's side
 DOWN = (22, 42)  # the laptop stands on a book: it looks down on a hand that lies on the table
-PAST = (35, 62)  # the camera sees a level hand from its front and its little finger's side
+ALONG = (8, 40)  # the forearm lies along the screen, the little finger's side to the camera
 
 
 def _loose(low: float, high: float) -> Shown:
-    """A forearm that points past the camera, fingers as they like, with the wrist bent so far."""
+    """A forearm along the screen, looked down on, fingers as they like, with the wrist bent so far."""
     return Shown(
-        "level", ((-8, 20), (0, 30), (0, 16)), fan=(0, 8), wrist=(low, high), turn=PAST, above=(0, 18)
+        "level", ((-8, 20), (0, 30), (0, 16)), fan=(0, 8), wrist=(low, high), turn=ALONG, above=DOWN
     )
 
 
