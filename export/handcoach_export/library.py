@@ -297,6 +297,9 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
     file.parent.mkdir(parents=True, exist_ok=True)
     chosen, figures, problem = _best(recorded, file, settings, others)
     told = all(map(len, others.values())) and passes({"stills": _doubted(figures)})
+    if told and "almost" in others:  # nor by the others alone, which make the mean a good one
+        almost = {"right": figures["right_by_label"]["almost"], "frames": len(others["almost"])}
+        told = _doubted(almost)["right"] >= GOOD
     if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not told)):
         fewer = {label: seen for label, seen in others.items() if label != "almost"}
         without = settings | {

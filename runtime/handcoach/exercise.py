@@ -24,8 +24,8 @@ MIN_PRESENCE = 0.6
 MOST_PRAISE = 2.0
 # An exercise is about the thumb if its outer half moves so far from the teacher's hand to another posture,
 # in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
-# and 1.4 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
-THUMB_MOVES, THUMB_AHEAD = 0.2, 1.2
+# and 1.2 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
+THUMB_MOVES, THUMB_AHEAD = 0.2, 1.0
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
     "en": "I cannot tell yet: show your whole hand, and hold it still.",

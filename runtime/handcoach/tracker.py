@@ -32,9 +32,6 @@ REFINEMENTS = 1
 LOOKS = (1.0, 0.6)
 # Candidates of the finder that are tried in one look.
 CANDIDATES = 2
-# A candidate that the finder is not sure of is tried, too, from this score on, but the landmark network must
-# then be surer than of others that there is a hand.
-DOUBTFUL_SCORE, SURE_PRESENCE = 0.35, 0.99
 # Seconds between two looks at the whole frame while a hand is followed.
 FIND_EVERY_S = 1.0
 # Seconds without a frame after which a track has no past: everything starts anew.
@@ -257,8 +254,7 @@ class Tracker:
                     break
                 reading = self._read(image, reading.points)
                 self._believe(reading.right)
-            sure = detection.score >= self.finder.threshold
-            if reading.presence >= (self.landmarker.threshold if sure else SURE_PRESENCE):
+            if reading.presence >= self.landmarker.threshold:
                 reading = self._other_side(image, reading)
                 # A posture that no hand of this side has: the side is doubted, unless more speaks for it.
                 if reading.turned is not None and self.choice == "auto" and self._belief() < 0.5:
@@ -305,14 +301,14 @@ class Tracker:
         return other
 
     def _ranked(self, detections: list[Detection]) -> list[Detection]:
-        """Candidates, the one to follow first: sure ones, then large ones of the side that the user chose."""
+        """Candidates, the one to follow first: sure, large, and of the side that the user chose."""
 
         def worth(d: Detection) -> float:
             fits = {"auto": 1.0, "right": d.right, "left": 1 - d.right}[self.choice]
             return d.score * d.extent * (0.2 + fits)
 
-        tried = [d for d in detections if d.score >= min(DOUBTFUL_SCORE, self.finder.threshold)]
-        return sorted(tried, key=lambda d: (d.score >= self.finder.threshold, worth(d)), reverse=True)
+        sure = [d for d in detections if d.score >= self.finder.threshold]
+        return sorted(sure, key=worth, reverse=True)
 
     def _lose(self) -> None:
         self._reading, self._crop, self._misses = None, None, 0

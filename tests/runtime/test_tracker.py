@@ -102,7 +102,7 @@ class Pinhole:
 
     def __init__(self, joints: np.ndarray, right: float = 1.0, width: int = 640, height: int = 480) -> None:
         self.width, self.height, self.right = width, height, right
-        self.presence, self.score = 1.0, 0.9
+        self.presence = 1.0
         self.show(joints)
 
     def show(self, joints: np.ndarray) -> None:
@@ -115,7 +115,7 @@ class Pinhole:
         self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
     ) -> list[Detection]:
         p = self.points.astype(np.float32)
-        return [Detection(self.score, self.right, p[0], p[9], extent_of(p))]
+        return [Detection(0.9, self.right, p[0], p[9], extent_of(p))]
 
     def read(self, image: np.ndarray, crop: Crop) -> Reading:
         seen = crop.from_camera(self.truth, self.width, self.height)
@@ -256,26 +256,6 @@ def test_a_box_that_the_network_rejects_is_no_hand(size: float, reason: str) -> 
     for _ in range(2):
         track = Tracker(world, world).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
         assert track.hand is None and track.reason == reason
-
-
-@pytest.mark.parametrize("still", [False, True])
-@pytest.mark.parametrize("score,presence,found", [
-    (0.6, 0.9, True), (0.4, 1.0, True), (0.4, 0.9, False), (0.3, 1.0, False),
-])  # fmt: skip
-def test_what_the_finder_doubts_must_convince_the_network(
-    score: float, presence: float, found: bool, still: bool
-) -> None:
-    world = Pinhole(template(0.0) * 0.09 + [0, 0, 0.6])
-    world.score, world.presence = score, presence
-    track = Tracker(world, world, still=still).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
-    assert (track.hand is not None) == found
-
-
-def test_a_hand_that_the_finder_is_sure_of_comes_before_a_larger_one_that_it_doubts() -> None:
-    world = TwoHands()
-    world.hands[0].score = 0.45
-    track = Tracker(world, world).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
-    assert track.hand is not None and track.hand.side == "left"
 
 
 def test_a_network_that_gives_no_numbers_is_no_hand(models: tuple[Finder, Landmarker]) -> None:

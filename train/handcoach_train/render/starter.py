@@ -66,9 +66,7 @@ ALONG = (8, 40)  # the forearm lies along the screen, the little finger's side t
 
 def _loose(low: float, high: float) -> Shown:
     """A forearm along the screen, looked down on, fingers as they like, with the wrist bent so far."""
-    return Shown(
-        "level", ((-8, 20), (0, 30), (0, 16)), fan=(0, 8), wrist=(low, high), turn=ALONG, above=DOWN
-    )
+    return Shown("level", ((-8, 20), (0, 30), (0, 16)), fan=(0, 8), wrist=(low, high), turn=ALONG, above=DOWN)
 
 
 SHOWN = {
