@@ -213,3 +213,17 @@ def test_the_backbone_is_loaded_or_refused(tmp_path):
         load_backbone(made, file)
     with pytest.raises(TrainError, match="not a file of weights"):
         load_backbone(made, tmp_path / "none.pth")
+
+
+def test_strided_depthwise_convolutions_compute_in_float32_under_a_cpus_autocast():
+    features = build(LANDMARKS).features.eval()
+    convolutions = [m for m in features.modules() if isinstance(m, torch.nn.Conv2d)]
+    strided = [m for m in convolutions if m.groups > 1 and m.stride[0] > 1]
+    assert len(strided) == 4
+    layer = strided[-1].requires_grad_(False)
+    x = torch.randn(2, layer.in_channels, 10, 10, generator=torch.Generator().manual_seed(0))
+    plain = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        said, usual = layer(x), convolutions[0](torch.zeros(1, 3, 8, 8))
+    assert said.dtype == torch.float32 and usual.dtype == torch.bfloat16
+    torch.testing.assert_close(said, plain)

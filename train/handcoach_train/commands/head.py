@@ -13,7 +13,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="train a landmark network's last layers alone, in minutes",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="What the rest of the network sees of every picture is computed once (--set looks=3:\n"
-        "three times, changed in other ways); the last layers, made wide, then learn by that alone.",
+        "three times, changed in other ways); the last layers, made wide, then learn by that alone.\n"
+        "--set late=true: all layers from stride 16 on learn, by maps that take 40 KB of a picture.",
         epilog="example:\n"
         "  handcoach-train head data/any-1 data/any-2 --start runs/m/mobilenetv2.safetensors \\\n"
         "      --photos labels.json photos/ --out runs/h\n",
