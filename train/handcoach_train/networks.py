@@ -71,7 +71,7 @@ def _grid(height: int, width: int) -> Tensor:
 
 class _Float32Conv(nn.Conv2d):
     """A convolution in float32 under a CPU's autocast, too: oneDNN's backward pass of a strided depthwise one
-    takes 2 to 12 times as long in bfloat16, together a third of a training step."""
+    takes 2 to 12 times as long in bfloat16, which was a third of a step of the last layers."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):

@@ -38,7 +38,7 @@ POINT_NOISE, DEPTH_NOISE = 0.016, 0.01
 class SeenSet(torch.utils.data.Dataset):
     """What a network sees of pictures. Items: `flags_seen` (2,); `seen` (F,) and `points_seen` (21, 2), or of
     the layers before the late ones `middle` (C, S / 16, S / 16); with `steady` also `seen_next` or
-    `middle_next`, of the next frame of a held hand, and `moved` (2,); and of `LandmarkSet` all but the
+    `middle_next` and `moved` (2,), of the next frame of a held hand; and of `LandmarkSet` all but the
     picture."""
 
     def __init__(self, columns: dict[str, Tensor]) -> None:
@@ -266,9 +266,9 @@ def look_at(
             middle = network.middle(x.contiguous(memory_format=torch.channels_last))
             seen, points, flags = network.seen_late(middle)
         row = {what: (middle if recipe.late else seen).half(), "flags_seen": flags.float()}
-        return {
-            k: v.cpu() for k, v in (row if recipe.late else row | {"points_seen": points.float()}).items()
-        }
+        if not recipe.late:
+            row["points_seen"] = points.float()
+        return {k: v.cpu() for k, v in row.items()}
 
     rows: list[dict[str, Tensor]] = []
     for batch in tqdm(
@@ -279,7 +279,9 @@ def look_at(
         row = seen(x) | batch
         if recipe.steady:
             later, moved = next_frame(x, torch.Generator(device).manual_seed(first + len(rows)))
-            row |= {f"{what}_next": seen(later)[what], "moved": moved.cpu()}
+            row[f"{what}_next"] = seen(later)[what]
+            if recipe.late:  # of the MLP alone, a run from before goes on with what it kept
+                row["moved"] = moved.cpu()
         rows.append(row)
     columns = {k: torch.cat([row[k] for row in rows]) for k in rows[0]}
     file.parent.mkdir(parents=True, exist_ok=True)
