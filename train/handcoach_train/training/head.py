@@ -261,10 +261,15 @@ def look_at(
 
     what = "middle" if recipe.late else "seen"
 
-    def seen(x: Tensor) -> dict[str, Tensor]:
+    def seen(x: Tensor, later: bool = False) -> dict[str, Tensor]:
+        """What is kept of pictures, or of their next frames, whose flags nobody asks for."""
         with torch.autocast(device, torch.bfloat16, enabled=half):
             middle = network.middle(x.contiguous(memory_format=torch.channels_last))
+            if recipe.late and later:
+                return {"middle_next": middle.half().cpu()}
             seen, points, flags = network.seen_late(middle)
+        if later:
+            return {"seen_next": seen.half().cpu()}
         row = {what: (middle if recipe.late else seen).half(), "flags_seen": flags.float()}
         if not recipe.late:
             row["points_seen"] = points.float()
@@ -279,7 +284,7 @@ def look_at(
         row = seen(x) | batch
         if recipe.steady:
             later, moved = next_frame(x, torch.Generator(device).manual_seed(first + len(rows)))
-            row[f"{what}_next"] = seen(later)[what]
+            row |= seen(later, later=True)
             if recipe.late:  # of the MLP alone, a run from before goes on with what it kept
                 row["moved"] = moved.cpu()
         rows.append(row)
