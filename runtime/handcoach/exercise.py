@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from handcoach import angles, clusters
 from handcoach.coach import SESSION_S, UNSURE
-from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, hand_frame
+from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, as_held, beside, hand_frame
 from handcoach.model import ModelFile, Session
 
 # Whether the thumb is in the verdict, judged apart because the exercise leaves it out, or not judged at all.
@@ -44,8 +44,9 @@ class Posture:
         margin: 0..1, how much nearer the nearest cluster is than the nearest one of another label, by
             `praise`.
         aligned: float32 (21, 3), canonical landmarks in the hand frame.
-        joint_distances: float32 (21,), from each joint to the reference hand's, both in the hand frame, in
-            units of the hand's scale; 0 of a joint that does not count in this exercise.
+        shown: float32 (21, 3), the same `hand.beside` the reference hand: turned from it where that counts.
+        joint_distances: float32 (21,), from each joint so to the reference hand's, in units of the hand's
+            scale; 0 of a joint that does not count in this exercise.
         thumb: mean distance of the thumb's two outer joints, which show what it does, to the reference's, in
             the same units; NaN where unknown.
     """
@@ -55,6 +56,7 @@ class Posture:
     distances: Array
     margin: float
     aligned: Array
+    shown: Array
     joint_distances: Array
     thumb: float = math.nan
 
@@ -71,6 +73,7 @@ class Exercise:
         clusters: the label of each cluster.
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
+        held: (3, 3), see `hand.as_held`.
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
         counted: numbers of the fingers that count, without the thumb, 0 the index.
         thumb_needed: the thumb was to be left out and counts all the same, for the exercise is about it.
@@ -119,6 +122,7 @@ class Exercise:
         self.min_margin = float(meta["unsure"]["min_margin"])
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
+        self.held = as_held(self.reference, self.kept_axes)
         self.widen(1.0)
         self._session = Session(file, threads, provider)
         self.counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
@@ -166,7 +170,7 @@ class Exercise:
             hand_frame(canonical)
         except DegenerateHandError:
             nowhere = np.full(len(self.clusters), np.nan, dtype=np.float32)
-            return self._posture(UNSURE, -1, nowhere, 0.0, canonical)
+            return self._posture(UNSURE, -1, nowhere, 0.0, canonical, canonical)
         out = self.run(canonical[None] if self._without is None else self._without.moved(canonical))
         aligned = out["hand_frame"][0].reshape(21, 3)
         distances, cluster = out["distances"][0], int(out["cluster"][0])
@@ -177,17 +181,22 @@ class Exercise:
             cluster = int(eased.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
-            return self._posture(UNSURE, -1, distances, 0.0, canonical)
+            return self._posture(UNSURE, -1, distances, 0.0, canonical, canonical)
         margin = margin_of(eased, self.clusters)
         sure = (
             hand.score >= MIN_PRESENCE and margin >= self.min_margin and distances.min() <= self.max_distance
         )
-        return self._posture(self.clusters[cluster] if sure else UNSURE, cluster, distances, margin, aligned)
+        shown = beside(canonical, self.reference, self.kept_axes) if self.kept_axes else aligned
+        label = self.clusters[cluster] if sure else UNSURE
+        return self._posture(label, cluster, distances, margin, aligned, shown)
 
-    def _posture(self, label: str, cluster: int, distances: Array, margin: float, aligned: Array) -> Posture:
-        apart = np.linalg.norm(aligned - self.reference_aligned, axis=-1)
-        thumb = float(apart[3:5].mean()) if cluster >= 0 else math.nan
-        return Posture(label, cluster, distances, margin, aligned, apart * self.joints_count, thumb)
+    def _posture(
+        self, label: str, cluster: int, distances: Array, margin: float, aligned: Array, shown: Array
+    ) -> Posture:
+        apart = np.linalg.norm(shown - self.reference_aligned, axis=-1) * self.joints_count
+        thumb = aligned[3:5] - self.reference_aligned[3:5]
+        far = float(np.linalg.norm(thumb, axis=-1).mean()) if cluster >= 0 else math.nan
+        return Posture(label, cluster, distances, margin, aligned, shown, apart, far)
 
     def _others(self) -> NDArray[np.bool_]:
         """(K,), the clusters of any posture but the good one."""

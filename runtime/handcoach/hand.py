@@ -158,6 +158,52 @@ def hand_axes(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(np.stack([x, _cross(z, x), z], axis=-2))
 
 
+# Rows: the axes, in the camera's, of a right hand that is held upright with its palm to the camera.
+_UPRIGHT = np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+
+
+def beside(landmarks: NDArray[np.floating], reference: NDArray[np.floating], kept_axes: str) -> Array:
+    """Canonical landmarks (..., 21, 3) beside a reference hand (21, 3), in the latter's hand frame.
+
+    Without kept axes that is `hand_frame`. Else a hand stays turned from the reference by as much as counts:
+    with one kept axis by what turns its direction, with more by all of it.
+
+    Raises:
+        DegenerateHandError: a palm triangle has no area.
+    """
+    aligned = hand_frame(landmarks)
+    if not kept_axes:
+        return aligned
+    axes, shown = hand_axes(landmarks), hand_axes(reference)
+    if len(kept_axes) == 1:
+        axes = _twisted(axes, shown, "xyz".index(kept_axes))
+    return np.asarray(aligned @ axes @ shown.T, np.float32)
+
+
+def as_held(reference: NDArray[np.floating], kept_axes: str) -> NDArray[np.float64]:
+    """Rotation (3, 3), `aligned @ rotation`, that shows a reference hand (21, 3) and those `beside` it as it
+    was held before the camera, in the axes of a right hand that is held upright with its palm to the camera;
+    no rotation where it does not matter how a hand is turned.
+
+    Raises:
+        DegenerateHandError: the palm triangle has no area.
+    """
+    return hand_axes(reference) @ _UPRIGHT.T if kept_axes else np.eye(3)
+
+
+def _twisted(axes: NDArray[np.float64], shown: NDArray[np.float64], kept: int) -> NDArray[np.float64]:
+    """Axes (..., 3, 3) turned about their axis `kept`, which counts alone, to where they are nearest to those
+    shown (3, 3); the less, the farther that axis is away, since of an opposite one no turn is the nearest."""
+    j, k = (kept + 1) % 3, (kept + 2) % 3
+    near = axes @ shown.T  # cosines
+    sine = near[..., k, j] - near[..., j, k]
+    angle = np.arctan2(sine, near[..., j, j] + near[..., k, k] + 1 - near[..., kept, kept])[..., None]
+    turned = axes.copy()
+    turned[..., j, :] = np.cos(angle) * axes[..., j, :] + np.sin(angle) * axes[..., k, :]
+    turned[..., k, :] = np.cos(angle) * axes[..., k, :] - np.sin(angle) * axes[..., j, :]
+    return turned
+
+
 _YZX, _ZXY = np.array([1, 2, 0]), np.array([2, 0, 1])
 
 

@@ -43,7 +43,7 @@ def test_shipped_and_own_exercises_are_offered_with_one_sentence(folder, lang):
     by_name = {choice.path.stem: choice for choice in offered}
     assert by_name["broken"].reference is None
     assert by_name["broken"].sentence == Texts(lang)("exercise_broken")
-    assert (by_name["mine"].side, by_name["a"].side) == ("left", "right")
+    assert (by_name["mine"].stand, by_name["a"].stand) == ("left", "right")
     assert by_name["mine"].reference[17, 1] == -by_name["a"].reference[17, 1]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from tiny.hands import BENDS, template
@@ -119,6 +120,22 @@ def test_joint_distances_are_zero_on_the_reference_and_grow_at_the_tips(exercise
     assert exercise.assess(hand(0.0)).joint_distances.max() < 1e-4
     fist = exercise.assess(hand(1.0)).joint_distances
     assert fist[[8, 12, 16, 20]].min() > 0.5 and fist[[0, 5]].max() < 0.05
+
+
+def test_where_the_turn_counts_a_turned_hand_is_far_from_the_teachers(
+    exercise: Exercise, monkeypatch
+) -> None:
+    quarter = cv2.Rodrigues(np.array([0, 0, np.pi / 2]))[0]
+    taught, lying = (
+        Hand(landmarks.astype(np.float32), POINTS, "right", 0.99)
+        for landmarks in (exercise.reference, exercise.reference @ quarter.T)
+    )
+    assert exercise.assess(lying).joint_distances.max() < 1e-4
+    monkeypatch.setattr(exercise, "kept_axes", "xz")
+    posture = exercise.assess(lying)
+    assert posture.joint_distances[12] > 2 and posture.joint_distances[0] < 1e-4
+    np.testing.assert_allclose(posture.aligned, exercise.reference_aligned, atol=1e-4)
+    assert exercise.assess(taught).joint_distances.max() < 1e-4
 
 
 def with_thumb(bend: float, thumb: float) -> Hand:

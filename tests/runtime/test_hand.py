@@ -1,5 +1,6 @@
 """The conventions that everything else leans on: sides, scale and the hand frame."""
 
+import cv2
 import numpy as np
 import pytest
 from tiny.hands import template
@@ -10,6 +11,9 @@ from handcoach.hand import (
     DegenerateHandError,
     Frame,
     Hand,
+    as_held,
+    beside,
+    hand_axes,
     hand_frame,
     mirror,
     normalise,
@@ -52,6 +56,44 @@ def test_axes_of_the_hand_frame_are_those_of_the_paper() -> None:
     np.testing.assert_allclose(aligned[0], 0, atol=1e-6)
     np.testing.assert_allclose(aligned[5, 1:], 0, atol=1e-6)  # index MCP on x
     assert aligned[5, 0] > 0 and abs(aligned[17, 2]) < 1e-6  # little MCP in the palm's plane
+
+
+def about(axis: np.ndarray, degrees: float) -> np.ndarray:
+    """A rotation matrix about a vector."""
+    return cv2.Rodrigues(axis / np.linalg.norm(axis) * np.deg2rad(degrees))[0]
+
+
+def test_a_hand_beside_the_reference_is_turned_from_it_by_what_counts() -> None:
+    reference = template(0.2) @ turned(1).T
+    hand = template(0.6) @ turned(1).T
+    many = np.stack([hand @ turned(2).T, hand @ turned(3).T])
+    np.testing.assert_allclose(beside(many, reference, ""), hand_frame(many))
+    np.testing.assert_allclose(beside(reference, reference, "y"), hand_frame(reference), atol=1e-5)
+    # All of it counts: what the camera saw, in the reference's own axes.
+    np.testing.assert_allclose(beside(many, reference, "xz"), many @ hand_axes(reference).T, atol=1e-5)
+    for kept in "xyz":
+        axis = hand_axes(hand)["xyz".index(kept)]
+        free = beside(hand @ about(axis, 70).T, reference, kept)
+        np.testing.assert_allclose(free, beside(hand, reference, kept), atol=1e-5)
+        across = hand_axes(hand)["xyz".index(kept) - 1]
+        counts = beside(hand @ about(across, 70).T, reference, kept)
+        kept_axis = hand_axes(counts)["xyz".index(kept)]
+        assert kept_axis["xyz".index(kept)] == pytest.approx(np.cos(np.deg2rad(70)), abs=1e-4)
+
+
+def test_a_hand_that_is_turned_round_is_shown_as_it_is_seen() -> None:
+    """Of an axis that points the other way no turn is the nearest: forearm turns begin so."""
+    reference = template(0.0)
+    hand = template(0.0) @ about(hand_axes(reference)[0], 180).T
+    np.testing.assert_allclose(beside(hand, reference, "z"), hand @ hand_axes(reference).T, atol=1e-4)
+
+
+def test_a_hand_is_shown_as_it_was_held_only_where_that_counts() -> None:
+    """Upright with its palm to the camera a right hand's axes are up, the picture's left, and to the eye."""
+    assert (as_held(template(0.3) @ turned(4).T, "") == np.eye(3)).all()
+    hand = template(0.3) @ turned(4).T
+    shown = hand_frame(hand) @ as_held(hand, "xz")
+    np.testing.assert_allclose(shown, np.stack([-hand[:, 1], -hand[:, 0], -hand[:, 2]], 1), atol=1e-5)
 
 
 def test_a_mirrored_hand_bends_the_other_way() -> None:

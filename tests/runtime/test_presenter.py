@@ -14,7 +14,7 @@ import handcoach
 from handcoach.coach import Progress
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
-from handcoach.hand import Frame, Hand, hand_frame
+from handcoach.hand import Frame, Hand, as_held, hand_frame
 from handcoach.model import find, read
 from handcoach.tracker import Reason, Track
 from handcoach.ui import drawing
@@ -239,11 +239,25 @@ def test_the_teachers_hand_begins_with_the_side_that_was_chosen(exercise, monkey
     monkeypatch.setattr(exercise, "hand", own)
     presenter = Presenter(Texts("en"), chosen)
     view = presenter.present(result(exercise, progress("ready")))
-    assert view.side == side
+    assert view.stand == side
     assert (view.teacher[4, 1] == exercise.reference_aligned[4, 1]) == (side == "right")
     seen = presenter.present(result(exercise, progress("ready"), seen=hand("right")))
     later = presenter.present(result(exercise, progress("ready")))
-    assert (seen.side, later.side) == ("right", "right")  # a hand that was seen tells more
+    assert (seen.stand, later.stand) == ("right", "right")  # a hand that was seen tells more
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_hands_whose_turn_counts_move_as_those_in_the_picture_do(
+    presenter, exercise, monkeypatch, side, live
+):
+    monkeypatch.setattr(exercise, "kept_axes", "xz")
+    monkeypatch.setattr(exercise, "held", as_held(exercise.reference, "xz"))
+    seen = hand(side)
+    view = presenter.present(result(exercise, progress("move"), seen=seen, live=live))
+    assert view.stand == "turned"
+    x, y, z = seen.landmarks.T
+    np.testing.assert_allclose(view.live, np.stack([-y, x if live else -x, -z], 1), atol=1e-4)
 
 
 def test_only_a_camera_is_shown_as_a_mirror(presenter, exercise):

@@ -365,7 +365,7 @@ def test_the_preview_is_the_patients_own_view(studio):
     worst = studio.preview()
     assert worst.message == "Stretch, please." and worst.far is not None and worst.far.max() == 1
     studio.set(hand="left")
-    assert studio.preview().side == "left"
+    assert studio.preview().stand == "left"
 
 
 # --- texts and drafts ---

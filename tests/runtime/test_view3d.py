@@ -1,5 +1,6 @@
 """The 3D drawing: where joints land, what colours and sizes say, and what hides what."""
 
+import cv2
 import numpy as np
 import pytest
 from tiny.hands import template
@@ -29,7 +30,7 @@ def test_fingers_point_up_and_the_thumb_of_a_right_palm_is_on_the_right():
 
 def test_a_left_hand_is_the_mirror_image():
     right, depth, _ = view3d.project(OPEN, FRONT, SIZE)
-    left, depth_left, _ = view3d.project(view3d.mirrored(OPEN), FRONT, SIZE, side="left")
+    left, depth_left, _ = view3d.project(view3d.mirrored(OPEN), FRONT, SIZE, stand="left")
     np.testing.assert_allclose(left[:, 0], SIZE[0] - right[:, 0], atol=1e-3)
     np.testing.assert_allclose(left[:, 1], right[:, 1], atol=1e-3)
     np.testing.assert_allclose(depth_left, depth, atol=1e-3)
@@ -43,6 +44,26 @@ def test_the_whole_hand_stays_in_the_picture(size, yaw):
     )
     assert (xy > 0).all()
     assert (xy < size).all()
+
+
+@pytest.mark.parametrize("size", [(400, 360), (300, 500)])
+@pytest.mark.parametrize("degrees", [0, 70, -110, 180])
+def test_a_turned_hand_has_room_on_all_sides_and_stands_as_it_is_given(size, degrees):
+    turn = cv2.Rodrigues(np.array([0, 0, np.deg2rad(degrees)]))[0]
+    teacher = OPEN - OPEN.mean(0) / 3
+    xy, _, _ = view3d.project(
+        OPEN @ turn.T - OPEN.mean(0) / 3, view3d.Camera(), size, "turned", view3d.reach_of(teacher)
+    )
+    assert (xy > 0).all() and (xy < size).all()
+    up = np.deg2rad(degrees)  # of a hand that is turned from upright to the picture's left
+    way = xy[5] - xy[0]
+    np.testing.assert_allclose(way / np.linalg.norm(way), [-np.sin(up), -np.cos(up)], atol=0.03)
+
+
+def test_a_turned_hands_forearm_is_not_guessed():
+    whole, turned = (view3d.draw_hands(SIZE, None, OPEN, camera=FRONT, stand=s) for s in ("right", "turned"))
+    plain = view3d.draw_hands(SIZE, None, None)
+    assert (whole != plain).any(2)[-8:].any() and not (turned != plain).any(2)[-8:].any()
 
 
 @pytest.mark.parametrize("size", [(400, 360), (300, 500)])

@@ -16,7 +16,7 @@ from handcoach import exercise_file, model
 from handcoach.errors import HandCoachError
 from handcoach.exercise import text_of
 from handcoach.exercise_file import Entry
-from handcoach.hand import Array, Side, hand_frame
+from handcoach.hand import Array, Side
 from handcoach.ui import view3d
 from handcoach.ui.keys import HeldKeys, once
 from handcoach.ui.texts import Texts
@@ -33,14 +33,15 @@ class Choice:
     Attributes:
         path: of its file. sentence: the last of its instructions, which says what the hand does; those before
             it say how to sit.
-        reference: (21, 3) in the hand frame, of the side that it is for; None where the file does not work.
+        reference: (21, 3), of the side that it is for, see `view3d.as_shown`; None where the file does
+            not work. stand: how it stands.
     """
 
     path: Path
     title: str
     sentence: str
     reference: Array | None
-    side: Side = "right"
+    stand: view3d.Stand = "right"
 
 
 def choices(entries: Iterable[Entry], texts: Texts) -> list[Choice]:
@@ -52,14 +53,14 @@ def choices(entries: Iterable[Entry], texts: Texts) -> list[Choice]:
             continue
         meta = entry.file.meta
         side: Side = "left" if meta["hand"] == "left" else "right"
-        reference = hand_frame(np.asarray(meta["reference"], np.float32))
+        reference = np.asarray(meta["reference"], np.float32)
         found.append(
             Choice(
                 entry.path,
                 text_of(meta["title"], texts.lang),
                 last_sentence(text_of(meta["instructions"], texts.lang)),
-                view3d.mirrored(reference) if side == "left" else reference,
-                side,
+                view3d.as_shown(reference, reference, side, meta["kept_axes"]),
+                view3d.stand_of(side, meta["kept_axes"]),
             )
         )
     return found
@@ -218,7 +219,7 @@ class Chooser:
         if not label.winfo_exists():  # closed, and opened again
             return
         size = round(PICTURE[0] * self._scale), round(PICTURE[1] * self._scale)
-        drawn = PilImage.fromarray(view3d.draw_hands(size, None, choice.reference, side=choice.side))
+        drawn = PilImage.fromarray(view3d.draw_hands(size, None, choice.reference, stand=choice.stand))
         label.configure(image=self._ctk.CTkImage(drawn, size=PICTURE))
         self._root.after(1, self._draw_next, left[1:])
 

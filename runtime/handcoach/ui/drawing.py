@@ -344,7 +344,7 @@ def draw_ready(
     if not checks:
         rest = Box(box.x, y, box.w, box.y + box.h - y)
         if rest.h > 60 * scale:
-            hand = view3d.draw_hands((rest.w, rest.h), view.teacher, None, None, camera, palette, view.side)
+            hand = view3d.draw_hands((rest.w, rest.h), view.teacher, None, None, camera, palette, view.stand)
             image[rest.y : rest.y + rest.h, rest.x : rest.x + rest.w] = hand
             _round_off(image, box, round(16 * scale))
         return
@@ -462,7 +462,9 @@ def draw_hands(
     focused: bool = False,
 ) -> None:  # fmt: skip
     """Both hands in 3D with a legend."""
-    picture = view3d.draw_hands((box.w, box.h), view.teacher, view.live, view.far, camera, palette, view.side)
+    picture = view3d.draw_hands(
+        (box.w, box.h), view.teacher, view.live, view.far, camera, palette, view.stand
+    )
     image[box.y : box.y + box.h, box.x : box.x + box.w] = picture
     px = round(17 * scale)
     x, y = box.x + round(16 * scale), box.y + round(12 * scale)

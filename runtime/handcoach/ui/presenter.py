@@ -70,7 +70,7 @@ class ViewState:
         mirrored: show the picture as a mirror does; points are those of the unmirrored picture.
         dim: the picture is not being judged.
         points: (21, 2) pixels of `image`.
-        teacher, live: (21, 3) in the hand frame, of the side that is shown.
+        teacher, live: (21, 3) as `view3d.draw_hands` wants them. stand: how they stand.
         far: (21,) 0..1, how far each live joint is from the teacher's.
         accent: the colour that the therapist gave the posture, like #2e9e5b; "" where none is judged.
     """
@@ -102,7 +102,7 @@ class ViewState:
     teacher: Array | None = None
     live: Array | None = None
     far: NDArray[np.float64] | None = None
-    side: Side = "right"
+    stand: view3d.Stand = "right"
     accent: str = ""
 
 
@@ -174,10 +174,11 @@ class Presenter:
             thumb, thumb_good = self._say_result(), True
         live, far = None, None
         if result.posture is not None and hand is not None:
-            live = np.asarray(result.posture.aligned, np.float32)
+            live = np.asarray(result.posture.shown @ exercise.held, np.float32)
             far = view3d.closeness(result.posture.joint_distances, exercise.green, exercise.red)
-        teacher = np.asarray(exercise.reference_aligned, np.float32)
-        if self._side == "left":
+        teacher = np.asarray(exercise.reference_aligned @ exercise.held, np.float32)
+        # Hands that are turned as they were held move as those in the camera's picture do.
+        if (self._side == "left") != (bool(exercise.kept_axes) and result.live):
             teacher = view3d.mirrored(teacher)
             live = view3d.mirrored(live) if live is not None else None
         seconds = None
@@ -223,7 +224,7 @@ class Presenter:
             teacher=teacher,
             live=live,
             far=far,
-            side=self._side,
+            stand=view3d.stand_of(self._side, exercise.kept_axes),
             accent=accent,
         )
 
@@ -368,6 +369,8 @@ class Presenter:
         """The finger that is clearly farthest from the teacher's, 0 the index, and whether it is to open;
         None where there is none, or neither opening nor bending would bring it nearer."""
         if posture.cluster < 0 or exercise is None:  # no palm, no angles
+            return None
+        if exercise.kept_axes:  # it is the whole hand that is to turn
             return None
         fingers = far[5:].reshape(4, 4).mean(axis=1)  # the thumb has a line of its own
         *_, second, first = np.argsort(fingers)

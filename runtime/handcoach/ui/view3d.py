@@ -4,6 +4,8 @@ Both hands are given in the hand frame (x wrist to index MCP, y towards the litt
 unit: wrist to middle MCP). A hand is a set of cones with round ends. Every cone is drawn into a height map,
 so that fingers hide each other rightly, and the map is lit afterwards. The live hand is solid clay, the
 teacher's is glass, and its joints are markers whose colour, size and shape all change with the distance.
+Where an exercise is about how the hand is turned, both come as `hand.as_held` turns them, and stand as the
+camera saw them.
 """
 
 from __future__ import annotations
@@ -11,15 +13,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach.hand import BONES, Array
+from handcoach.hand import BONES, Array, Side, as_held, beside
 
 Image = NDArray[np.uint8]
 Rgb = tuple[int, int, int]
+# How hands stand: fingers up, leaning as one's right or left hand does, or turned as they were held.
+Stand = Literal["right", "left", "turned"]
 
 # Colour stops from "as the teacher" to "far away". The second palette is for eyes that confuse red and green.
 PALETTES: dict[str, tuple[Rgb, Rgb, Rgb]] = {
@@ -84,6 +89,18 @@ def mirrored(aligned: Array) -> Array:
     return np.asarray(aligned * np.array([1, -1, 1], np.float32))
 
 
+def stand_of(side: Side, kept_axes: str) -> Stand:
+    """How the hands of an exercise stand that is shown to this side."""
+    return "turned" if kept_axes else side
+
+
+def as_shown(hand: Array, reference: Array, side: Side, kept_axes: str) -> Array:
+    """A hand beside its exercise's reference, both canonical (21, 3), as `draw_hands` wants it; turned ones
+    as a mirror shows them, since that is how a camera's picture is shown."""
+    shown = beside(hand, reference, kept_axes) @ as_held(reference, kept_axes).astype(np.float32)
+    return mirrored(shown) if (side == "left") != bool(kept_axes) else shown
+
+
 def closeness(distances: NDArray[np.floating], green: float, red: float) -> NDArray[np.float64]:
     """Distances (21,) in hand units to 0 (as the teacher) .. 1 (far), from the exercise's tolerances."""
     return np.asarray(np.clip((np.asarray(distances, np.float64) - green) / max(red - green, 1e-6), 0, 1))
@@ -119,26 +136,29 @@ def project(
     points: NDArray[np.floating],
     camera: Camera,
     size: tuple[int, int],
-    side: str = "right",
+    stand: Stand = "right",
     reach: float = 2.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Points (N, 3) in the hand frame to the screen, with a mild perspective.
 
     Args:
         size: width and height in pixels.
-        side: which way the hand leans at rest.
-        reach: from the wrist to the farthest fingertip, in hand units: all of it stays in the picture.
+        reach: from the wrist to the farthest fingertip, in hand units: all of it stays in the picture. Of
+            turned hands from their middle, which the picture has in its own.
 
     Returns:
         pixels (N, 2), y down; depth (N,) in pixels, larger is nearer; pixels per hand unit (N,).
     """
     width, height = size
     # The middle finger, not the index, points up at rest; the middle of the picture is above the knuckles.
-    lean = _LEAN if side == "right" else -_LEAN
+    lean = {"right": _LEAN, "left": -_LEAN, "turned": 0.0}[stand]
     c, s = math.cos(lean), math.sin(lean)
     upright = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
-    turned = (np.asarray(points, np.float64) @ upright.T - [0.47 * reach, 0.0, 0.0]) @ camera.rotation().T
-    scale = min(height / (reach + 0.70), width / (reach + 0.55))
+    middle, scale = [0.47 * reach, 0.0, 0.0], min(height / (reach + 0.70), width / (reach + 0.55))
+    if stand == "turned":  # seen at rest from where the camera is, with room for a live hand on all sides
+        camera = Camera(0.0, 0.0).turned(camera.yaw - _DEFAULT_YAW, camera.pitch - _DEFAULT_PITCH)
+        middle, scale = [0.0, 0.0, 0.0], min(height, width) / (2.1 * reach)
+    turned = (np.asarray(points, np.float64) @ upright.T - middle) @ camera.rotation().T
     zoom = scale * _HEAD / (_HEAD - turned[:, 2])
     xy = np.stack([width / 2 + zoom * turned[:, 0], height * 0.5 - zoom * turned[:, 1]], axis=-1)
     return xy, turned[:, 2] * scale, zoom
@@ -191,19 +211,19 @@ class _Surface:
         self.box = [min(box[0], x0), min(box[1], y0), max(box[2], x1), max(box[3], y1)]
 
 
-def _flesh(hand: Array, camera: Camera, size: tuple[int, int], side: str, reach: float) -> _Surface:
+def _flesh(hand: Array, camera: Camera, size: tuple[int, int], stand: Stand, reach: float) -> _Surface:
     """The height map of a hand (21, 3)."""
-    return _flesh_cached(np.ascontiguousarray(hand, np.float32).tobytes(), camera, size, side, reach)
+    return _flesh_cached(np.ascontiguousarray(hand, np.float32).tobytes(), camera, size, stand, reach)
 
 
 # The teacher's hand holds still while nobody turns it: its map is then reused.
 @lru_cache(maxsize=4)
-def _flesh_cached(hand: bytes, camera: Camera, size: tuple[int, int], side: str, reach: float) -> _Surface:
+def _flesh_cached(hand: bytes, camera: Camera, size: tuple[int, int], stand: Stand, reach: float) -> _Surface:
     joints = np.frombuffer(hand, np.float32).reshape(21, 3).astype(np.float64)
     # The forearm is not known; a short stump behind the wrist keeps the hand from floating.
     back = joints[0] - 0.55 * (joints[9] + joints[13] - 2 * joints[0]) / 2
     radii = np.append(RADII, 0.22)
-    xy, depth, zoom = project(np.vstack([joints, back[None]]), camera, size, side, reach)
+    xy, depth, zoom = project(np.vstack([joints, back[None]]), camera, size, stand, reach)
     spheres = np.column_stack([xy, depth, radii * zoom])
     surface = _Surface(*size)
     for j, k in BONES:
@@ -226,7 +246,8 @@ def _flesh_cached(hand: bytes, camera: Camera, size: tuple[int, int], side: str,
         a[3] *= shrink
         b[3] *= shrink * (0.75 if (j, k) == (2, 5) else 1.0)
         surface.cone(a, b)
-    surface.cone(spheres[0] * [1, 1, 1, 0.92], spheres[21] * [1, 1, 1, 0.9])
+    if stand != "turned":  # a bent wrist's forearm points elsewhere
+        surface.cone(spheres[0] * [1, 1, 1, 0.92], spheres[21] * [1, 1, 1, 0.9])
     return surface
 
 
@@ -366,14 +387,15 @@ def draw_hands(
     far: NDArray[np.floating] | None = None,
     camera: Camera | None = None,
     palette: str = "traffic",
-    side: str = "right",
+    stand: Stand = "right",
     supersize: int = 480,
 ) -> Image:
     """The 3D picture.
 
     Args:
         size: width and height in pixels.
-        teacher, live: (21, 3) in the hand frame, already of the side that is shown; None leaves it out.
+        teacher, live: (21, 3) in the hand frame, already of the side that is shown, or as it was held (see
+            `stand`); None leaves it out.
         far: (21,) 0..1 from `closeness`; needed where live is given.
         supersize: hands are lit at no more than this height and enlarged: it bounds the work on big screens.
 
@@ -386,21 +408,25 @@ def draw_hands(
     inner = (max(round(width * shrink), 8), max(round(height * shrink), 8))
     canvas = background(inner).copy()
     sigma = 0.014 * inner[1] * 0.5
+    if stand == "turned":
+        shown = teacher if teacher is not None else live
+        middle = shown.mean(axis=0) / 3 if shown is not None else np.zeros(3, np.float32)
+        teacher, live = (None if hand is None else hand - middle for hand in (teacher, live))
     reach = reach_of(teacher)
     solid = None
     if live is not None:
-        solid = _flesh(live, camera, inner, side, reach)
+        solid = _flesh(live, camera, inner, stand, reach)
         if solid.box[2] > solid.box[0]:
             _draw_clay(canvas, solid, sigma)
     if teacher is not None:
-        glass = _flesh(teacher, camera, inner, side, reach)
+        glass = _flesh(teacher, camera, inner, stand, reach)
         if glass.box[2] > glass.box[0]:
             _draw_glass(canvas, glass, sigma, solid)
     image = np.clip(canvas, 0, 255).astype(np.uint8)
     if inner != size:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     if teacher is not None:
-        _draw_links(image, teacher, live, far, camera, palette, side, reach)
+        _draw_links(image, teacher, live, far, camera, palette, stand, reach)
     return image
 
 
@@ -411,17 +437,17 @@ def _draw_links(
     far: NDArray[np.floating] | None,
     camera: Camera,
     palette: str,
-    side: str,
+    stand: Stand,
     reach: float,
 ) -> None:
     """The lines from each live joint to the teacher's, and the teacher's joints, far ones last (on top)."""
     size = (image.shape[1], image.shape[0])
-    at, depth, zoom = project(teacher, camera, size, side, reach)
+    at, depth, zoom = project(teacher, camera, size, stand, reach)
     if live is None or far is None:
         for j in np.argsort(depth):
             marker(image, at[j], 0.0, NEUTRAL, float(zoom[j]))
         return
-    to, _, _ = project(live, camera, size, side, reach)
+    to, _, _ = project(live, camera, size, stand, reach)
     unit = float(zoom.mean())
     thick = max(round(unit * 0.018), 1)
     for colour, width in (((8, 24, 16), thick + 2), (LINE[palette], thick)):

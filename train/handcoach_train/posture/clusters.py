@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from handcoach.errors import HandCoachError
 from handcoach.exercise import margins
-from handcoach.hand import FINGERS, Array, DegenerateHandError, hand_axes, hand_frame
+from handcoach.hand import FINGERS, Array, DegenerateHandError, beside, hand_axes, hand_frame
 from handcoach.quality import MIN_FRAMES
 
 # One start merged two postures in 1 of 8 seeds (inertia 378 against 136 on the paper's data).
@@ -387,12 +387,13 @@ def tolerance(fit: Fit, recording: Mapping[str, NDArray[np.floating]], shown: Ar
     Green holds nine tenths of the joints of the best posture as recorded; red starts where the worst tenth
     of the joints of the next posture lies.
     """
-    target = hand_frame(shown)
+    target, kept_axes = hand_frame(shown), fit.pipeline[0].kept_axes
     used = counts(fit.pipeline[0].fingers)
 
     def p90(label: str) -> float:
-        away = np.linalg.norm(hand_frame(recording[label]) - target, axis=-1)[:, used]
+        away = np.linalg.norm(beside(recording[label], shown, kept_axes) - target, axis=-1)[:, used]
         return float(np.percentile(away, 90))
 
-    green = min(max(p90(fit.labels[0]), 0.05), 0.3)
+    # Where the whole hand turns, its fingertips go far: by 10 degrees, 0.35.
+    green = min(max(p90(fit.labels[0]), 0.05), 0.6 if kept_axes else 0.3)
     return {"green": round(green, 4), "red": round(max(p90(fit.labels[1]), 2 * green), 4)}

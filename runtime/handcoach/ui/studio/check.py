@@ -152,11 +152,11 @@ class CheckStep:
             picture.bind("<B1-Motion>", self._pull)
             for key, yaw, pitch in (("Left", -1, 0), ("Right", 1, 0), ("Up", 0, -1), ("Down", 0, 1)):
                 picture.bind(f"<{key}>", partial(self._turn_by, yaw * TURN, pitch * TURN))
-            picture.show(partial(self._draw, joints, view.side))
+            picture.show(partial(self._draw, joints, view.stand))
             self.pictures.append(picture)
 
-    def _draw(self, joints: Array, side: str, size: tuple[int, int]) -> Image:
-        return drawings.hand(joints, side, self.camera, size)
+    def _draw(self, joints: Array, stand: view3d.Stand, size: tuple[int, int]) -> Image:
+        return drawings.hand(joints, stand, self.camera, size)
 
     def _turn_by(self, yaw: float, pitch: float, event: Any) -> None:
         self.turn(yaw, pitch)

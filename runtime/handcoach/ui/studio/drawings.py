@@ -39,9 +39,9 @@ def live(view: RecordView, texts: Texts, size: tuple[int, int], scale: float) ->
     return image
 
 
-def hand(joints: Array, side: str, camera: view3d.Camera, size: tuple[int, int]) -> Image:
-    """A posture (21, 3) in the hand frame, of the side that is shown."""
-    return view3d.draw_hands(size, None, joints, None, camera, side=side, supersize=420)
+def hand(joints: Array, stand: view3d.Stand, camera: view3d.Camera, size: tuple[int, int]) -> Image:
+    """A posture (21, 3) as `view3d.draw_hands` wants it."""
+    return view3d.draw_hands(size, None, joints, None, camera, stand=stand, supersize=420)
 
 
 def patient(view: ViewState, texts: Texts, size: tuple[int, int], scale: float) -> Image:

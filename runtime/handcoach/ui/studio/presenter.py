@@ -15,7 +15,7 @@ from handcoach import quality
 from handcoach.builders import PIP_LINE
 from handcoach.draft import MOST_POSTURES, NUMBERS, STRICTNESS, Draft, Posture, label_of
 from handcoach.errors import HandCoachError
-from handcoach.hand import FINGERS, Array, hand_frame
+from handcoach.hand import FINGERS, Array, Side, hand_frame
 from handcoach.quality import Finding, Report
 from handcoach.ui import view3d
 from handcoach.ui.presenter import Tone, ViewState
@@ -47,7 +47,7 @@ class Recorded:
     Attributes:
         frames, takes: how many.
         findings: about its frames.
-        hand: (21, 3) in the hand frame, the recorded one nearest to the middle of all; or None.
+        hand: (21, 3), canonical, the recorded one nearest to the middle of all in the hand frame; or None.
         problem: a sentence where the file cannot be read.
     """
 
@@ -78,7 +78,7 @@ def recorded_of(
         # A recorded hand, not the mean of all: a mean of joints has bones that no hand has.
         frames = hand_frame(good)
         away = np.linalg.norm(frames - np.median(frames, axis=0), axis=(1, 2))
-        hand = frames[int(away.argmin())]
+        hand = good[int(away.argmin())]
     return Recorded(len(landmarks), len(np.unique(takes)), tuple(found), hand)
 
 
@@ -140,7 +140,7 @@ class CheckView:
     Attributes:
         stage: working, failed or done.
         findings: (sign level, sentence), those that refuse first.
-        hands: (name, hand in the hand frame) of each posture.
+        hands: (name, hand as `view3d.as_shown` makes it) of each posture. stand: how they stand.
         figures: name to file. figure: the one that is shown, "" for the verdict.
     """
 
@@ -149,7 +149,7 @@ class CheckView:
     tone: Tone
     findings: tuple[tuple[Level, str], ...] = ()
     hands: tuple[tuple[str, Array], ...] = ()
-    side: str = "right"
+    stand: view3d.Stand = "right"
     figures: Mapping[str, Any] = field(default_factory=dict)
     figure: str = ""
 
@@ -538,15 +538,15 @@ class StudioPresenter:
     def check(self) -> CheckView:
         texts, names = self.texts, self.draft.names
         hands = tuple(
-            (names[label], self._of_side(known.hand))
+            (names[label], self._shown(known.hand, known.hand))
             for label in self.draft.labels
             if (known := self.recorded.get(label)) is not None and known.hand is not None
         )
-        side = "left" if self.draft.hand == "left" else "right"
+        stand = view3d.stand_of(self._side, self.draft.kept_axes)
         if self.check_problem:
-            return CheckView("failed", self.check_problem, "error", (), hands, side)
+            return CheckView("failed", self.check_problem, "error", (), hands, stand)
         if self.report is None:
-            return CheckView("working", texts("check_working"), "calm", (), hands, side)
+            return CheckView("working", texts("check_working"), "calm", (), hands, stand)
         report = self.report
         found: tuple[tuple[Level, str], ...] = tuple(
             ("poor" if f.refuses else "fair", f.say(texts, names)) for f in report.findings
@@ -558,10 +558,14 @@ class StudioPresenter:
             verdict, tone = texts("check_warned", share=share or 0), "almost"
         else:
             verdict, tone = texts("check_good", share=share or 0), "praise"
-        return CheckView("done", verdict, tone, found, hands, side, report.figures, self.figure)  # type: ignore[arg-type]
+        return CheckView("done", verdict, tone, found, hands, stand, report.figures, self.figure)  # type: ignore[arg-type]
 
-    def _of_side(self, hand: Array) -> Array:
-        return view3d.mirrored(hand) if self.draft.hand == "left" else hand
+    @property
+    def _side(self) -> Side:
+        return "left" if self.draft.hand == "left" else "right"
+
+    def _shown(self, hand: Array, reference: Array) -> Array:
+        return view3d.as_shown(hand, reference, self._side, self.draft.kept_axes)
 
     # --- messages ---
 
@@ -635,11 +639,14 @@ class StudioPresenter:
         rank = labels.index(posture.label)
         known = self.recorded.get(posture.label)
         best = self.recorded.get(labels[0])
-        teacher = best.hand if best is not None else None
+        reference = best.hand if best is not None else None
         if self.report is not None and "reference" in self.report.measured:
-            teacher = hand_frame(np.asarray(self.report.measured["reference"], np.float32))
-        live = known.hand if known is not None else None
-        far = None
+            reference = np.asarray(self.report.measured["reference"], np.float32)
+        teacher = live = far = None
+        if reference is not None:
+            teacher = self._shown(reference, reference)
+        if reference is not None and known is not None and known.hand is not None:
+            live = self._shown(known.hand, reference)
         if teacher is not None and live is not None:
             counts = np.array([True, *(f in self.draft.fingers for f in FINGERS for _ in range(4))])
             tolerance = self.tolerance()
@@ -653,9 +660,8 @@ class StudioPresenter:
             state, words(f"word_{state}"), self.message(posture.label, self.lang), tone,  # type: ignore[arg-type]
             hold=0.4 if rank == 0 else 0.0, repetition=1, repetitions=self.draft.repetitions,
             seconds=self.draft.hold_s if rank == 0 else None,
-            teacher=self._of_side(teacher) if teacher is not None else None,
-            live=self._of_side(live) if live is not None else None, far=far,
-            side="left" if self.draft.hand == "left" else "right", accent=COLOURS[self.colour(posture.label)],
+            teacher=teacher, live=live, far=far, stand=view3d.stand_of(self._side, self.draft.kept_axes),
+            accent=COLOURS[self.colour(posture.label)],
         )  # fmt: skip
 
     def settings(self, name: str) -> dict[str, Any]:
