@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -108,6 +109,19 @@ def test_a_reference_is_a_recorded_frame():
     np.testing.assert_array_equal(shown, data["open"][index])
     limits = posture.tolerance(fit, data, shown)
     assert 0 < limits["green"] < limits["red"]
+
+
+def test_where_the_turn_counts_the_tolerance_has_room_for_how_people_hold_their_hands():
+    data = recording()
+    swayed = [
+        cv2.Rodrigues(np.deg2rad(np.random.default_rng(n).normal(0, 6, 3)))[0]
+        for n in range(len(data["open"]))
+    ]
+    upright = {label: np.stack([hand_frame(h) @ t for h, t in zip(hands, swayed, strict=True)])
+               for label, hands in data.items()}  # fmt: skip
+    plain, turned = (posture.fit(upright, LABELS, kept_axes=kept) for kept in ("", "xz"))
+    free, held = (posture.tolerance(f, upright, posture.reference(f, upright)[1]) for f in (plain, turned))
+    assert free["green"] < 0.1 < held["green"] and held["green"] < held["red"]
 
 
 @pytest.mark.parametrize(
