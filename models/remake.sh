@@ -107,17 +107,15 @@ import json, os, shutil, sys
 from pathlib import Path
 import numpy as np
 folder, to = map(Path, sys.argv[1:])
-shutil.rmtree(to, ignore_errors=True)
 for side in ("left", "right"):
-    for quarter in range(4):
-        (to / side / str(quarter)).mkdir(parents=True)
+    shutil.rmtree(to / side, ignore_errors=True)
+    (to / side).mkdir(parents=True)
 for label in sorted((folder / "labels").glob("*.json")):
     frame = json.loads(label.read_text())
     points = [np.array(h["points"]) for h in frame["hands"] if h.get("points") is not None]
     large = [np.linalg.norm(p - p[9], axis=1).max() >= 64 and (p > 8).all() and (p < [632, 472]).all() for p in points]
     if points and all(large):
-        hand = frame["hands"][0]
-        os.link(folder / "frames" / f"{label.stem}.jpg", to / hand["side"] / str(hand["person"] % 4) / f"{label.stem}.jpg")
+        os.link(folder / "frames" / f"{label.stem}.jpg", to / frame["hands"][0]["side"] / f"{label.stem}.jpg")
 CLEAR
 }
 
@@ -140,15 +138,13 @@ export_() {
         ${photos[@]+"${photos[@]}"}
     handcoach-export finder "$new/checkpoints/finder.safetensors" -o "$new/finder.onnx"
     rm -rf "$WORK/stretch"
-    local posture side quarter
+    local posture side
     for posture in open almost fist; do
         clear_hands "$WORK/data/stretch-$posture" "$WORK/clear/$posture"
         for side in left right; do
-            for quarter in "$WORK/clear/$posture/$side"/*; do
-                [ -n "$(ls "$quarter")" ] || continue # of a hundredth there may be none
-                handcoach record "$WORK/stretch" --label $posture --hand $side --source "$quarter" \
-                    --model "$new/mobilenetv2-float.onnx" --finder "$new/finder.onnx"
-            done
+            [ -n "$(ls "$WORK/clear/$posture/$side")" ] || continue # of a hundredth there may be none
+            handcoach record "$WORK/stretch" --label $posture --hand $side --source "$WORK/clear/$posture/$side" \
+                --model "$new/mobilenetv2-float.onnx" --finder "$new/finder.onnx"
         done
     done
     handcoach-export exercise "$WORK/stretch" -o "$new/exercises/finger-stretch.onnx" --messages finger-stretch \
