@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from handcoach import angles, clusters
 from handcoach.coach import SESSION_S, UNSURE
-from handcoach.hand import FINGERS, Array, DegenerateHandError, Hand, as_held, beside, hand_frame
+from handcoach.hand import (
+    FINGERS,
+    MIDDLE_MCP,
+    Array,
+    DegenerateHandError,
+    Hand,
+    as_held,
+    beside,
+    hand_axes,
+    hand_frame,
+)
 from handcoach.model import ModelFile, Session
 
 # Whether the thumb is in the verdict, judged apart because the exercise leaves it out, or not judged at all.
@@ -26,6 +36,9 @@ MOST_PRAISE = 2.0
 # in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
 # and 1.2 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
 THUMB_MOVES, THUMB_AHEAD = 0.2, 1.0
+# How far up a teacher's hand points whose elbow rests on the table, of its distance from wrist to middle MCP:
+# 0.95 or more in the shipped exercises, 0.6 at most in those whose arm lies.
+UPRIGHT = 0.8
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
     "en": "I cannot tell yet: show your whole hand, and hold it still.",
@@ -74,6 +87,7 @@ class Exercise:
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
         held: (3, 3), see `hand.as_held`.
+        upright: the teacher's hand points up, as one does whose elbow rests on the table; else its arm lies.
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
         counted: numbers of the fingers that count, without the thumb, 0 the index.
         thumb_needed: the thumb was to be left out and counts all the same, for the exercise is about it.
@@ -123,6 +137,7 @@ class Exercise:
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
         self.held = as_held(self.reference, self.kept_axes)
+        self.upright = bool(-self.reference[MIDDLE_MCP, 1] > UPRIGHT)
         self.widen(1.0)
         self._session = Session(file, threads, provider)
         self.counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
@@ -166,11 +181,12 @@ class Exercise:
     def assess(self, hand: Hand) -> Posture:
         """Judge a hand. A left hand is judged as its mirror image."""
         canonical = hand.canonical
+        seen = canonical @ hand_axes(self.reference).T.astype(np.float32) if self.kept_axes else canonical
         try:
             hand_frame(canonical)
         except DegenerateHandError:
             nowhere = np.full(len(self.clusters), np.nan, dtype=np.float32)
-            return self._posture(UNSURE, -1, nowhere, 0.0, canonical, canonical)
+            return self._posture(UNSURE, -1, nowhere, 0.0, canonical, seen)
         out = self.run(canonical[None] if self._without is None else self._without.moved(canonical))
         aligned = out["hand_frame"][0].reshape(21, 3)
         distances, cluster = out["distances"][0], int(out["cluster"][0])
@@ -181,7 +197,7 @@ class Exercise:
             cluster = int(eased.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
-            return self._posture(UNSURE, -1, distances, 0.0, canonical, canonical)
+            return self._posture(UNSURE, -1, distances, 0.0, canonical, seen)
         margin = margin_of(eased, self.clusters)
         sure = (
             hand.score >= MIN_PRESENCE and margin >= self.min_margin and distances.min() <= self.max_distance

@@ -166,7 +166,8 @@ def beside(landmarks: NDArray[np.floating], reference: NDArray[np.floating], kep
     """Canonical landmarks (..., 21, 3) beside a reference hand (21, 3), in the latter's hand frame.
 
     Without kept axes that is `hand_frame`. Else a hand stays turned from the reference by as much as counts:
-    with one kept axis by what turns its direction, with more by all of it.
+    with one kept axis by what turns its direction (and, the farther it is turned, by the rest as well, see
+    `_twisted`), with more by all of it.
 
     Raises:
         DegenerateHandError: a palm triangle has no area.

@@ -109,11 +109,15 @@ def test_it_widens_for_a_person_only_as_far_as_the_therapist_allows(tiny_exercis
         with_tolerance(widest=2.5)
 
 
+@pytest.mark.parametrize("kept_axes", ["", "z"])
 @pytest.mark.parametrize("keep", [[0, 0, 0], [0, 1, 0]])
-def test_a_degenerate_hand_is_unsure_and_still_drawable(exercise: Exercise, keep: list[int]) -> None:
+def test_a_degenerate_hand_is_unsure_and_still_drawable(
+    exercise: Exercise, keep: list[int], kept_axes: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(exercise, "kept_axes", kept_axes)
     posture = exercise.assess(Hand((template(0.0) * keep).astype(np.float32), POINTS, "left", 1.0))
     assert (posture.label, posture.cluster, posture.margin) == ("unsure", -1, 0.0)
-    assert np.isfinite(posture.aligned).all() and np.isfinite(posture.joint_distances).all()
+    assert np.isfinite(posture.shown).all() and np.isfinite(posture.joint_distances).all()
 
 
 def test_joint_distances_are_zero_on_the_reference_and_grow_at_the_tips(exercise: Exercise) -> None:
@@ -205,6 +209,14 @@ def test_elsewhere_the_thumb_may_be_left_out(name: str) -> None:
 )  # fmt: skip
 def test_it_is_known_whether_fingers_are_to_bend(name: str, bends: bool) -> None:
     assert Exercise(shipped(name)).trains_flexion is bends
+
+
+@pytest.mark.parametrize(
+    ("name", "upright"),
+    [("finger-stretch", False), ("wrist-up", False), ("fist", True), ("forearm-turn", True)],
+)
+def test_it_is_known_whether_the_elbow_rests_on_the_table(name: str, upright: bool) -> None:
+    assert Exercise(shipped(name)).upright is upright
 
 
 def test_the_clusters_hands_are_told_from_the_graph_alone(exercise: Exercise) -> None:

@@ -254,8 +254,12 @@ def test_hands_whose_turn_counts_move_as_those_in_the_picture_do(
     monkeypatch.setattr(exercise, "kept_axes", "xz")
     monkeypatch.setattr(exercise, "held", as_held(exercise.reference, "xz"))
     seen = hand(side)
+    if live:  # until it opens, a camera's is expected
+        opening = presenter.present(replace(result(exercise, progress("ready"), seen=seen), frame=None))
     view = presenter.present(result(exercise, progress("move"), seen=seen, live=live))
     assert view.stand == "turned"
+    assert not live or (opening.teacher == view.teacher).all()
+    assert view.thumb == "" and view.hint == ""  # it is the whole hand that is to turn
     x, y, z = seen.landmarks.T
     np.testing.assert_allclose(view.live, np.stack([-y, x if live else -x, -z], 1), atol=1e-4)
 
@@ -343,6 +347,18 @@ def test_a_mismatch_of_sides_is_asked_about(presenter, exercise):
 def large_hand(side="right"):
     seen = hand(side)
     return Hand(seen.landmarks, hand_points(320, 300, 100).astype(np.float32), side, 0.9)
+
+
+@pytest.mark.parametrize(("upright", "says"), [(True, "setup_elbow"), (False, "setup_arm")])
+def test_the_set_up_says_whether_the_elbow_or_the_forearm_rests(
+    presenter, exercise, monkeypatch, upright, says
+):
+    monkeypatch.setattr(exercise, "upright", upright)
+    view = presenter.present(result(exercise, progress("ready")))
+    assert (view.checks[0].text, view.upright) == (Texts("en")(says), upright)
+    arm = drawing.compose(view, Texts("en"), (1280, 720))
+    other = drawing.compose(replace(view, upright=not upright), Texts("en"), (1280, 720))
+    assert (arm != other).any()
 
 
 def test_before_the_first_start_the_set_up_is_checked_and_can_be_skipped(presenter, exercise):

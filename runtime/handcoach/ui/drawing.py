@@ -355,9 +355,9 @@ def draw_ready(
     y_end = y + round((end - y) * 0.52) if below else end
     _checks(image, view, Box(box.x + pad, y, wide, y_end - y), scale)
     if beside:
-        _how_to_sit(image, Box(box.x + pad + wide, y, width - wide, end - y), scale)
+        _how_to_sit(image, Box(box.x + pad + wide, y, width - wide, end - y), view.upright)
     elif below:
-        _how_to_sit(image, Box(box.x + pad, y_end, width, end - y_end), scale)
+        _how_to_sit(image, Box(box.x + pad, y_end, width, end - y_end), view.upright)
 
 
 def _block(
@@ -397,8 +397,8 @@ def _checks(image: Image, view: ViewState, box: Box, scale: float) -> None:
             draw_text(image, words, box.x + left, top + j * line, px, INK)
 
 
-def _how_to_sit(image: Image, box: Box, scale: float) -> None:
-    """From the side: the laptop on a book, the forearm on the table before it, the lamp behind the screen."""
+def _how_to_sit(image: Image, box: Box, upright: bool) -> None:
+    """From the side: the laptop on a book, forearm or elbow on the table before it, the lamp behind."""
     k = min(box.w / 260, box.h / 170)
     x0, y0 = box.x + (box.w - 260 * k) / 2, box.y + (box.h - 170 * k) / 2
 
@@ -417,11 +417,16 @@ def _how_to_sit(image: Image, box: Box, scale: float) -> None:
     line([(22, 131), (96, 131)], INK, 6)  # the laptop's keys and screen
     line([(26, 129), (14, 62)], INK, 6)
     dot(15, 62, 4.5, look)
-    for end in ((150, 84), (150, 156)):  # what its camera sees
+    for end in ((150, 24), (150, 110)) if upright else ((150, 84), (150, 156)):  # what its camera sees
         line([(20, 64), end], TRACK, 2)
-    line([(150, 150), (244, 150)], skin, 18)  # the forearm, the hand, its thumb
-    line([(122, 152), (150, 150)], skin, 11)
-    line([(132, 150), (124, 142)], skin, 6)
+    if upright:  # the arm from the elbow on, the hand, its thumb
+        line([(236, 120), (182, 150), (160, 86)], skin, 16)
+        line([(160, 86), (154, 44)], skin, 11)
+        line([(156, 76), (144, 66)], skin, 6)
+    else:
+        line([(150, 150), (244, 150)], skin, 18)
+        line([(122, 152), (150, 150)], skin, 11)
+        line([(132, 150), (124, 142)], skin, 6)
     dot(60, 22, 13, lamp)
     for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
         c, s = math.cos(angle), math.sin(angle)

@@ -71,6 +71,7 @@ class ViewState:
         dim: the picture is not being judged.
         points: (21, 2) pixels of `image`.
         teacher, live: (21, 3) as `view3d.draw_hands` wants them. stand: how they stand.
+        upright: the elbow rests on the table, not the forearm.
         far: (21,) 0..1, how far each live joint is from the teacher's.
         accent: the colour that the therapist gave the posture, like #2e9e5b; "" where none is judged.
     """
@@ -103,6 +104,7 @@ class ViewState:
     live: Array | None = None
     far: NDArray[np.float64] | None = None
     stand: view3d.Stand = "right"
+    upright: bool = False
     accent: str = ""
 
 
@@ -178,7 +180,9 @@ class Presenter:
             far = view3d.closeness(result.posture.joint_distances, exercise.green, exercise.red)
         teacher = np.asarray(exercise.reference_aligned @ exercise.held, np.float32)
         # Hands that are turned as they were held move as those in the camera's picture do.
-        if (self._side == "left") != (bool(exercise.kept_axes) and result.live):
+        # Until it opens, a camera's is expected.
+        mirror = result.live or result.frame is None
+        if (self._side == "left") != (bool(exercise.kept_axes) and mirror):
             teacher = view3d.mirrored(teacher)
             live = view3d.mirrored(live) if live is not None else None
         seconds = None
@@ -225,6 +229,7 @@ class Presenter:
             live=live,
             far=far,
             stand=view3d.stand_of(self._side, exercise.kept_axes),
+            upright=exercise.upright,
             accent=accent,
         )
 
@@ -259,7 +264,7 @@ class Presenter:
             elif not seen.large:
                 cure = texts("too_far")
         return (
-            Check(texts("setup_arm")),
+            Check(texts("setup_elbow" if result.exercise and result.exercise.upright else "setup_arm")),
             Check(texts("setup_book")),
             Check(texts("setup_light"), bright),
             Check(texts("setup_view"), whole),
@@ -271,7 +276,8 @@ class Presenter:
         posture, exercise = result.posture, result.exercise
         if state not in ("hold", "move") or posture is None or exercise is None or exercise.thumb == "off":
             return "", False
-        if not math.isfinite(posture.thumb):
+        # The tolerance of an exercise about the turn is that of turned hands.
+        if not math.isfinite(posture.thumb) or exercise.kept_axes:
             return "", False
         far = float(view3d.closeness(np.array(posture.thumb), exercise.green, exercise.red))
         good = self._thumb(far < HINT_FAR, result.t)
@@ -368,9 +374,8 @@ class Presenter:
     ) -> tuple[int, bool] | None:
         """The finger that is clearly farthest from the teacher's, 0 the index, and whether it is to open;
         None where there is none, or neither opening nor bending would bring it nearer."""
-        if posture.cluster < 0 or exercise is None:  # no palm, no angles
-            return None
-        if exercise.kept_axes:  # it is the whole hand that is to turn
+        # No palm, no angles; and where it counts how the hand is turned, all of it is to turn.
+        if posture.cluster < 0 or exercise is None or exercise.kept_axes:
             return None
         fingers = far[5:].reshape(4, 4).mean(axis=1)  # the thumb has a line of its own
         *_, second, first = np.argsort(fingers)

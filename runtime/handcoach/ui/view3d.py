@@ -33,6 +33,7 @@ PALETTES: dict[str, tuple[Rgb, Rgb, Rgb]] = {
 }
 LINE: dict[str, Rgb] = {"traffic": (72, 222, 112), "blue_orange": (96, 176, 255)}
 # Joints that have no colour: the hand frame lays palm on palm, so that they would be green in a fist, too.
+# Where hands are turned, the fingers' colours say it.
 PALM = [0, 5, 9, 13, 17]
 NEUTRAL: Rgb = (150, 190, 230)
 
@@ -409,6 +410,7 @@ def draw_hands(
     canvas = background(inner).copy()
     sigma = 0.014 * inner[1] * 0.5
     if stand == "turned":
+        # Both meet at the wrist: near it, a live hand that points the other way has room as well.
         shown = teacher if teacher is not None else live
         middle = shown.mean(axis=0) / 3 if shown is not None else np.zeros(3, np.float32)
         teacher, live = (None if hand is None else hand - middle for hand in (teacher, live))
