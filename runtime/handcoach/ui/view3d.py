@@ -144,8 +144,8 @@ def project(
 
     Args:
         size: width and height in pixels.
-        reach: from the wrist to the farthest fingertip, in hand units: all of it stays in the picture. Of
-            turned hands from their middle, which the picture has in its own.
+        reach: from the wrist to the farthest fingertip, in hand units: all of it stays in the picture;
+            of turned hands from the middle of the picture.
 
     Returns:
         pixels (N, 2), y down; depth (N,) in pixels, larger is nearer; pixels per hand unit (N,).
