@@ -181,12 +181,11 @@ class Exercise:
     def assess(self, hand: Hand) -> Posture:
         """Judge a hand. A left hand is judged as its mirror image."""
         canonical = hand.canonical
-        seen = canonical @ hand_axes(self.reference).T.astype(np.float32) if self.kept_axes else canonical
         try:
             hand_frame(canonical)
         except DegenerateHandError:
             nowhere = np.full(len(self.clusters), np.nan, dtype=np.float32)
-            return self._posture(UNSURE, -1, nowhere, 0.0, canonical, seen)
+            return self._posture(UNSURE, -1, nowhere, 0.0, canonical, canonical)
         out = self.run(canonical[None] if self._without is None else self._without.moved(canonical))
         aligned = out["hand_frame"][0].reshape(21, 3)
         distances, cluster = out["distances"][0], int(out["cluster"][0])
@@ -197,18 +196,22 @@ class Exercise:
             cluster = int(eased.argmin())
         known = 0 <= cluster < len(self.clusters)
         if not known or not np.isfinite(distances).all() or not np.isfinite(aligned).all():
-            return self._posture(UNSURE, -1, distances, 0.0, canonical, seen)
+            return self._posture(UNSURE, -1, distances, 0.0, canonical, canonical)
         margin = margin_of(eased, self.clusters)
         sure = (
             hand.score >= MIN_PRESENCE and margin >= self.min_margin and distances.min() <= self.max_distance
         )
-        shown = beside(canonical, self.reference, self.kept_axes) if self.kept_axes else aligned
         label = self.clusters[cluster] if sure else UNSURE
-        return self._posture(label, cluster, distances, margin, aligned, shown)
+        return self._posture(label, cluster, distances, margin, canonical, aligned)
 
     def _posture(
-        self, label: str, cluster: int, distances: Array, margin: float, aligned: Array, shown: Array
+        self, label: str, cluster: int, distances: Array, margin: float, canonical: Array, aligned: Array
     ) -> Posture:
+        shown = aligned
+        if self.kept_axes and cluster < 0:  # without a palm: as the camera sees it
+            shown = canonical @ hand_axes(self.reference).T.astype(np.float32)
+        elif self.kept_axes:
+            shown = beside(canonical, self.reference, self.kept_axes)
         apart = np.linalg.norm(shown - self.reference_aligned, axis=-1) * self.joints_count
         thumb = aligned[3:5] - self.reference_aligned[3:5]
         far = float(np.linalg.norm(thumb, axis=-1).mean()) if cluster >= 0 else math.nan

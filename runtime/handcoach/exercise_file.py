@@ -18,7 +18,7 @@ from handcoach.coach import SESSION_S
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.exercise import MOST_PRAISE, Exercise, text_of
-from handcoach.hand import FINGERS, Hand, Side, hand_frame
+from handcoach.hand import FINGERS, Hand, hand_frame
 from handcoach.model import ModelError, ModelFile
 
 # An exercise's file gives what scikit-learn gives to this; numpy is as near to both.
@@ -146,11 +146,8 @@ def picture(file: ModelFile) -> bytes:
     """A PNG of the reference hand, drawn as the window draws the teacher's."""
     from handcoach.ui import view3d
 
-    side: Side = "left" if file.meta["hand"] == "left" else "right"
-    kept_axes = file.meta["kept_axes"]
-    reference = np.asarray(file.meta["reference"], dtype=np.float32)
-    shown = view3d.as_shown(reference, reference, side, kept_axes)
-    image = view3d.draw_hands(PICTURE, shown, None, stand=view3d.stand_of(side, kept_axes))
+    hand, stand = view3d.teacher_of(file.meta)
+    image = view3d.draw_hands(PICTURE, hand, None, stand=stand)
     return bytes(cv2.imencode(".png", image[..., ::-1])[1])
 
 

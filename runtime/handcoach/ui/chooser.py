@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image as PilImage
 
 from handcoach import exercise_file, model
 from handcoach.errors import HandCoachError
 from handcoach.exercise import text_of
 from handcoach.exercise_file import Entry
-from handcoach.hand import Array, Side
+from handcoach.hand import Array
 from handcoach.ui import view3d
 from handcoach.ui.keys import HeldKeys, once
 from handcoach.ui.texts import Texts
@@ -33,7 +32,7 @@ class Choice:
     Attributes:
         path: of its file. sentence: the last of its instructions, which says what the hand does; those before
             it say how to sit.
-        reference: (21, 3), of the side that it is for, see `view3d.as_shown`; None where the file does
+        reference: (21, 3), of the side that it is for, see `view3d.teacher_of`; None where the file does
             not work. stand: how it stands.
     """
 
@@ -52,15 +51,12 @@ def choices(entries: Iterable[Entry], texts: Texts) -> list[Choice]:
             found.append(Choice(entry.path, entry.path.stem, texts("exercise_broken"), None))
             continue
         meta = entry.file.meta
-        side: Side = "left" if meta["hand"] == "left" else "right"
-        reference = np.asarray(meta["reference"], np.float32)
         found.append(
             Choice(
                 entry.path,
                 text_of(meta["title"], texts.lang),
                 last_sentence(text_of(meta["instructions"], texts.lang)),
-                view3d.as_shown(reference, reference, side, meta["kept_axes"]),
-                view3d.stand_of(side, meta["kept_axes"]),
+                *view3d.teacher_of(meta),
             )
         )
     return found

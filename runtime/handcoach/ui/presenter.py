@@ -176,15 +176,9 @@ class Presenter:
             thumb, thumb_good = self._say_result(), True
         live, far = None, None
         if result.posture is not None and hand is not None:
-            live = np.asarray(result.posture.shown @ exercise.held, np.float32)
+            live = self._shown(result.posture.shown, result, exercise)
             far = view3d.closeness(result.posture.joint_distances, exercise.green, exercise.red)
-        teacher = np.asarray(exercise.reference_aligned @ exercise.held, np.float32)
-        # Hands that are turned as they were held move as those in the camera's picture do.
-        # Until it opens, a camera's is expected.
-        mirror = result.live or result.frame is None
-        if (self._side == "left") != (bool(exercise.kept_axes) and mirror):
-            teacher = view3d.mirrored(teacher)
-            live = view3d.mirrored(live) if live is not None else None
+        teacher = self._shown(exercise.reference_aligned, result, exercise)
         seconds = None
         if state == "rest":
             seconds = math.ceil((1 - progress.rest) * result.rest_s - 1e-6)
@@ -232,6 +226,11 @@ class Presenter:
             upright=exercise.upright,
             accent=accent,
         )
+
+    def _shown(self, hand: Array, result: Result, exercise: Exercise) -> Array:
+        """A hand `beside` the reference as it is drawn. Until it opens, a camera is expected."""
+        turned = np.asarray(hand @ exercise.held, np.float32)
+        return view3d.facing(turned, self._side, exercise.kept_axes, result.live or result.frame is None)
 
     def _seldom(
         self, state: str, said: tuple[str, Tone, str, str], least_s: float, t: float

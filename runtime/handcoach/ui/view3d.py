@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -95,11 +95,23 @@ def stand_of(side: Side, kept_axes: str) -> Stand:
     return "turned" if kept_axes else side
 
 
+def facing(hand: Array, side: Side, kept_axes: str, mirror: bool = True) -> Array:
+    """A right hand (21, 3) as this side's; turned ones move as those in the camera's picture do, which is
+    shown as a mirror does or is not."""
+    return mirrored(hand) if (side == "left") != (bool(kept_axes) and mirror) else hand
+
+
 def as_shown(hand: Array, reference: Array, side: Side, kept_axes: str) -> Array:
-    """A hand beside its exercise's reference, both canonical (21, 3), as `draw_hands` wants it; turned ones
-    as a mirror shows them, since that is how a camera's picture is shown."""
+    """A hand beside its exercise's reference, both canonical (21, 3), as `draw_hands` wants it."""
     shown = beside(hand, reference, kept_axes) @ as_held(reference, kept_axes).astype(np.float32)
-    return mirrored(shown) if (side == "left") != bool(kept_axes) else shown
+    return facing(shown, side, kept_axes)
+
+
+def teacher_of(meta: dict[str, Any]) -> tuple[Array, Stand]:
+    """The hand that an exercise's metadata show, as `draw_hands` wants it, and how it stands."""
+    reference, kept_axes = np.asarray(meta["reference"], np.float32), meta["kept_axes"]
+    side: Side = "left" if meta["hand"] == "left" else "right"
+    return as_shown(reference, reference, side, kept_axes), stand_of(side, kept_axes)
 
 
 def closeness(distances: NDArray[np.floating], green: float, red: float) -> NDArray[np.float64]:
