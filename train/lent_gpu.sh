@@ -16,7 +16,7 @@
 # `handcoach-train landmarks` stand in MORE.
 #
 # On an H200 with 16 processors: 800 pictures/s rendered, 30 s to read 76,000 of them, and ResNet50 at 128 and 160 pixels
-# trained on 4,900 a second. From random weights four minutes of that were too few (models/README.md).
+# trained on 4,900 a second. From random weights four minutes of that were too few (models/history.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LENT=build/lent DATA=build/lent-data

@@ -54,7 +54,7 @@ def load_photos(labels: Path, root: Path, agree: float = AGREE) -> list[dict[str
 
 def _bent(hand: dict[str, Any]) -> bool:
     """Whether its guess is of a bent hand: of fists both guesses may be wrong alike, and networks that learnt
-    from them read fists inside out (models/README.md, sessions 8 and 9)."""
+    from them read fists inside out (models/history.md, sessions 8 and 9)."""
     try:
         bends = flexion(np.asarray(hand["lifted"], np.float64))
     except DegenerateHandError:
