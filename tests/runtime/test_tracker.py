@@ -258,6 +258,27 @@ def test_a_box_that_the_network_rejects_is_no_hand(size: float, reason: str) -> 
         assert track.hand is None and track.reason == reason
 
 
+@pytest.mark.parametrize(
+    "score,presence,there",
+    [(0.9, 0.51, True), (0.9, 0.49, False), (0.5, 0.9, False), (0.5, 0.99, True), (0.35, 0.99, False),
+     (0.35, 0.9999, True), (0.0, 1.0, False), (1.0, 0.0, False)],
+)  # fmt: skip
+def test_what_one_network_doubts_the_other_must_be_sure_of(
+    score: float, presence: float, there: bool
+) -> None:
+    class Doubtful(Pinhole):
+        def find(
+            self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
+        ) -> list[Detection]:
+            return [replace(found, score=score) for found in super().find(image)]
+
+    world = Doubtful(template(0.0) * 0.09 + [0, 0, 0.6])
+    world.presence = presence
+    for still in (True, False):
+        track = Tracker(world, world, still=still).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
+        assert (track.hand is not None) == there
+
+
 def test_a_network_that_gives_no_numbers_is_no_hand(models: tuple[Finder, Landmarker]) -> None:
     class Broken:
         def run(self, array: np.ndarray) -> dict[str, np.ndarray]:
