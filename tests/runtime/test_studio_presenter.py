@@ -45,6 +45,20 @@ def known(bend: float, n: int = 80) -> Recorded:
     return recorded_of("open", many(bend, n), np.arange(n) / 30, np.zeros(n, int), view)
 
 
+def test_a_posture_is_shown_by_a_hand_that_is_turned_as_most_are_where_that_counts() -> None:
+    hands = many(0.5)
+    about_x = np.array([[1, 0, 0], [0, 0.5, -0.87], [0, 0.87, 0.5]])
+    hands[0] = (template(0.5) @ about_x).astype(np.float32)  # the middle of all, but for its turn
+    rest = (
+        np.arange(len(hands)) / 30,
+        np.zeros(len(hands), int),
+        np.tile(np.float32([1, 0.5]), (len(hands), 1)),
+    )
+    for kept_axes, turned in (("", True), ("xz", False), ("z", False)):
+        shown = recorded_of("open", hands, *rest, kept_axes).hand
+        assert shown is not None and bool(np.array_equal(shown, hands[0])) == turned
+
+
 def take(label: str, n: int, frames: int | None = None, other: int = 0) -> Take:
     return Take(label, many(0.0, n), np.arange(n) / 30, np.ones((n, 2), np.float32), "right", "tiny",
                 n if frames is None else frames, other)  # fmt: skip

@@ -121,7 +121,7 @@ class Studio:
             self._show()
             return
         self.folder = folder
-        known = {label: self._read(label) for label in kept.recorded}
+        known = {label: self._read(label, kept.draft.kept_axes) for label in kept.recorded}
         self.presenter.go_on(kept.draft, known, len(draft.pictures(folder)))
         self._entered()
 
@@ -182,6 +182,9 @@ class Studio:
     # --- the draft ---
 
     def change(self, **fields: Any) -> None:
+        if fields.get("kept_axes", self.presenter.draft.kept_axes) != self.presenter.draft.kept_axes:
+            known = self.presenter.recorded
+            self.presenter.recorded = {label: self._read(label, fields["kept_axes"]) for label in known}
         self.presenter.set(**fields)
         self._changed()
 
@@ -291,16 +294,16 @@ class Studio:
             draft.delete_pictures(self.folder, take.label)
         draft.add_pictures(self.folder, take.label, list(take.pictures))
         self.presenter.pictures = len(draft.pictures(self.folder))
-        self.presenter.keep(take.label, self._read(take.label))
+        self.presenter.keep(take.label, self._read(take.label, self.presenter.draft.kept_axes))
 
-    def _read(self, label: str) -> Recorded:
+    def _read(self, label: str, kept_axes: str) -> Recorded:
         assert self.folder is not None
         try:
             whole = recording.read(draft.recording_of(self.folder), only=label)
         except HandCoachError as error:
             return Recorded(problem=str(error))
         return recorded_of(
-            label, whole.labels[label], whole.times[label], whole.takes[label], whole.views[label]
+            label, whole.labels[label], whole.times[label], whole.takes[label], whole.views[label], kept_axes
         )
 
     def toggle_pictures(self) -> None:

@@ -15,7 +15,7 @@ from handcoach import quality
 from handcoach.builders import PIP_LINE
 from handcoach.draft import MOST_POSTURES, NUMBERS, STRICTNESS, Draft, Posture, label_of
 from handcoach.errors import HandCoachError
-from handcoach.hand import FINGERS, Array, Side, hand_frame
+from handcoach.hand import FINGERS, Array, Side, beside, hand_frame
 from handcoach.quality import Finding, Report
 from handcoach.ui import view3d
 from handcoach.ui.presenter import Tone, ViewState
@@ -47,7 +47,8 @@ class Recorded:
     Attributes:
         frames, takes: how many.
         findings: about its frames.
-        hand: (21, 3), canonical, the recorded one nearest to the middle of all in the hand frame; or None.
+        hand: (21, 3), canonical, the recorded one nearest to the middle of all in the hand frame, where it
+            counts how it is turned also in that; or None.
         problem: a sentence where the file cannot be read.
     """
 
@@ -63,12 +64,18 @@ def _words(lang: str) -> Texts:
     return Texts(lang, "studio")
 
 
+def _middle(hands: Array) -> int:
+    """Which of these hands (N, 21, 3) is nearest to the median of all."""
+    return int(np.linalg.norm(hands - np.median(hands, axis=0), axis=(1, 2)).argmin())
+
+
 def recorded_of(
     label: str,
     landmarks: Array,
     t: NDArray[np.float64],
     takes: NDArray[np.integer],
     view: NDArray[np.floating],
+    kept_axes: str = "",
 ) -> Recorded:
     """What the studio says of a posture's frames; arrays as in `handcoach.recording.Recording`."""
     found = quality.of_posture(label, landmarks, t, takes, view)
@@ -76,9 +83,9 @@ def recorded_of(
     hand = None
     if len(good):
         # A recorded hand, not the mean of all: a mean of joints has bones that no hand has.
-        frames = hand_frame(good)
-        away = np.linalg.norm(frames - np.median(frames, axis=0), axis=(1, 2))
-        hand = good[int(away.argmin())]
+        hand = good[_middle(hand_frame(good))]
+        if kept_axes:
+            hand = good[_middle(beside(good, hand, kept_axes))]
     return Recorded(len(landmarks), len(np.unique(takes)), tuple(found), hand)
 
 
