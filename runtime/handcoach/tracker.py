@@ -36,7 +36,7 @@ CANDIDATES = 2
 # of the finder's score and the logit of the last presence, each over its threshold's, are EVIDENCE at least.
 # Chosen from a grid on held-out pictures (models/history.md): against each over its own threshold, half as
 # many false finds and a quarter of the misses.
-SCORE_SHARE, EVIDENCE = 4.0, 4.0
+SCORE_SHARE, EVIDENCE = 4.0, 5.0
 # Seconds between two looks at the whole frame while a hand is followed.
 FIND_EVERY_S = 1.0
 # Seconds without a frame after which a track has no past: everything starts anew.
