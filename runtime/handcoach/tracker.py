@@ -34,8 +34,8 @@ LOOKS = (1.0, 0.6)
 CANDIDATES = 2
 # A candidate is a hand where finder and landmark network together are sure of it: SCORE_SHARE times the logit
 # of the finder's score and the logit of the last presence, each over its threshold's, are EVIDENCE at least.
-# Chosen from a grid on held-out pictures (models/history.md): against each over its own threshold, a quarter of
-# the false finds and half of the misses.
+# Chosen from a grid on held-out pictures (models/history.md): against each over its own threshold, a quarter
+# of the false finds and half of the misses.
 SCORE_SHARE, EVIDENCE = 4.0, 5.0
 # Seconds between two looks at the whole frame while a hand is followed.
 FIND_EVERY_S = 1.0
