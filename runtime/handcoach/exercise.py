@@ -27,6 +27,9 @@ from handcoach.model import ModelFile, Session
 
 # Whether the thumb is in the verdict, judged apart because the exercise leaves it out, or not judged at all.
 Thumb = Literal["counts", "apart", "off"]
+# How the teacher's arm is held: `up` from the elbow, which rests on the table, or lying there, `towards` the
+# laptop or `along` its screen.
+Arm = Literal["up", "towards", "along"]
 
 # Presence below which a hand is followed, but not judged.
 MIN_PRESENCE = 0.6
@@ -36,9 +39,10 @@ MOST_PRAISE = 2.0
 # in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
 # and 1.2 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
 THUMB_MOVES, THUMB_AHEAD = 0.2, 1.0
-# How far up a teacher's hand points whose elbow rests on the table, of its distance from wrist to middle MCP:
-# 0.95 or more in the shipped exercises, 0.6 at most in those whose arm lies.
-UPRIGHT = 0.8
+# How far up a teacher's hand points whose elbow rests on the table, and how far aside one whose arm lies
+# along the screen, of its distance from wrist to middle MCP. Of the shipped exercises those have 0.95 and 0.46
+# or more, the others 0.6 and 0.18 at most.
+UPRIGHT, ASIDE = 0.8, 0.33
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
     "en": "I cannot tell yet: show your whole hand, and hold it still.",
@@ -87,7 +91,7 @@ class Exercise:
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
         held: (3, 3), see `hand.as_held`.
-        upright: the teacher's hand points up, as one does whose elbow rests on the table; else its arm lies.
+        arm: how the teacher's lies: see `Arm`.
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
         counted: numbers of the fingers that count, without the thumb, 0 the index.
         thumb_needed: the thumb was to be left out and counts all the same, for the exercise is about it.
@@ -137,7 +141,7 @@ class Exercise:
         self.reference = np.asarray(meta["reference"], dtype=np.float32)
         self.reference_aligned = hand_frame(self.reference)
         self.held = as_held(self.reference, self.kept_axes)
-        self.upright = bool(-self.reference[MIDDLE_MCP, 1] > UPRIGHT)
+        self.arm = _arm(self.reference[MIDDLE_MCP])
         self.widen(1.0)
         self._session = Session(file, threads, provider)
         self.counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]
@@ -240,6 +244,14 @@ class Exercise:
         shown[:, clusters.FINGERTIPS] += fingers
         bent = angles.flexion(shown).sum(-1) - angles.flexion(self.reference_aligned).sum(-1)
         return not others.any() or bool((np.abs(bent[others][:, self.counted]) >= angles.CHANGE).any())
+
+
+def _arm(middle_mcp: Array) -> Arm:
+    """How the arm of a canonical hand with this middle MCP (3,) is held."""
+    x, y, _ = middle_mcp
+    if -y > UPRIGHT:
+        return "up"
+    return "along" if abs(x) > ASIDE else "towards"
 
 
 def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:

@@ -212,11 +212,12 @@ def test_it_is_known_whether_fingers_are_to_bend(name: str, bends: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "upright"),
-    [("finger-stretch", False), ("wrist-up", False), ("fist", True), ("forearm-turn", True)],
-)
-def test_it_is_known_whether_the_elbow_rests_on_the_table(name: str, upright: bool) -> None:
-    assert Exercise(shipped(name)).upright is upright
+    ("name", "arm"),
+    [("finger-stretch", "towards"), ("wrist-up", "along"), ("wrist-down", "along"), ("finger-lift", "along"),
+     ("fist", "up"), ("forearm-turn", "up")],
+)  # fmt: skip
+def test_it_is_known_how_the_arm_is_held(name: str, arm: str) -> None:
+    assert Exercise(shipped(name)).arm == arm
 
 
 def test_the_clusters_hands_are_told_from_the_graph_alone(exercise: Exercise) -> None:

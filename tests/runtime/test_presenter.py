@@ -349,16 +349,16 @@ def large_hand(side="right"):
     return Hand(seen.landmarks, hand_points(320, 300, 100).astype(np.float32), side, 0.9)
 
 
-@pytest.mark.parametrize(("upright", "says"), [(True, "setup_elbow"), (False, "setup_arm")])
-def test_the_set_up_says_whether_the_elbow_or_the_forearm_rests(
-    presenter, exercise, monkeypatch, upright, says
-):
-    monkeypatch.setattr(exercise, "upright", upright)
+@pytest.mark.parametrize(
+    ("arm", "says"), [("up", "setup_elbow"), ("towards", "setup_arm"), ("along", "setup_arm")]
+)
+def test_the_set_up_says_whether_the_elbow_or_the_forearm_rests(presenter, exercise, monkeypatch, arm, says):
+    monkeypatch.setattr(exercise, "arm", arm)
     view = presenter.present(result(exercise, progress("ready")))
-    assert (view.checks[0].text, view.upright) == (Texts("en")(says), upright)
-    arm = drawing.compose(view, Texts("en"), (1280, 720))
-    other = drawing.compose(replace(view, upright=not upright), Texts("en"), (1280, 720))
-    assert (arm != other).any()
+    assert (view.checks[0].text, view.arm) == (Texts("en")(says), arm)
+    shown = drawing.compose(view, Texts("en"), (1280, 720))
+    for other in {"up", "towards", "along"} - {arm}:
+        assert (shown != drawing.compose(replace(view, arm=other), Texts("en"), (1280, 720))).any()
 
 
 def test_before_the_first_start_the_set_up_is_checked_and_can_be_skipped(presenter, exercise):

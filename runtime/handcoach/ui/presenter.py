@@ -17,7 +17,7 @@ from handcoach.ui import view3d
 from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
-    from handcoach.exercise import Exercise, Posture
+    from handcoach.exercise import Arm, Exercise, Posture
     from handcoach.worker import Result
 
 Tone = Literal["praise", "almost", "stretch", "look", "calm", "ready", "rest", "stop", "done", "error"]
@@ -71,7 +71,7 @@ class ViewState:
         dim: the picture is not being judged.
         points: (21, 2) pixels of `image`.
         teacher, live: (21, 3) as `view3d.draw_hands` wants them. stand: how they stand.
-        upright: the elbow rests on the table, not the forearm.
+        arm: how the teacher's lies.
         far: (21,) 0..1, how far each live joint is from the teacher's.
         accent: the colour that the therapist gave the posture, like #2e9e5b; "" where none is judged.
     """
@@ -104,7 +104,7 @@ class ViewState:
     live: Array | None = None
     far: NDArray[np.float64] | None = None
     stand: view3d.Stand = "right"
-    upright: bool = False
+    arm: Arm = "towards"
     accent: str = ""
 
 
@@ -223,7 +223,7 @@ class Presenter:
             live=live,
             far=far,
             stand=view3d.stand_of(self._side, exercise.kept_axes),
-            upright=exercise.upright,
+            arm=exercise.arm,
             accent=accent,
         )
 
@@ -263,7 +263,7 @@ class Presenter:
             elif not seen.large:
                 cure = texts("too_far")
         return (
-            Check(texts("setup_elbow" if result.exercise and result.exercise.upright else "setup_arm")),
+            Check(texts("setup_elbow" if result.exercise and result.exercise.arm == "up" else "setup_arm")),
             Check(texts("setup_book")),
             Check(texts("setup_light"), bright),
             Check(texts("setup_view"), whole),
