@@ -40,8 +40,8 @@ MOST_PRAISE = 2.0
 # and 1.2 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
 THUMB_MOVES, THUMB_AHEAD = 0.2, 1.0
 # How far up a teacher's hand points whose elbow rests on the table, and how far aside one whose arm lies
-# along the screen, of its distance from wrist to middle MCP. Of the shipped exercises those have 0.95 and 0.46
-# or more, the others 0.6 and 0.18 at most.
+# along the screen, of its distance from wrist to middle MCP. Of the shipped exercises those have 0.95 and
+# 0.46 or more, the others 0.6 and 0.18 at most.
 UPRIGHT, ASIDE = 0.8, 0.33
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
