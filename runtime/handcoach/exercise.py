@@ -39,9 +39,9 @@ MOST_PRAISE = 2.0
 # in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
 # and 1.2 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
 THUMB_MOVES, THUMB_AHEAD = 0.2, 1.0
-# How far up a teacher's hand points whose elbow rests on the table, and how far aside one whose arm lies
-# along the screen, of its distance from wrist to middle MCP. Of the shipped exercises those have 0.95 and
-# 0.46 or more, the others 0.6 and 0.18 at most.
+# How far up a teacher's hand points whose elbow rests on the table, and how far across the person, its
+# little finger's side to the camera, one whose arm lies along the screen; of the distance from wrist to
+# middle MCP. Of the shipped exercises those have 0.95 and 0.46 or more, the others 0.63 and 0.18 at most.
 UPRIGHT, ASIDE = 0.8, 0.33
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
@@ -251,7 +251,7 @@ def _arm(middle_mcp: Array) -> Arm:
     x, y, _ = middle_mcp
     if -y > UPRIGHT:
         return "up"
-    return "along" if abs(x) > ASIDE else "towards"
+    return "along" if x > ASIDE else "towards"
 
 
 def margin_of(distances: NDArray[np.floating], clusters: Sequence[str]) -> float:

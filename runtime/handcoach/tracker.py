@@ -32,11 +32,12 @@ REFINEMENTS = 1
 LOOKS = (1.0, 0.6)
 # Candidates of the finder that are tried in one look.
 CANDIDATES = 2
-# A candidate is a hand where finder and landmark network together are sure of it: SCORE_SHARE times the logit
-# of the finder's score and the logit of the last presence, each over its threshold's, are EVIDENCE at least.
-# Chosen from a grid on held-out pictures (models/history.md): against each over its own threshold, a quarter
-# of the false finds and half of the misses.
-SCORE_SHARE, EVIDENCE = 4.0, 5.0
+# A candidate of at least WEAK_SCORE is a hand where presence is over its threshold and finder and landmark
+# network together are sure of it: SCORE_WEIGHT times the logit of the finder's score and the logit of the
+# last presence, each over its threshold's, are EVIDENCE at least. Chosen from a grid on held-out pictures
+# (models/history.md): about a third of the false finds and of the misses that two thresholds have.
+WEAK_SCORE = 0.2
+SCORE_WEIGHT, EVIDENCE = 4.0, 5.0
 # Seconds between two looks at the whole frame while a hand is followed.
 FIND_EVERY_S = 1.0
 # Seconds without a frame after which a track has no past: everything starts anew.
@@ -70,7 +71,6 @@ STEADY_SHIFT, STEADY_SIZE, STEADY_ROLL = 0.04, 0.06, 0.08
 STEADY_SHARE = 0.2
 
 # Why there is no hand.
-WEAK_SCORE = 0.2  # of a detection that still tells where a hand may be
 DARK_LEVEL = 30  # mean of the picture, 0..255
 NEAR_EXTENT = 0.5  # of the frame's shorter side
 FAR_EXTENT = 0.045  # of the frame's shorter side
@@ -206,7 +206,7 @@ class Tracker:
         for fill in LOOKS:
             for detection in self.finder.find(image, min(WEAK_SCORE, self.finder.threshold), fill, both=True):
                 self.reset()
-                reading = self._start(image, self._ranked([detection]))
+                reading = self._start(image, [detection])
                 if reading is None or _unusable(reading.points, image.shape[1], image.shape[0]):
                     continue
                 # Two detections may lead to one hand.
@@ -273,7 +273,7 @@ class Tracker:
         """Whether what the finder proposed and the landmark network read there is a hand."""
         score = _logit(detection.score) - _logit(self.finder.threshold)
         presence = _logit(reading.presence) - _logit(self.landmarker.threshold)
-        return presence >= 0 and SCORE_SHARE * score + presence >= EVIDENCE
+        return presence >= 0 and SCORE_WEIGHT * score + presence >= EVIDENCE
 
     def _around(self, points: Array) -> Crop:
         return crop_around(
@@ -285,9 +285,11 @@ class Tracker:
 
     def _look_around(self, image: NDArray[np.uint8], reading: Reading) -> Reading | None:
         """Ask the finder whether what is followed is a hand, and the right one; else change or lose it."""
-        detections = self._ranked(self.finder.find(image))
-        elsewhere = [d for d in detections if not _same(d, reading.points)]
-        self._misses = 0 if len(elsewhere) < len(detections) else self._misses + 1
+        detections = self._ranked(self.finder.find(image, min(WEAK_SCORE, self.finder.threshold)))
+        here = [d for d in detections if _same(d, reading.points)]
+        elsewhere = [d for d in detections if d not in here]
+        seen = any(d.score >= self.finder.threshold or self._convincing(d, reading) for d in here)
+        self._misses = 0 if seen else self._misses + 1
         weak = reading.presence < WEAK_PRESENCE
         if self._misses and (weak or self._misses >= MISSES):
             other = self._change(image, elsewhere, least=reading.presence)
@@ -312,13 +314,14 @@ class Tracker:
         return other
 
     def _ranked(self, detections: list[Detection]) -> list[Detection]:
-        """Candidates, the one to follow first: sure, large, and of the side that the user chose."""
+        """Candidates, the one to follow first: sure ones before others, large, and of the side that the user
+        chose."""
 
         def worth(d: Detection) -> float:
             fits = {"auto": 1.0, "right": d.right, "left": 1 - d.right}[self.choice]
             return d.score * d.extent * (0.2 + fits)
 
-        return sorted(detections, key=worth, reverse=True)
+        return sorted(detections, key=lambda d: (d.score >= self.finder.threshold, worth(d)), reverse=True)
 
     def _lose(self) -> None:
         self._reading, self._crop, self._misses = None, None, 0

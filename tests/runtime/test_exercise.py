@@ -213,8 +213,8 @@ def test_it_is_known_whether_fingers_are_to_bend(name: str, bends: bool) -> None
 
 @pytest.mark.parametrize(
     ("name", "arm"),
-    [("finger-stretch", "towards"), ("wrist-up", "along"), ("wrist-down", "along"), ("finger-lift", "along"),
-     ("fist", "up"), ("forearm-turn", "up")],
+    [("finger-stretch", "towards"), ("wrist-up", "along"), ("wrist-down", "along"),
+     ("finger-lift", "towards"), ("fist", "up"), ("forearm-turn", "up")],
 )  # fmt: skip
 def test_it_is_known_how_the_arm_is_held(name: str, arm: str) -> None:
     assert Exercise(shipped(name)).arm == arm

@@ -102,7 +102,7 @@ class Pinhole:
 
     def __init__(self, joints: np.ndarray, right: float = 1.0, width: int = 640, height: int = 480) -> None:
         self.width, self.height, self.right = width, height, right
-        self.presence = 1.0
+        self.presence, self.score = 1.0, 0.9
         self.show(joints)
 
     def show(self, joints: np.ndarray) -> None:
@@ -115,7 +115,8 @@ class Pinhole:
         self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
     ) -> list[Detection]:
         p = self.points.astype(np.float32)
-        return [Detection(0.9, self.right, p[0], p[9], extent_of(p))]
+        found = Detection(self.score, self.right, p[0], p[9], extent_of(p))
+        return [found] if found.score >= threshold else []
 
     def read(self, image: np.ndarray, crop: Crop) -> Reading:
         seen = crop.from_camera(self.truth, self.width, self.height)
@@ -266,17 +267,45 @@ def test_a_box_that_the_network_rejects_is_no_hand(size: float, reason: str) -> 
 def test_what_one_network_doubts_the_other_must_be_sure_of(
     score: float, presence: float, there: bool
 ) -> None:
-    class Doubtful(Pinhole):
-        def find(
-            self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
-        ) -> list[Detection]:
-            return [replace(found, score=score) for found in super().find(image)]
-
-    world = Doubtful(template(0.0) * 0.09 + [0, 0, 0.6])
+    world = Pinhole(template(0.0) * 0.09 + [0, 0, 0.6])
+    world.score = score
     world.presence = presence
     for still in (True, False):
         track = Tracker(world, world, still=still).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
         assert (track.hand is not None) == there
+
+
+def test_a_sure_hand_is_tried_before_larger_doubtful_ones() -> None:
+    class Crowded(Pinhole):
+        def find(
+            self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
+        ) -> list[Detection]:
+            (hand,) = super().find(image)
+            corners = np.float32([[40, 40], [600, 40], [40, 440]])
+            return [hand, *(Detection(0.45, 1.0, c, c + 20, 9 * hand.extent) for c in corners)]
+
+        def read(self, image: np.ndarray, crop: Crop) -> Reading:
+            near = np.hypot(*(self.points[9] - [crop.x, crop.y])) < crop.size / 4
+            return replace(super().read(image, crop), presence=1.0 if near else 0.0)
+
+    world = Crowded(template(0.0) * 0.04 + [0, 0, 0.6])
+    for still in (True, False):
+        track = Tracker(world, world, still=still).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
+        assert track.hand is not None
+
+
+@pytest.mark.parametrize("score,stays", [(0.45, True), (0.1, False)])
+def test_a_hand_that_the_finder_doubts_is_followed_while_the_network_is_sure(
+    score: float, stays: bool
+) -> None:
+    world = Pinhole(template(0.0) * 0.09 + [0, 0, 0.6])
+    tracker = Tracker(world, world)  # type: ignore[arg-type]
+    frames = [Frame(blank(), i / FPS, i) for i in range(4 * FPS)]
+    assert tracker.step(frames[0]).hand is not None
+    world.score = score
+    for frame in frames[1:]:
+        tracker.step(frame)
+    assert (tracker._misses == 0) == stays
 
 
 def test_a_network_that_gives_no_numbers_is_no_hand(models: tuple[Finder, Landmarker]) -> None:

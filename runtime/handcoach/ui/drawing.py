@@ -18,7 +18,7 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 from handcoach.exercise import Arm
-from handcoach.hand import BONES
+from handcoach.hand import BONES, Side
 from handcoach.ui import view3d
 from handcoach.ui.presenter import Tone, ViewState
 from handcoach.ui.texts import Texts
@@ -356,9 +356,9 @@ def draw_ready(
     y_end = y + round((end - y) * 0.52) if below else end
     _checks(image, view, Box(box.x + pad, y, wide, y_end - y), scale)
     if beside:
-        _how_to_sit(image, Box(box.x + pad + wide, y, width - wide, end - y), view.arm)
+        _how_to_sit(image, Box(box.x + pad + wide, y, width - wide, end - y), view.arm, view.side)
     elif below:
-        _how_to_sit(image, Box(box.x + pad, y_end, width, end - y_end), view.arm)
+        _how_to_sit(image, Box(box.x + pad, y_end, width, end - y_end), view.arm, view.side)
 
 
 def _block(
@@ -398,58 +398,62 @@ def _checks(image: Image, view: ViewState, box: Box, scale: float) -> None:
             draw_text(image, words, box.x + left, top + j * line, px, INK)
 
 
-def _how_to_sit(image: Image, box: Box, arm: Arm) -> None:
+def _how_to_sit(image: Image, box: Box, arm: Arm, side: Side) -> None:
     """The laptop on a book, the arm on the table before it, the lamp behind: from the side, or as the person
     sees it where the arm lies along the screen."""
     k = min(box.w / 260, box.h / 170)
     x0, y0 = box.x + (box.w - 260 * k) / 2, box.y + (box.h - 170 * k) / 2
+    flip = arm == "along" and side == "left"
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return x0 + (260 - x if flip else x) * k, y0 + y * k
 
     def line(points: list[tuple[float, float]], colour: Rgb, thick: float) -> None:
-        at = [(x0 + x * k, y0 + y * k) for x, y in points]
-        _line(image, at, colour, max(round(thick * k), 1))
+        _line(image, [place(*p) for p in points], colour, max(round(thick * k), 1))
 
     def dot(x: float, y: float, r: float, colour: Rgb) -> None:
-        centre = (round((x0 + x * k) * 16), round((y0 + y * k) * 16))
-        cv2.circle(image, centre, max(round(r * k * 16), 16), colour, -1, cv2.LINE_AA, 4)
+        x, y = place(x, y)
+        cv2.circle(
+            image, (round(x * 16), round(y * 16)), max(round(r * k * 16), 16), colour, -1, cv2.LINE_AA, 4
+        )
 
     look, skin, lamp = TONES["look"], (226, 200, 178), TONES["almost"]
+    books, light = TONES["rest"], (118, 118)  # light: where the lamp's falls
     line([(4, 160), (256, 160)], SOFT, 4)  # the table
     if arm == "along":
-        for y in (116, 106):  # two books, the laptop's keys and screen on them
-            line([(92, y), (200, y)], TONES["rest"], 9)
-        line([(94, 97), (198, 97)], INK, 6)
+        light = (124, 132)
+        for y in (116, 106):
+            line([(92, y), (200, y)], books, 9)
+        line([(94, 97), (198, 97)], INK, 6)  # the laptop's keys and screen
         line([(98, 92), (98, 28), (194, 28), (194, 92)], INK, 5)
         dot(146, 28, 4.5, look)
         line([(176, 146), (252, 146)], skin, 18)  # the forearm, the hand, its thumb
         line([(140, 148), (176, 146)], skin, 12)
         line([(160, 150), (148, 154)], (196, 166, 144), 5)  # palm down, so that it lies before the hand
-        aim = (124, 132)
     else:
         for y in (150, 140):
-            line([(22, y), (98, y)], TONES["rest"], 9)
+            line([(22, y), (98, y)], books, 9)
         line([(22, 131), (96, 131)], INK, 6)
         line([(26, 129), (14, 62)], INK, 6)
         dot(15, 62, 4.5, look)
-        for end in (
-            ((150, 24), (150, 110)) if arm == "up" else ((150, 84), (150, 156))
-        ):  # what its camera sees
-            line([(20, 64), end], TRACK, 2)
-        aim = (118, 118)
-    if arm == "up":  # from the elbow on
-        line([(236, 120), (182, 150), (160, 86)], skin, 16)
-        line([(160, 86), (154, 44)], skin, 11)
-        line([(156, 76), (144, 66)], skin, 6)
-    elif arm == "towards":
-        line([(150, 150), (244, 150)], skin, 18)
-        line([(122, 152), (150, 150)], skin, 11)
-        line([(132, 150), (124, 142)], skin, 6)
+        top, bottom = (24, 110) if arm == "up" else (84, 156)
+        for y in (top, bottom):  # what its camera sees
+            line([(20, 64), (150, y)], TRACK, 2)
+        if arm == "up":  # the arm from the elbow on, the hand, its thumb
+            line([(236, 120), (182, 150), (160, 86)], skin, 16)
+            line([(160, 86), (154, 44)], skin, 11)
+            line([(156, 76), (144, 66)], skin, 6)
+        else:
+            line([(150, 150), (244, 150)], skin, 18)
+            line([(122, 152), (150, 150)], skin, 11)
+            line([(132, 150), (124, 142)], skin, 6)
     dot(60, 22, 13, lamp)
     for angle in np.linspace(0, 2 * np.pi, 8, endpoint=False):
         c, s = math.cos(angle), math.sin(angle)
         line([(60 + 18 * c, 22 + 18 * s), (60 + 24 * c, 22 + 24 * s)], lamp, 3)
-    x, y = aim
-    line([(84, 42), aim], lamp, 2.5)  # its light falls on the hand
-    line([(x - 8, y - 7), aim, (x + 1, y - 11)], lamp, 2.5)
+    x, y = light
+    line([(84, 42), (x, y)], lamp, 2.5)
+    line([(x - 8, y - 7), (x, y), (x + 1, y - 11)], lamp, 2.5)
 
 
 def _pill(image: Image, x: int, y: int, word: str, colour: Rgb, scale: float, tone: Tone, room: int) -> None:

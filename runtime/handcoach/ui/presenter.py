@@ -71,7 +71,7 @@ class ViewState:
         dim: the picture is not being judged.
         points: (21, 2) pixels of `image`.
         teacher, live: (21, 3) as `view3d.draw_hands` wants them. stand: how they stand.
-        arm: how the teacher's lies.
+        arm, side: how the teacher's arm is held, and which hand is to do so.
         far: (21,) 0..1, how far each live joint is from the teacher's.
         accent: the colour that the therapist gave the posture, like #2e9e5b; "" where none is judged.
     """
@@ -105,6 +105,7 @@ class ViewState:
     far: NDArray[np.float64] | None = None
     stand: view3d.Stand = "right"
     arm: Arm = "towards"
+    side: Side = "right"
     accent: str = ""
 
 
@@ -224,6 +225,7 @@ class Presenter:
             far=far,
             stand=view3d.stand_of(self._side, exercise.kept_axes),
             arm=exercise.arm,
+            side=self._side,
             accent=accent,
         )
 

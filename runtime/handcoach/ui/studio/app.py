@@ -182,10 +182,11 @@ class Studio:
     # --- the draft ---
 
     def change(self, **fields: Any) -> None:
-        if fields.get("kept_axes", self.presenter.draft.kept_axes) != self.presenter.draft.kept_axes:
-            known = self.presenter.recorded
-            self.presenter.recorded = {label: self._read(label, fields["kept_axes"]) for label in known}
+        kept_axes = self.presenter.draft.kept_axes
         self.presenter.set(**fields)
+        if self.presenter.draft.kept_axes != kept_axes:  # another hand may be the one to show
+            now, known = self.presenter.draft.kept_axes, self.presenter.recorded
+            self.presenter.recorded = {label: self._read(label, now) for label in known}
         self._changed()
 
     def _changed(self) -> None:

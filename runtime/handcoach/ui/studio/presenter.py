@@ -47,8 +47,8 @@ class Recorded:
     Attributes:
         frames, takes: how many.
         findings: about its frames.
-        hand: (21, 3), canonical, the recorded one nearest to the middle of all in the hand frame, where it
-            counts how it is turned also in that; or None.
+        hand: (21, 3), canonical, the recorded one nearest to the median in the hand frame and, where the turn
+            counts, to the median as turned; or None.
         problem: a sentence where the file cannot be read.
     """
 
