@@ -287,7 +287,7 @@ class Tracker:
         """Ask the finder whether what is followed is a hand, and the right one; else change or lose it."""
         detections = self._ranked(self.finder.find(image, min(WEAK_SCORE, self.finder.threshold)))
         here = [d for d in detections if _same(d, reading.points)]
-        elsewhere = [d for d in detections if d not in here]
+        elsewhere = [d for d in detections if not _same(d, reading.points)]
         seen = any(d.score >= self.finder.threshold or self._convincing(d, reading) for d in here)
         self._misses = 0 if seen else self._misses + 1
         weak = reading.presence < WEAK_PRESENCE
