@@ -181,7 +181,7 @@ class Tracker:
             looks = LOOKS if self.still else (LOOKS[self._look],)
             self._look = (self._look + 1) % len(LOOKS)
             for fill in looks:
-                seen = self.finder.find(frame.image, min(WEAK_SCORE, self.finder.threshold), fill, both=True)
+                seen = self._candidates(frame.image, fill, both=True)
                 detections = detections or seen
                 reading = self._start(frame.image, self._ranked(seen))
                 if reading is not None:
@@ -204,7 +204,7 @@ class Tracker:
         surest detection first. Whatever was followed is forgotten."""
         hands: list[Hand] = []
         for fill in LOOKS:
-            for detection in self.finder.find(image, min(WEAK_SCORE, self.finder.threshold), fill, both=True):
+            for detection in self._candidates(image, fill, both=True):
                 self.reset()
                 reading = self._start(image, [detection])
                 if reading is None or _unusable(reading.points, image.shape[1], image.shape[0]):
@@ -232,6 +232,10 @@ class Tracker:
             return None
         self._believe(reading.right)
         return self._of_this_side(self._other_side(image, reading))
+
+    def _candidates(self, image: NDArray[np.uint8], fill: float = 1.0, both: bool = False) -> list[Detection]:
+        """What the finder takes for a hand, if only weakly; arguments as `Finder.find`'s."""
+        return self.finder.find(image, min(WEAK_SCORE, self.finder.threshold), fill, both=both)
 
     def _start(self, image: NDArray[np.uint8], candidates: list[Detection]) -> Reading | None:
         """The first of these detections that the landmark network takes for a hand."""
@@ -285,9 +289,10 @@ class Tracker:
 
     def _look_around(self, image: NDArray[np.uint8], reading: Reading) -> Reading | None:
         """Ask the finder whether what is followed is a hand, and the right one; else change or lose it."""
-        detections = self._ranked(self.finder.find(image, min(WEAK_SCORE, self.finder.threshold)))
-        here = [d for d in detections if _same(d, reading.points)]
-        elsewhere = [d for d in detections if not _same(d, reading.points)]
+        here: list[Detection] = []
+        elsewhere: list[Detection] = []
+        for detection in self._ranked(self._candidates(image)):
+            (here if _same(detection, reading.points) else elsewhere).append(detection)
         seen = any(d.score >= self.finder.threshold or self._convincing(d, reading) for d in here)
         self._misses = 0 if seen else self._misses + 1
         weak = reading.presence < WEAK_PRESENCE

@@ -103,6 +103,7 @@ class Pinhole:
     def __init__(self, joints: np.ndarray, right: float = 1.0, width: int = 640, height: int = 480) -> None:
         self.width, self.height, self.right = width, height, right
         self.presence, self.score = 1.0, 0.9
+        self.others: list[Detection] = []  # what the finder sees besides
         self.show(joints)
 
     def show(self, joints: np.ndarray) -> None:
@@ -116,7 +117,7 @@ class Pinhole:
     ) -> list[Detection]:
         p = self.points.astype(np.float32)
         found = Detection(self.score, self.right, p[0], p[9], extent_of(p))
-        return [found] if found.score >= threshold else []
+        return [d for d in (found, *self.others) if d.score >= threshold]
 
     def read(self, image: np.ndarray, crop: Crop) -> Reading:
         seen = crop.from_camera(self.truth, self.width, self.height)
@@ -277,18 +278,13 @@ def test_what_one_network_doubts_the_other_must_be_sure_of(
 
 def test_a_sure_hand_is_tried_before_larger_doubtful_ones() -> None:
     class Crowded(Pinhole):
-        def find(
-            self, image: np.ndarray, threshold: float = 0.5, fill: float = 1.0, both: bool = False
-        ) -> list[Detection]:
-            (hand,) = super().find(image)
-            corners = np.float32([[40, 40], [600, 40], [40, 440]])
-            return [hand, *(Detection(0.45, 1.0, c, c + 20, 9 * hand.extent) for c in corners)]
-
         def read(self, image: np.ndarray, crop: Crop) -> Reading:
             near = np.hypot(*(self.points[9] - [crop.x, crop.y])) < crop.size / 4
             return replace(super().read(image, crop), presence=1.0 if near else 0.0)
 
     world = Crowded(template(0.0) * 0.04 + [0, 0, 0.6])
+    corners = np.float32([[40, 40], [600, 40], [40, 440]])
+    world.others = [Detection(0.45, 1.0, c, c + 20, 9 * extent_of(world.points)) for c in corners]
     for still in (True, False):
         track = Tracker(world, world, still=still).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
         assert track.hand is not None

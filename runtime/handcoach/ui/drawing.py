@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from handcoach.exercise import Arm
 from handcoach.hand import BONES, Side
 from handcoach.ui import view3d
 from handcoach.ui.presenter import Tone, ViewState
 from handcoach.ui.texts import Texts
+
+if TYPE_CHECKING:
+    from handcoach.exercise import Arm
 
 Image = NDArray[np.uint8]
 Rgb = tuple[int, int, int]

@@ -182,11 +182,11 @@ class Studio:
     # --- the draft ---
 
     def change(self, **fields: Any) -> None:
-        kept_axes = self.presenter.draft.kept_axes
+        before = self.presenter.draft.kept_axes
         self.presenter.set(**fields)
-        if self.presenter.draft.kept_axes != kept_axes:  # another hand may be the one to show
-            now, known = self.presenter.draft.kept_axes, self.presenter.recorded
-            self.presenter.recorded = {label: self._read(label, now) for label in known}
+        after = self.presenter.draft.kept_axes
+        if after != before:  # another hand may be the one to show
+            self.presenter.recorded = {label: self._read(label, after) for label in self.presenter.recorded}
         self._changed()
 
     def _changed(self) -> None:
