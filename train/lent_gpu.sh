@@ -26,7 +26,7 @@ pack() {
     local assets=${1:?give the folder of the assets}; shift
     rm -rf "$LENT" && mkdir -p "$LENT"/{skins,hdri,godot,wheels}
     # A data set shows every fiftieth sequence the same person: small sets need people of their own.
-    for n in 0 1 2 3 4 5 6 7 8 9 10 11; do
+    for n in $(seq 0 $((${PEOPLE:-24} - 1))); do
         handcoach-train bake "$LENT/arms-$n.npz" --count 50 --seed "$n" --godot "$assets/godot_hands"
     done
     cp "$assets"/makehuman_skins/*.[jp]*g "$LENT/skins/"
@@ -113,10 +113,11 @@ draw() {
 
 # One data set after the other, numbers N, N + 4, ...; of six one is the table, one the library.
 draw_on() {
-    local n=$1 view
+    local n=$1 view people
+    people=$(ls "$LENT"/arms-*.npz | wc -l)
     while [ ! -e "$DATA/full" ]; do
         case $((n % 6)) in 2) view=exercise ;; 5) view=library ;; *) view=any ;; esac
-        draw "$view-$n" $((n % 12)) $(( ($(nproc) + 3) / 4 )) --count "${SET:-4000}" --seed $((1000 + n)) --view "$view"
+        draw "$view-$n" $((n % people)) $(( ($(nproc) + 3) / 4 )) --count "${SET:-4000}" --seed $((1000 + n)) --view "$view"
         n=$((n + 4))
     done
 }

@@ -107,12 +107,23 @@ def test_what_is_drawn_depends_on_seed_and_place_alone(samples):
     )
 
 
-def test_emptiness_has_no_hand(samples, plain):
+def test_emptiness_has_no_hand(samples, plain, monkeypatch):
+    monkeypatch.setattr(resident, "PIECES", 8)
     empty = [{"file": samples.files[0], "boxes": []}]
     shown = ResidentSet(hands(samples, empty=empty, empty_share=1.0), "cpu", side=160)
     batch = shown.__getitems__(DRAWS)
     assert not batch["presence"].any() and not batch["points"].any() and not batch["known3d"].any()
     assert (batch["right"] == 0.5).all()
+
+
+def test_few_pictures_without_a_hand_are_shown_in_many_ways():
+    affine = resident._anywhere(torch.rand(64, 5, generator=torch.Generator().manual_seed(0)))
+    corners = torch.tensor([[-1.0, -1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, 1]]) @ affine.transpose(1, 2)
+    turns = torch.linalg.det(affine[:, :, :2])
+    assert (turns > 0).any() and (turns < 0).any()  # mirrored or not
+    middle = corners.mean(1)
+    assert (middle.abs() <= 0.6).all() and middle.std() > 0.1
+    assert affine[:, 0, 0].std() > 0.3
 
 
 def test_colours_stay_in_range_and_vary(samples):

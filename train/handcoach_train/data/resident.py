@@ -22,7 +22,7 @@ from handcoach.hand import MIDDLE_MCP, WRIST
 from handcoach_train.data.cutouts import ASIDE, AWAY, GROW, INSIDE, SHIFT, SPREAD, TURN, LandmarkSet, window
 from handcoach_train.data.samples import Draw, read_image
 
-PIECES = 2048  # of pictures without a hand
+PIECES = 6144  # of pictures without a hand, of which any part is shown, turned and mirrored in any way
 
 
 class ResidentSet(torch.utils.data.Dataset):
@@ -135,13 +135,25 @@ class ResidentSet(torch.utils.data.Dataset):
         if self.nothing is not None:
             blank = uniform() < self.hands.empty_share
             rows = torch.randint(len(self.nothing), (n,), generator=luck, device=self.device)
-            piece = F.interpolate(self.nothing[rows].permute(0, 3, 1, 2).float() / 255, (size, size))
+            piece = self.nothing[rows].permute(0, 3, 1, 2).float() / 255
+            part = F.affine_grid(_anywhere(uniform(5)), [n, 3, size, size], align_corners=False)
+            piece = F.grid_sample(piece, part, padding_mode="reflection", align_corners=False)
             image = torch.where(blank[:, None, None, None], piece, image)
             for name, value in batch.items():
                 value[blank] = 0.5 if name == "right" else 0.0
         image = _colour(image, normal, uniform)
         batch["image"] = (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1)
         return batch
+
+
+def _anywhere(luck: Tensor) -> Tensor:
+    """Affines (N, 2, 3) of a part of a picture, any way round, for numbers (N, 5) of 0..1."""
+    part = 0.4 + 0.6 * luck[:, 0]
+    angle = 2 * torch.pi * luck[:, 1]
+    c, s = part * torch.cos(angle), part * torch.sin(angle)
+    flip = torch.where(luck[:, 2] < 0.5, -1.0, 1.0)
+    shift = (2 * luck[:, 3:] - 1) * (1 - part)[:, None]
+    return torch.stack([c * flip, -s, shift[:, 0], s * flip, c, shift[:, 1]], 1).view(-1, 2, 3)
 
 
 def _upright(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

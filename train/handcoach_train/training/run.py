@@ -29,6 +29,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins import TorchCheckpointIO
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from handcoach_train.data import ResidentSet
@@ -389,9 +390,9 @@ def bf16_pays(device: str) -> bool:
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Exponential moving average of weights and batch statistics."""
-    mine: Tensor
-    for mine, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if mine.is_floating_point():
-            mine.lerp_(new, 1 - keep)
-        else:
-            mine.copy_(new)
+    mine, new = average.state_dict(), network.state_dict()
+    weights = [name for name, value in mine.items() if value.is_floating_point()]
+    # All at once: a GPU waits for hundreds of small kernels.
+    get_ema_multi_avg_fn(keep)([mine[n] for n in weights], [new[n] for n in weights], None)
+    for name in mine.keys() - set(weights):
+        mine[name].copy_(new[name])
