@@ -15,8 +15,9 @@
 # END. It begins with the packed weights, else with what is shipped, else with random ones; more options for
 # `handcoach-train landmarks` stand in MORE.
 #
-# On an H200 with 16 processors: 800 pictures/s rendered, 30 s to read 76,000 of them, and ResNet50 at 128 and 160 pixels
-# trained on 4,900 a second. From random weights four minutes of that were too few (models/history.md).
+# On an H200 with 16 processors: 550 to 800 pictures/s rendered, 30 s to read 60,000 of them; at 128 and 160 pixels
+# ResNet50 trained on 4,900 a second, from random weights four minutes of which were too few, and MobileNetV2 on 5,400
+# (batches of 384, and as many again for a quarter of them), which could have been larger (models/history.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LENT=build/lent DATA=build/lent-data
@@ -95,11 +96,13 @@ go() {
         weights=(--start "models/checkpoints/$network.safetensors")
     fi
     echo "$SECONDS s: $(sets | wc -l) sets"
-    "$PY" -m handcoach_train.cli landmarks $(sets) --frames "$DATA/frames" --preset edge --network "$network" \
+    # Where it takes longer than it should, its last checkpoint is better than nothing.
+    timeout $((${END:-560} + 15 - SECONDS)) "$PY" -m handcoach_train.cli landmarks $(sets) --frames "$DATA/frames" --preset edge --network "$network" \
         "${weights[@]}" --out "$DATA/run" --fill "$(awk -v s=$((${END:-560} - SECONDS)) 'BEGIN { print s / 60 }')" \
         --resident --workers "$(nproc)" --free-photos "${photos[@]}" --sizes "${SIZES:-128:0.3,160:0.7}" --batch "${BATCH:-384}" \
         --rate "${RATE:-1.5e-3}" --set photo_share=0.35 --set ema=0.999 --set steady=2 --set limits=0.5 ${MORE:-} 2> "$out/progress.txt" ||
-        { tail -n 3 "$out/progress.txt" >&2; return 2; }
+        tail -n 3 "$out/progress.txt" >&2
+    [ -e "$DATA/run/$network.safetensors" ] || return 2
     # No file may be larger than 16 MiB. A checkpoint holds halves and its configuration.
     split -b 15M -d "$DATA/run/$network.safetensors" "$out/$network.safetensors."
     ls -l "$out"
