@@ -50,7 +50,7 @@ render() {
     draw frames-shown 6000 --seed 48 --full-frames --size 320 --view library
     draw frames-none 6000 --seed 49 --full-frames --size 320 --hands 0
     # The finger stretch's own recording, from people of its own.
-    local seed=41 posture
+    local seed=61 posture
     for posture in open almost fist; do
         draw "stretch-$posture" 1200 --seed $seed --full-frames --hands 1 --view exercise --posture $posture
         seed=$((seed + 1))

@@ -4,7 +4,7 @@
 #   1. Here, where anny and the assets are:   train/lent_gpu.sh pack ASSETS [LABELS PHOTOS]...
 #      fills build/lent (git ignores /build/): baked arms, skins, shrunken environment maps, wheels for Python 3.12, and
 #      pairs of labels and photographs (`pseudo-label`), cut to their hands (`shrink`); START=CHECKPOINT packs weights to
-#      begin with. It says how much would travel with the repository, and refuses more than 62 MiB: leave the models,
+#      begin with, PEOPLE (14) how many arms files of 50 people. It says how much would travel with the repository, and refuses more than 62 MiB: leave the models,
 #      exercises and pictures out of the tree that travels.
 #   2. There, from the repository's root, with build/lent carried along and OUT an empty folder for what comes back:
 #          OUT=... train/lent_gpu.sh go
@@ -16,8 +16,8 @@
 # `handcoach-train landmarks` stand in MORE.
 #
 # On an H200 with 16 processors: 550 to 800 pictures/s rendered, 30 s to read 60,000 of them; at 128 and 160 pixels
-# ResNet50 trained on 4,900 a second, from random weights four minutes of which were too few, and MobileNetV2 on 5,400
-# (batches of 384, and as many again for a quarter of them), which could have been larger (models/history.md).
+# ResNet50 trained on 4,900 a second (four minutes from random weights were too few), and MobileNetV2 on 5,400 in batches of
+# 384, a quarter of them shown twice; larger ones would have cost little more (models/history.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LENT=build/lent DATA=build/lent-data
@@ -27,7 +27,7 @@ pack() {
     local assets=${1:?give the folder of the assets}; shift
     rm -rf "$LENT" && mkdir -p "$LENT"/{skins,hdri,godot,wheels}
     # A data set shows every fiftieth sequence the same person: small sets need people of their own.
-    for n in $(seq 0 $((${PEOPLE:-24} - 1))); do
+    for n in $(seq 0 $((${PEOPLE:-14} - 1))); do
         handcoach-train bake "$LENT/arms-$n.npz" --count 50 --seed "$n" --godot "$assets/godot_hands"
     done
     cp "$assets"/makehuman_skins/*.[jp]*g "$LENT/skins/"
@@ -59,7 +59,7 @@ SHRINK
     local mib=$(( ($(du -sb "$LENT" | cut -f1) + $(git ls-files -z | du -cb --files0-from=- | tail -1 | cut -f1)) / 1048576 ))
     echo "$LENT and the repository: $mib MiB"
     if [ "$mib" -gt 62 ]; then
-        echo "train/lent_gpu.sh: $mib MiB are too many to travel: pack fewer photographs." >&2
+        echo "train/lent_gpu.sh: $mib MiB are too many to travel: pack fewer photographs or PEOPLE." >&2
         return 2
     fi
 }
@@ -79,7 +79,7 @@ go() {
     "$PY" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")'
     rm -rf "$DATA" && mkdir -p "$DATA"
     if [ -e "$LENT/photos.zip" ]; then "$PY" -m zipfile -e "$LENT/photos.zip" "$DATA"; fi
-    draw frames 0 "$(nproc)" --full-frames --size 320 --count "${FRAMES:-600}" --seed 999 # says here what goes wrong
+    draw frames "$LENT/arms-0.npz" "$(nproc)" --full-frames --size 320 --count "${FRAMES:-600}" --seed 999 # says here what goes wrong
     for n in 0 1 2 3; do draw_on "$n" > "$DATA/render-$n.txt" 2>&1 & done
     # At least two sets, however slow; then those that are under way are finished.
     until [ "$SECONDS" -ge "${RENDER:-120}" ] && [ "$(sets | wc -l)" -ge 2 ]; do
@@ -96,12 +96,12 @@ go() {
         weights=(--start "models/checkpoints/$network.safetensors")
     fi
     echo "$SECONDS s: $(sets | wc -l) sets"
-    # Where it takes longer than it should, its last checkpoint is better than nothing.
-    timeout $((${END:-560} + 15 - SECONDS)) "$PY" -m handcoach_train.cli landmarks $(sets) --frames "$DATA/frames" --preset edge --network "$network" \
+    # Where it takes longer than it should, its best checkpoint so far is better than nothing.
+    timeout -k 10 $((${END:-560} + 15 - SECONDS)) "$PY" -m handcoach_train.cli landmarks $(sets) --frames "$DATA/frames" --preset edge --network "$network" \
         "${weights[@]}" --out "$DATA/run" --fill "$(awk -v s=$((${END:-560} - SECONDS)) 'BEGIN { print s / 60 }')" \
         --resident --workers "$(nproc)" --free-photos "${photos[@]}" --sizes "${SIZES:-128:0.3,160:0.7}" --batch "${BATCH:-384}" \
         --rate "${RATE:-1.5e-3}" --set photo_share=0.35 --set ema=0.999 --set steady=2 --set limits=0.5 ${MORE:-} 2> "$out/progress.txt" ||
-        tail -n 3 "$out/progress.txt" >&2
+        { tail -n 3 "$out/progress.txt" >&2; echo "train/lent_gpu.sh: the training did not end well." >&2; }
     [ -e "$DATA/run/$network.safetensors" ] || return 2
     # No file may be larger than 16 MiB. A checkpoint holds halves and its configuration.
     split -b 15M -d "$DATA/run/$network.safetensors" "$out/$network.safetensors."
@@ -110,17 +110,16 @@ go() {
 
 # draw NAME PEOPLE WORKERS ARGUMENTS...
 draw() {
-    "$PY" -m handcoach_train.cli render "$DATA/$1" --bodies "$LENT/arms-$2.npz" --workers "$3" "${@:4}" \
+    "$PY" -m handcoach_train.cli render "$DATA/$1" --bodies "$2" --workers "$3" "${@:4}" \
         --skins "$LENT/skins" --hdri "$LENT/hdri" --godot "$LENT/godot"
 }
 
 # One data set after the other, numbers N, N + 4, ...; of six one is the table, one the library.
 draw_on() {
-    local n=$1 view people
-    people=$(ls "$LENT"/arms-*.npz | wc -l)
+    local n=$1 view people=("$LENT"/arms-*.npz)
     while [ ! -e "$DATA/full" ]; do
         case $((n % 6)) in 2) view=exercise ;; 5) view=library ;; *) view=any ;; esac
-        draw "$view-$n" $((n % people)) $(( ($(nproc) + 3) / 4 )) --count "${SET:-4000}" --seed $((1000 + n)) --view "$view"
+        draw "$view-$n" "${people[n % ${#people[@]}]}" $(( ($(nproc) + 3) / 4 )) --count "${SET:-4000}" --seed $((1000 + n)) --view "$view"
         n=$((n + 4))
     done
 }
