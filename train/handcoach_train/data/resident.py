@@ -32,7 +32,8 @@ class ResidentSet(torch.utils.data.Dataset):
 
     Args:
         hands: what to show, and how. device: where. side: of the windows in memory, in pixels; a hand takes
-            3 * side**2 bytes, and so does each of PIECES without one. threads: that decode; None: one for each processor.
+            3 * side**2 bytes, and so does each of PIECES without one. threads: that decode; None: one
+            for each processor.
 
     Batches: as LandmarkSet's items, each with N rows.
     """

@@ -271,8 +271,8 @@ def _filling(
             optimiser.zero_grad()
             follow(module.average, module.network, 0.5)
         seconds += share * (_now(kind) - start) / PROBE[1]
-    # Twice a validation, Lightning's own work between the steps (a quarter of the time on an H200, 14.1 instead of
-    # 18.6 a second), and a machine that may be busier later.
+    # Twice a validation, Lightning's own work between the steps (a quarter of the time on an H200: 14.1 steps
+    # instead of 18.6 a second), and a machine that may be busier later.
     steps = max(2, int(0.7 * 60 * minutes / seconds) // 2 * 2)
     say(f"{1 / seconds:.2f} steps/s: {steps} steps of {recipe.batch} in {minutes:g} minutes")
     return replace(recipe, steps=steps, check_every=steps // 2)
