@@ -111,6 +111,15 @@ def test_a_reference_is_a_recorded_frame():
     assert 0 < limits["green"] < limits["red"]
 
 
+def test_a_reference_is_held_as_most_hands_are():
+    data = {label: hand_frame(hands) for label, hands in recording(150).items()}
+    fit = posture.fit(data, LABELS)
+    first, _ = posture.reference(fit, data)
+    turn = cv2.Rodrigues(np.deg2rad([0.0, 0, 60]))[0]
+    data["open"][first] = data["open"][first] @ turn  # the hand frame does not see it
+    assert posture.reference(fit, data)[0] != first
+
+
 def test_where_the_turn_counts_the_tolerance_has_room_for_how_people_hold_their_hands():
     data = recording()
     swayed = [

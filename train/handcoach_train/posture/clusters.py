@@ -367,7 +367,8 @@ def _merit(accuracy: float, confusion: dict[str, dict[str, int]], labels: tuple[
 
 
 def reference(fit: Fit, recording: Mapping[str, NDArray[np.floating]]) -> tuple[int, Array]:
-    """The recorded hand that the patient is shown: of the best label, nearest to one of its centroids.
+    """The recorded hand that the patient is shown: of the best label, nearest to one of its centroids, and of
+    the nearest fiftieth the one that is held most as all are, since the hand frame does not tell how.
 
     Never a mean hand: a mean of joints has bones that no hand has.
 
@@ -377,7 +378,10 @@ def reference(fit: Fit, recording: Mapping[str, NDArray[np.floating]]) -> tuple[
     best = fit.labels[0]
     distances = fit.pipeline.transform(recording[best])
     own = [k for k, label in enumerate(fit.clusters) if label == best]
-    index = int(distances[:, own].min(1).argmin())
+    nearest = distances[:, own].min(1).argsort()[: max(1, len(distances) // 50)]
+    hands = np.asarray(recording[best])
+    usual = np.median(hands, 0)
+    index = int(min(nearest, key=lambda i: np.linalg.norm(hands[i] - usual)))
     return index, np.asarray(recording[best][index], dtype=np.float32)
 
 
