@@ -4,8 +4,8 @@
 #   1. Here, where anny and the assets are:   train/lent_gpu.sh pack ASSETS [LABELS PHOTOS]...
 #      fills build/lent (git ignores /build/): baked arms, skins, shrunken environment maps, wheels for Python 3.12, and
 #      pairs of labels and photographs (`pseudo-label`), cut to their hands (`shrink`); START=CHECKPOINT packs weights to
-#      begin with, PEOPLE (14) how many arms files of 50 people. It says how much would travel with the repository, and refuses more than 62 MiB: leave the models,
-#      exercises and pictures out of the tree that travels.
+#      begin with, PEOPLE (14) how many arms files of 50 people. It says how much would travel with the repository, and
+#      refuses more than 62 MiB: leave the models, exercises and pictures out of the tree that travels.
 #   2. There, from the repository's root, with build/lent carried along and OUT an empty folder for what comes back:
 #          OUT=... train/lent_gpu.sh go
 #      With the workplace's tool: run {carry: ["build/lent"], command: "train/lent_gpu.sh go", timeout_s: 600}.
@@ -79,7 +79,8 @@ go() {
     "$PY" -c 'import torch; print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")'
     rm -rf "$DATA" && mkdir -p "$DATA"
     if [ -e "$LENT/photos.zip" ]; then "$PY" -m zipfile -e "$LENT/photos.zip" "$DATA"; fi
-    draw frames "$LENT/arms-0.npz" "$(nproc)" --full-frames --size 320 --count "${FRAMES:-600}" --seed 999 # says here what goes wrong
+    # The first one says here what goes wrong.
+    draw frames "$LENT/arms-0.npz" "$(nproc)" --full-frames --size 320 --count "${FRAMES:-600}" --seed 999
     for n in 0 1 2 3; do draw_on "$n" > "$DATA/render-$n.txt" 2>&1 & done
     # At least two sets, however slow; then those that are under way are finished.
     until [ "$SECONDS" -ge "${RENDER:-120}" ] && [ "$(sets | wc -l)" -ge 2 ]; do
@@ -97,7 +98,8 @@ go() {
     fi
     echo "$SECONDS s: $(sets | wc -l) sets"
     # Where it takes longer than it should, its best checkpoint so far is better than nothing.
-    timeout -k 10 $((${END:-560} + 15 - SECONDS)) "$PY" -m handcoach_train.cli landmarks $(sets) --frames "$DATA/frames" --preset edge --network "$network" \
+    timeout -k 10 $((${END:-560} + 15 - SECONDS)) "$PY" -m handcoach_train.cli landmarks $(sets) \
+        --frames "$DATA/frames" --preset edge --network "$network" \
         "${weights[@]}" --out "$DATA/run" --fill "$(awk -v s=$((${END:-560} - SECONDS)) 'BEGIN { print s / 60 }')" \
         --resident --workers "$(nproc)" --free-photos "${photos[@]}" --sizes "${SIZES:-128:0.3,160:0.7}" --batch "${BATCH:-384}" \
         --rate "${RATE:-1.5e-3}" --set photo_share=0.35 --set ema=0.999 --set steady=2 --set limits=0.5 ${MORE:-} 2> "$out/progress.txt" ||
@@ -119,7 +121,8 @@ draw_on() {
     local n=$1 view people=("$LENT"/arms-*.npz)
     while [ ! -e "$DATA/full" ]; do
         case $((n % 6)) in 2) view=exercise ;; 5) view=library ;; *) view=any ;; esac
-        draw "$view-$n" "${people[n % ${#people[@]}]}" $(( ($(nproc) + 3) / 4 )) --count "${SET:-4000}" --seed $((1000 + n)) --view "$view"
+        draw "$view-$n" "${people[n % ${#people[@]}]}" $(( ($(nproc) + 3) / 4 )) --count "${SET:-4000}" \
+            --seed $((1000 + n)) --view "$view"
         n=$((n + 4))
     done
 }

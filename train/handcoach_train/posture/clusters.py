@@ -379,10 +379,10 @@ def reference(fit: Fit, recording: Mapping[str, NDArray[np.floating]]) -> tuple[
     distances = fit.pipeline.transform(recording[best])
     own = [k for k, label in enumerate(fit.clusters) if label == best]
     nearest = distances[:, own].min(1).argsort()[: max(1, len(distances) // 50)]
-    hands = np.asarray(recording[best])
+    hands = np.asarray(recording[best], dtype=np.float32)
     usual = np.median(hands, 0)
     index = int(min(nearest, key=lambda i: np.linalg.norm(hands[i] - usual)))
-    return index, np.asarray(recording[best][index], dtype=np.float32)
+    return index, hands[index]
 
 
 def tolerance(fit: Fit, recording: Mapping[str, NDArray[np.floating]], shown: Array) -> dict[str, float]:
