@@ -6,6 +6,7 @@ everything outside this module speaks of labels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,9 +165,10 @@ def fit(
 ) -> Fit:
     """Fit the hand frame and k-means to the recorded postures.
 
-    One k-means over all frames, one cluster per label, each mapped to the label of most of its frames.
-    Where a cluster is impure or a label has none, k-means runs within each label instead (1 to MOST_CLUSTERS
-    clusters, whichever first does as well on held-out frames as the best) and the centroids are stacked.
+    One k-means over all frames, one cluster per label, each mapped to the label of most of its frames. Where
+    a cluster is impure or a label has none, or where it does better on held-out frames, k-means runs within
+    each label instead (1 to MOST_CLUSTERS clusters, the fewest that do as well as the best) and the centroids
+    are stacked.
 
     Args:
         recording: canonical landmarks (N, 21, 3) of each label.
@@ -203,18 +205,20 @@ def fit(
         frame.mix = calmed(plain)
         features = {label: np.asarray(rows @ frame.mix, np.float32) for label, rows in plain.items()}
     one = _cluster_all(features, seed, paper)
-    method = "one k-means, as the paper's" if paper else "one k-means"
     if one is None and paper:
         raise HandCoachError("One start of k-means, as the paper's, merged postures: leave out --paper.")
-    if one is None:
-        method = "k-means within each label"
-        scores = [_merit(*held_out(plain, held, seed, k, calm), labels) for k in range(1, MOST_CLUSTERS + 1)]
-        k = 1 + next(i for i, score in enumerate(scores) if score >= max(scores) - 0.005)
-        kmeans, clusters = _cluster_within(features, seed, k)
-        accuracy, confusion = held_out(plain, held, seed, k, calm)
-    else:
+    # 0: one k-means over all. The fewest that do as well on held-out frames as the best.
+    ways = [0] if paper else [*range(0 if one else 1, MOST_CLUSTERS + 1)]
+    tried = {k: held_out(plain, held, seed, k, calm) for k in ways}
+    merit = {k: _merit(*found, labels) for k, found in tried.items()}
+    k = next(k for k in ways if merit[k] >= max(merit.values()) - 0.005)
+    accuracy, confusion = tried[k]
+    if one is not None and k == 0:
+        method = "one k-means, as the paper's" if paper else "one k-means"
         kmeans, clusters = one
-        accuracy, confusion = held_out(plain, held, seed, None, calm)
+    else:
+        method = "k-means within each label"
+        kmeans, clusters = _cluster_within(features, seed, k)
 
     rows = np.concatenate(list(features.values()))
     truth = np.repeat(np.asarray(labels), [len(features[label]) for label in labels])
@@ -225,13 +229,8 @@ def fit(
         members = truth[distances.argmin(1) == k]
         purity[f"{k} {label}"] = round(float(np.mean(members == label)), 4) if len(members) else 0.0
     reach = float(np.percentile(distances.min(1), DISTANCE_PERCENTILE))
-    centres = kmeans.cluster_centers_
-    apart = min(
-        float(np.linalg.norm(centres[i] - centres[j]))
-        for i, a in enumerate(clusters)
-        for j, b in enumerate(clusters)
-        if a != b
-    )
+    means = np.array([x.mean(0) for x in features.values()])
+    apart = float(min(np.linalg.norm(a - b) for a, b in itertools.combinations(means, 2)))
     margin = margins(distances, clusters)
     return Fit(
         pipeline=Pipeline([("hand_frame", frame), ("kmeans", kmeans)]),
@@ -332,14 +331,14 @@ def held_out(
     features: Mapping[str, Array],
     fold_of: Mapping[str, NDArray[np.integer]],
     seed: int,
-    k: int | None,
+    k: int,
     calm: bool = False,
 ) -> tuple[float, dict[str, dict[str, int]]]:
     """Accuracy (mean over labels) and confusion on folds that the centroids did not see.
 
     Args:
         features: of each label (N, D). fold_of: fold (N,) of each label's frames, see `folds`.
-        k: clusters of each label; None: one k-means over all where that is pure.
+        k: clusters of each label; 0: one k-means over all where that is pure.
         calm: the features are yet to be mixed by `calmed`, which sees as little of the fold.
     """
     confusion = {label: dict.fromkeys(features, 0) for label in features}
@@ -348,7 +347,7 @@ def held_out(
         mix = calmed(train) if calm else None
         if mix is not None:
             train = {label: np.asarray(rows @ mix, np.float32) for label, rows in train.items()}
-        found = _cluster_all(train, seed) if k is None else None
+        found = None if k else _cluster_all(train, seed)
         kmeans, clusters = found or _cluster_within(train, seed, k or 1)
         for label, rows in features.items():
             test = rows[fold_of[label] == fold]
