@@ -138,6 +138,16 @@ def test_a_copy_in_another_source_is_not_taken_twice(clones, tmp_path):
     assert not list(tmp_path.glob("ann/*/*.jpg")) and len(list(tmp_path.glob("copy/*/*.jpg"))) == 5
 
 
+def test_more_of_the_same_people_join_their_group(clones, tmp_path):
+    """A split by people must not cut them, and what one source took the other does not take again."""
+    first = source(clones, files=["data/ann/1.jpg"], skip=[])
+    more = source(clones, name="ann-more", of="ann", files=["data/ann/*.jpg"], skip=[])
+    counts = gather.gather([first, more], clones, tmp_path, [], progress=False)
+    assert {p.parent.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.jpg")} == {"ann/ann"}
+    assert counts["ann-more"]["in another source"] >= 1
+    assert counts["ann-more"]["kept"] == 2
+
+
 def test_groups_blocks_and_augmented_copies(clones, tmp_path):
     one = source(clones, group="", block=2, once=r"/(\d+)\.", thin=0)
     counts = gather.gather([one], clones, tmp_path, [], False)["ann"]
@@ -170,6 +180,7 @@ def test_a_source_that_is_not_as_said(clones, tmp_path, changes, words):
         ("", "names no source"),
         ("GOOD\n[[left_out]]\nrepository = 'Ann/Hands'\nwhy = 'x'\n", "left out"),
         ("GOOD\nshape = 'x'\n", "shape"),
+        ("GOOD\nof = 'b'\n", "no source before it"),
         ("GOOD\nGOOD", "twice"),
         ("NC", "CC-BY-NC-4.0"),
     ],

@@ -47,6 +47,7 @@ class Source:
     every: of so many pictures one is looked at; for long bursts.
     thin: of 256 bits, how much a picture must differ from the one kept before it in its folder.
     most: at most so many, evenly spread.
+    of: a source of the list that shows the same people: its folder takes these, so that no split cuts them.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Source:
     every: int = 1
     thin: int = 24
     most: int = 300
+    of: str = ""
     # For people; they change nothing.
     checked: str = ""
     people: int = 0
@@ -76,7 +78,7 @@ class Source:
             others: fingerprints of the pictures that it must not repeat.
         """
         settings = asdict(self)
-        for key in ("checked", "people", "photographs", "notes"):
+        for key in ("checked", "people", "photographs", "notes", *([] if self.of else ["of"])):
             del settings[key]
         name = hashlib.sha256(json.dumps([VERSION, settings]).encode())
         for bits in others:
@@ -117,6 +119,9 @@ def read_sources(file: Path) -> list[Source]:
     twice = [name for name, n in Counter(s.name for s in sources).items() if n > 1]
     if twice:
         raise TrainError(f"{file} has source {twice[0]} twice: give one another name.")
+    for n, source in enumerate(sources):
+        if source.of and source.of not in {s.name for s in sources[:n] if not s.of}:
+            raise TrainError(f"{file}: source {source.name} is of {source.of}, which is no source before it.")
     return sources
 
 
@@ -362,7 +367,7 @@ def _write(source: Source, clone: Path, pictures: list[_Picture], out: Path) -> 
         content = _jpeg(content)
         sha = hashlib.sha256(content).hexdigest()
         stem = _safe(str(PurePosixPath(picture.path).with_suffix("")))[-60:]
-        name = f"{source.name}/{picture.group}/{stem}-{sha[:8]}.jpg"
+        name = f"{source.of or source.name}/{picture.group}/{stem}-{sha[:8]}.jpg"
         if not (out / name).is_file():
             _write_whole(out / name, content)
         photos[name] = {
