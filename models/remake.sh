@@ -11,7 +11,7 @@
 #   CLONES   clones of the repositories in train/data_sources.toml, named owner+name; left out: without them
 #   EVAL     real_3d/, teacher_sessions/, webcam_hands/: what `compare` measures and `gather` refuses (default PHOTOS)
 #   LIBRARY  what `library` renders and reads (default WORK/library); MODEL, FINDER: its networks (default: the shipped)
-#   FRAMES   of each posture of the library, to record, choose and judge by (default "120 40 60"); WORKERS that render (1)
+#   FRAMES   of each posture of the library, to record, choose and judge by (default "240 120 120"); WORKERS that render (1)
 #   WORK     what is made on the way (default build/remake); every stage goes on with what it finds there
 #   SHARE    how much of the full numbers to render and train (default 1; 0.01 tries the whole way in minutes)
 #
@@ -179,7 +179,7 @@ BETTER
 # The starter library, checked on people of its own. Without ASSETS it takes the renderings that are there, so that
 # after a new landmark model it takes minutes.
 library() {
-    local frames=(${FRAMES:-120 40 60})
+    local frames=(${FRAMES:-240 120 120})
     handcoach-export library "${LIBRARY:-$WORK/library}" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
         --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
         --model "${MODEL:-models/mobilenetv2.onnx}" --finder "${FINDER:-models/finder.onnx}" --ship models/exercises \

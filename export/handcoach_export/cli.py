@@ -199,11 +199,11 @@ def _library(kinds: Any, raw: Any) -> None:
         help="makehuman_skins/, hdri/ and godot_hands/; left out: nothing is rendered, what is there is used",
     )  # fmt: skip
     sub.add_argument(
-        "--own", type=int, default=120, metavar="N", help="frames of each posture to record (%(default)s)"
+        "--own", type=int, default=240, metavar="N", help="frames of each posture to record (%(default)s)"
     )
-    sub.add_argument("--choose", type=int, default=40, metavar="N", help="to choose by (%(default)s)")
+    sub.add_argument("--choose", type=int, default=120, metavar="N", help="to choose by (%(default)s)")
     sub.add_argument(
-        "--final", type=int, default=60, metavar="N", help="to judge by in the end (%(default)s)"
+        "--final", type=int, default=120, metavar="N", help="to judge by in the end (%(default)s)"
     )
     sub.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that render (%(default)s)"

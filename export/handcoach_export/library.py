@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handcoach import defaults, exercise_file, model, pipeline, places, quality, recording
+from handcoach.angles import STRETCHED, flexion
 from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
@@ -44,8 +45,11 @@ FOLLOWED = 6  # frames, at 30 a second, that a hand is followed for before it is
 NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
-MARGINS = (0.1, 0.06, 0.03)  # for `unsure`, of which one is chosen
+MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
+# Degrees of a finger's joints together. What is rendered as almost stretched begins where stretched hands end
+# (`angles.STRETCHED`), nearer than a goniometer tells two hands apart: nearer than this is judged by itself.
+GAP = STRETCHED + 15
 
 
 THUMBS = ("index", "middle", "ring", "little")
@@ -194,7 +198,7 @@ def read(
             the last one counts.
     """
     folder = work / "frames" / name / posture
-    clear = {file: hand for file in sorted((folder / "labels").glob("*.json")) if (hand := _clear(file))}
+    clear = _clear_frames(folder)
     what = [READER, models.content, known_side, tracked, *((f.stem, f.stat().st_size) for f in clear)]
     key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
     kept = work / "read" / name / f"{posture}-{key}.npz"
@@ -222,6 +226,22 @@ def read(
     with np.load(kept) as data:
         landmarks, score, right_side, view = (data[f"arr_{i}"] for i in range(4))
     return Seen(landmarks.astype(np.float32), score.astype(np.float32), right_side.astype(bool), view)
+
+
+def at_the_border(work: Path, name: str, posture: str) -> NDArray[np.bool_]:
+    """Which of the hands (N,) of `read` are rendered as almost stretched, but bent by less than GAP."""
+    hands = list(_clear_frames(work / "frames" / name / posture).values())
+    if posture != "almost":
+        return np.zeros(len(hands), bool)
+    joints = np.array([hand["joints"] for hand in hands]).reshape(-1, 21, 3)
+    left = np.array([hand["side"] == "left" for hand in hands], bool)
+    joints[left, :, 0] *= -1
+    return np.asarray(flexion(joints).sum(-1).mean(-1) < GAP)
+
+
+def _clear_frames(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The hand by the file of its truth, of the frames in which it is large and wholly in the picture."""
+    return {file: hand for file in sorted((folder / "labels").glob("*.json")) if (hand := _clear(file))}
 
 
 def _clear(file: Path) -> dict[str, Any] | None:
@@ -389,16 +409,26 @@ def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
-    """Figures on the people of `final`: stills, tracked, and how often each posture is praised."""
+    """Figures on the people of `final`: stills, tracked, how often each posture is praised, and what is said
+    of hands at the border of almost stretched."""
     runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
     result: dict[str, Any] = {}
     for mode in ("stills", "tracked"):
-        said = {
-            label: [word for posture in shown
-                    for word in judged(runs, read(work, "final", posture, models, tracked=mode == "tracked"))]
-            for label, shown in LIBRARY[name].items() if label in runs.labels
-        }  # fmt: skip
+        said: dict[str, list[str]] = {label: [] for label in LIBRARY[name] if label in runs.labels}
+        border: list[str] = []
+        for label, words in said.items():
+            for posture in LIBRARY[name][label]:
+                near = at_the_border(work, "final", posture)
+                seen = judged(runs, read(work, "final", posture, models, tracked=mode == "tracked"))
+                for word, is_near in zip(seen, near, strict=True):
+                    (border if is_near else words).append(word)
         result[mode] = _figures(said)
+        if border:
+            result[mode]["border"] = {
+                "frames": len(border),
+                "right": float(np.mean([word == "almost" for word in border])),
+                "praised": float(np.mean([word == runs.labels[0] for word in border])),
+            }
     result["praised"] = {
         posture: float(
             np.mean([word == runs.labels[0] for word in judged(runs, read(work, "final", posture, models))])
@@ -503,6 +533,13 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
             f"{first}| {own} / {stills['frames']} | {stills['right']:.1%} | {tracked['right']:.1%} | "
             f"{stills['wrong_praise']:.1%} | {stills['unsure']:.1%} | {_almost(name, figures)} | {what} |"
         )
+    for name, figures in found.items():
+        if border := figures.get("stills", {}).get("border"):
+            lines += ["", f"`{name}` without {border['frames']} hands that are rendered as almost stretched, "
+                      f"but bent by less than {GAP} degrees (a finger's three joints together; up to "
+                      f"{STRETCHED} a hand counts as stretched). Of these {border['right']:.0%} are taken "
+                      f"for almost stretched and {border['praised']:.0%} praised. Between the postures of "
+                      "the other exercises lies a wider gap."]  # fmt: skip
     judges = [name for name, figures in found.items() if "praised" in figures]
     lines += ["", "## Who praises whose good posture", "",
               "Rows: the good posture that is shown, as stills. Columns: the exercise that judges it. Per "

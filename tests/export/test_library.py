@@ -38,6 +38,8 @@ def crude(monkeypatch):
         return library.Seen(x, score, score > 0, np.tile(np.float32([1, 0.5]), (n, 1)))
 
     monkeypatch.setattr(library, "read", read)
+    border = np.arange(40) == 10  # of the almost stretched hands one is bent too little to be called so
+    monkeypatch.setattr(library, "at_the_border", lambda w, n, posture: border & (posture == "almost"))
 
 
 def shown(work):
@@ -69,6 +71,9 @@ def test_what_passes_ships_with_its_picture_and_its_figures(tmp_path, crude, cap
     text = (ship / "library.md").read_text()
     assert "| 90.0% | 90.0% | 0.0% |" in text and "![](finger-lift.png)" in text and "not shipped" not in text
     assert "| is none |" in text and "| told apart |" in text
+    stretch = found["finger-stretch"]["stills"]
+    assert stretch["frames"] == 119 and stretch["border"] == {"frames": 1, "right": 0, "praised": 0}
+    assert "without 1 hands" in text
     assert "finger-lift: right 90.0%" in capsys.readouterr().out
 
 
@@ -93,7 +98,7 @@ def test_what_is_made_elsewhere_is_judged_as_it_is(tmp_path, crude):
     before = (ship / "finger-stretch.onnx").read_bytes()
     found = library.make(work, None, library.Models(), {}, ship, keep=("finger-stretch",))
     assert (ship / "finger-stretch.onnx").read_bytes() == before
-    assert found["finger-stretch"]["stills"]["right"] == pytest.approx(0.9)
+    assert found["finger-stretch"]["stills"]["right"] == pytest.approx((0.9 + 36 / 39 + 0.9) / 3)
 
 
 def test_a_recording_that_is_refused_is_said_and_the_others_go_on(tmp_path, crude, monkeypatch):
@@ -184,3 +189,17 @@ def test_what_was_read_is_kept_until_a_model_or_a_picture_changes(tmp_path, monk
     monkeypatch.setattr(library.Models, "content", ("other", "weights"))
     library.read(tmp_path, "final", "flat", models)
     assert len(looked) == 6
+
+
+def test_hands_at_the_border_are_those_bent_too_little_of_the_almost_stretched(tmp_path):
+    """A left hand bends as a right one; of the other postures none is at a border."""
+    hands = bent_hands(0.02, 1, 1)[0], bent_hands(0.45, 1, 1)[0], bent_hands(0.02, 1, 1)[0] * [-1, 1, 1]
+    for posture in ("almost", "open"):
+        labels = tmp_path / "frames/final" / posture / "labels"
+        labels.mkdir(parents=True)
+        for n, joints in enumerate(hands):
+            points = (joints[:, :2] - joints[:, :2].min(0)) * 100 + 50
+            hand = {"points": points.tolist(), "joints": joints.tolist(), "side": ("right", "left")[n // 2]}
+            (labels / f"{n}.json").write_text(json.dumps({"size": [640, 640], "hands": [hand]}))
+    assert library.at_the_border(tmp_path, "final", "almost").tolist() == [True, False, True]
+    assert not library.at_the_border(tmp_path, "final", "open").any()

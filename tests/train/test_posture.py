@@ -79,6 +79,17 @@ def test_impure_clusters_are_fitted_within_each_label():
     assert fit.pipeline.transform(data["open"]).shape == (30, len(fit.clusters))
 
 
+def test_a_posture_in_two_heaps_gets_two_clusters_though_one_each_are_pure():
+    """Some almost closed hands lie among the fists. How far is too far is a matter of postures, not clusters."""
+    data = recording() | {"almost": hands(0.5, 60, 2), "fist": hands(1.3, 60, 3)}
+    data["almost"][::12] = hands(1.15, 5, 4)
+    assert posture.fit(data, LABELS, paper=True).quality["accuracy_held_out"] < 0.98  # pure, but not right
+    fit = posture.fit(data, LABELS)
+    assert fit.clusters.count("almost") > 1 and fit.quality["accuracy_held_out"] == 1.0
+    open_, almost = (fit.pipeline["hand_frame"].transform(data[label]).mean(0) for label in LABELS[:2])
+    assert fit.unsure["max_distance"] == pytest.approx(np.linalg.norm(open_ - almost), abs=1e-3)
+
+
 def test_weights_from_the_recording_calm_what_scatters():
     """Tips that jump about hide a small bend of the index, unless they count less."""
     rng = np.random.default_rng(5)
