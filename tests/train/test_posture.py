@@ -80,7 +80,7 @@ def test_impure_clusters_are_fitted_within_each_label():
 
 
 def test_a_posture_in_two_heaps_gets_two_clusters_though_one_each_are_pure():
-    """Some almost closed hands lie among the fists. How far is too far is a matter of postures, not clusters."""
+    """Some almost closed hands lie among fists. How far is too far is a matter of postures, not clusters."""
     data = recording() | {"almost": hands(0.5, 60, 2), "fist": hands(1.3, 60, 3)}
     data["almost"][::12] = hands(1.15, 5, 4)
     assert posture.fit(data, LABELS, paper=True).quality["accuracy_held_out"] < 0.98  # pure, but not right
