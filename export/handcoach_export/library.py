@@ -45,6 +45,7 @@ FOLLOWED = 6  # frames, at 30 a second, that a hand is followed for before it is
 NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
+WANTED = 0.97  # of them right
 MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
 # Degrees of a finger's joints together. What is rendered as almost stretched begins where stretched hands end
@@ -300,7 +301,8 @@ def record(work: Path, name: str, models: Models) -> Path:
 def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
     """Build an exercise with the weights and the margin that do best on the people of `choose`.
 
-    Where `almost` cannot be told from the others on them and the rest can, the exercise does without.
+    Where `almost` cannot be told from the others on them and the rest can, the exercise does without; and so
+    where it keeps the exercise from WANTED.
 
     Returns:
         the file, and its metadata.
@@ -320,14 +322,16 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
     if told and "almost" in others:  # nor by the others alone, which make the mean a good one
         almost = {"right": figures["right_by_label"]["almost"], "frames": len(others["almost"])}
         told = _doubted(almost)["right"] >= GOOD
-    if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not told)):
+    well = told and figures["right"] >= WANTED
+    if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not well)):
         fewer = {label: seen for label, seen in others.items() if label != "almost"}
         without = settings | {
             "labels": list(fewer),
             "messages": {label: settings["messages"][label] for label in fewer},
         }
         other, better, refused = _best(recorded, file, without, fewer)
-        if not refused and (problem or passes({"stills": better})):
+        worth_it = better["right"] >= WANTED if told else passes({"stills": better})
+        if not refused and (problem or worth_it):
             settings, chosen, problem = without, other, None
     if problem:
         raise problem

@@ -35,6 +35,7 @@ DISTANCE_PERCENTILE, HEADROOM = 99.0, 1.5
 MIN_MARGIN = 0.1
 FOLDS = 5
 MOST_CLUSTERS = 5  # of one label
+AS_WELL = 0.005  # of the held-out frames, by which more clusters must do better
 # Where the orientation counts: a turn by 30 degrees moves a hand by 1, which lies between a hand's shaking
 # (0.3) and what parts a fist from a stretched hand (3).
 ROTATION_WEIGHT = 2.0
@@ -207,11 +208,13 @@ def fit(
     one = _cluster_all(features, seed, paper)
     if one is None and paper:
         raise HandCoachError("One start of k-means, as the paper's, merged postures: leave out --paper.")
-    # 0: one k-means over all. The fewest that do as well on held-out frames as the best.
-    ways = [0] if paper else [*range(0 if one else 1, MOST_CLUSTERS + 1)]
-    tried = {k: held_out(plain, held, seed, k, calm) for k in ways}
-    merit = {k: _merit(*found, labels) for k, found in tried.items()}
-    k = next(k for k in ways if merit[k] >= max(merit.values()) - 0.005)
+    tried, merit = {}, {}
+    for k in [0] if paper else range(0 if one else 1, MOST_CLUSTERS + 1):  # 0: one k-means over all
+        tried[k] = held_out(plain, held, seed, k, calm)
+        merit[k] = _merit(*tried[k], labels)
+        if merit[k] >= 1 - AS_WELL:
+            break
+    k = next(k for k in tried if merit[k] >= max(merit.values()) - AS_WELL)  # the fewest that do
     accuracy, confusion = tried[k]
     if one is not None and k == 0:
         method = "one k-means, as the paper's" if paper else "one k-means"
