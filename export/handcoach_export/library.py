@@ -45,7 +45,7 @@ FOLLOWED = 6  # frames, at 30 a second, that a hand is followed for before it is
 NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
-WANTED = 0.97  # of them right
+ALMOST_COSTS = 0.03  # of what is right: for more, an exercise does without its almost good posture
 MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
 # Degrees of a finger's joints together. What is rendered as almost stretched begins where stretched hands end
@@ -301,8 +301,8 @@ def record(work: Path, name: str, models: Models) -> Path:
 def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
     """Build an exercise with the weights and the margin that do best on the people of `choose`.
 
-    Where `almost` cannot be told from the others on them and the rest can, the exercise does without; and so
-    where it keeps the exercise from WANTED.
+    Where `almost` cannot be told from the others on them and the rest can, the exercise does without, and so
+    where it costs more than ALMOST_COSTS.
 
     Returns:
         the file, and its metadata.
@@ -322,16 +322,15 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
     if told and "almost" in others:  # nor by the others alone, which make the mean a good one
         almost = {"right": figures["right_by_label"]["almost"], "frames": len(others["almost"])}
         told = _doubted(almost)["right"] >= GOOD
-    well = told and figures["right"] >= WANTED
-    if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not well)):
+    if "almost" in others and len(others) > 2 and (problem or len(others["almost"])):
         fewer = {label: seen for label, seen in others.items() if label != "almost"}
         without = settings | {
             "labels": list(fewer),
             "messages": {label: settings["messages"][label] for label in fewer},
         }
         other, better, refused = _best(recorded, file, without, fewer)
-        worth_it = better["right"] >= WANTED if told else passes({"stills": better})
-        if not refused and (problem or worth_it):
+        costs = better["right"] - figures["right"]
+        if not refused and (problem or (costs > ALMOST_COSTS if told else passes({"stills": better}))):
             settings, chosen, problem = without, other, None
     if problem:
         raise problem
