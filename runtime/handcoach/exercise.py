@@ -37,7 +37,7 @@ MIN_PRESENCE = 0.6
 MOST_PRAISE = 2.0
 # An exercise is about the thumb if its outer half moves so far from the teacher's hand to another posture,
 # in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
-# and 1.2 or more where it touches a finger, 0.4 and 0.5 at most where all of the hand bends.
+# and 1.1 or more where it touches a finger, 0.4 and 0.7 at most where all of the hand bends.
 THUMB_MOVES, THUMB_AHEAD = 0.2, 1.0
 # How far up a teacher's hand points whose elbow rests on the table, and how far across the person, its
 # little finger's side to the camera, one whose arm lies along the screen; of the distance from wrist to
@@ -230,10 +230,16 @@ class Exercise:
         return free.nearest(self.run(free.moved(self.reference))["distances"])[0]
 
     def _about_thumb(self, thumb: NDArray[np.float64], fingers: NDArray[np.float64]) -> bool:
-        """Args: the ways (K, 4, 3) and (K, 12, 3). How the file weights coordinates does not matter here."""
-        moves = np.linalg.norm(thumb[:, 2:], axis=-1).mean(1)
-        theirs = np.linalg.norm(fingers.reshape(-1, 4, 3, 3)[:, self.counted, 1:], axis=-1).mean((1, 2))
-        return bool(((moves >= THUMB_MOVES) & (moves >= THUMB_AHEAD * theirs) & self._others()).any())
+        """Args: the ways (K, 4, 3) and (K, 12, 3). How the file weights coordinates does not matter here. The
+        clusters of a posture count together: one of them may happen to hold its thumb elsewhere."""
+        for label in {name for name, other in zip(self.clusters, self._others(), strict=True) if other}:
+            own = np.array([name == label for name in self.clusters])
+            moves = np.linalg.norm(thumb[own].mean(0)[2:], axis=-1).mean()
+            tips = fingers[own].mean(0).reshape(4, 3, 3)[self.counted, 1:]
+            theirs = np.linalg.norm(tips, axis=-1).mean()
+            if moves >= THUMB_MOVES and moves >= THUMB_AHEAD * theirs:
+                return True
+        return False
 
     def _bends(self, fingers: NDArray[np.float64]) -> bool:
         """Whether fingers that go these ways (K, 12, 3) bend; True too where there is no other posture."""
