@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handcoach import defaults, exercise_file, model, pipeline, places, quality, recording
-from handcoach.angles import STRETCHED, flexion
+from handcoach.angles import STRETCHED, extension_deficit, flexion
 from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
@@ -46,10 +46,10 @@ NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
 ALMOST_COSTS = 0.03  # of what is right: for more, an exercise does without its almost good posture
-MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen
+MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen; 0: by distance alone
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
-# Degrees of a finger's joints together. What is rendered as almost stretched begins where stretched hands end
-# (`angles.STRETCHED`), nearer than a goniometer tells two hands apart: nearer than this is judged by itself.
+# Degrees of a finger's joints together, the mean of the fingers. Rendered open hands reach STRETCHED, where
+# almost stretched ones begin; a camera is good to 5 to 10 degrees (`angles`). Below GAP is the border.
 GAP = STRETCHED + 15
 
 
@@ -229,15 +229,12 @@ def read(
     return Seen(landmarks.astype(np.float32), score.astype(np.float32), right_side.astype(bool), view)
 
 
-def at_the_border(work: Path, name: str, posture: str) -> NDArray[np.bool_]:
-    """Which of the hands (N,) of `read` are rendered as almost stretched, but bent by less than GAP."""
-    hands = list(_clear_frames(work / "frames" / name / posture).values())
-    if posture != "almost":
-        return np.zeros(len(hands), bool)
+def at_the_border(work: Path, name: str) -> NDArray[np.bool_]:
+    """Which of the hands (N,) that `read` gives of the posture almost are bent by less than GAP."""
+    hands = list(_clear_frames(work / "frames" / name / "almost").values())
     joints = np.array([hand["joints"] for hand in hands]).reshape(-1, 21, 3)
-    left = np.array([hand["side"] == "left" for hand in hands], bool)
-    joints[left, :, 0] *= -1
-    return np.asarray(flexion(joints).sum(-1).mean(-1) < GAP)
+    joints[[hand["side"] == "left" for hand in hands], :, 0] *= -1
+    return np.asarray(extension_deficit(flexion(joints)).mean(-1) < GAP)
 
 
 def _clear_frames(folder: Path) -> dict[Path, dict[str, Any]]:
@@ -412,25 +409,25 @@ def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
-    """Figures on the people of `final`: stills, tracked, how often each posture is praised, and what is said
-    of hands at the border of almost stretched."""
+    """Figures on the people of `final`: stills, tracked, how often each posture is praised; and, of the
+    stills, what is said of hands at the border of almost stretched, and the figures without them."""
     runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
     result: dict[str, Any] = {}
-    for mode in ("stills", "tracked"):
-        said: dict[str, list[str]] = {label: [] for label in LIBRARY[name] if label in runs.labels}
-        border: list[str] = []
-        for label, words in said.items():
-            for posture in LIBRARY[name][label]:
-                near = at_the_border(work, "final", posture)
-                seen = judged(runs, read(work, "final", posture, models, tracked=mode == "tracked"))
-                for word, is_near in zip(seen, near, strict=True):
-                    (border if is_near else words).append(word)
+    for mode in ("tracked", "stills"):
+        said = {
+            label: [word for posture in shown
+                    for word in judged(runs, read(work, "final", posture, models, tracked=mode == "tracked"))]
+            for label, shown in LIBRARY[name].items() if label in runs.labels
+        }  # fmt: skip
         result[mode] = _figures(said)
-        if border:
-            result[mode]["border"] = {
-                "frames": len(border),
-                "right": float(np.mean([word == "almost" for word in border])),
-                "praised": float(np.mean([word == runs.labels[0] for word in border])),
+    if LIBRARY[name].get("almost") == ("almost",) and "almost" in said:
+        words, near = np.array(said["almost"]), at_the_border(work, "final")
+        if near.any() and not near.all():
+            result["border"] = {
+                "frames": int(near.sum()),
+                "right": float(np.mean(words[near] == "almost")),
+                "praised": float(np.mean(words[near] == runs.labels[0])),
+                "without": _figures(said | {"almost": list(words[~near])}),
             }
     result["praised"] = {
         posture: float(
@@ -512,8 +509,8 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
         "Written by `models/remake.sh library`; do not edit. Every exercise is made of rendered recordings "
         "of made-up people, read by finder and landmark network and built as a therapist's recording is, and "
         "judged on people that are in no recording. Between the good and the almost good posture lies a gap "
-        "in which nobody shows anything; how well real hands are told apart is known of the finger stretch "
-        "only (finger-stretch.md).", "",
+        "in which nobody shows anything (but for the finger stretch, below the table); how well real hands "
+        "are told apart is known of the finger stretch only (finger-stretch.md).", "",
         f"Landmarks by `{models.name}`. An exercise ships if {GOOD:.0%} or more of the stills are right and "
         f"at most {MOST_WRONG_PRAISE:.0%} of the other postures that it knows are praised; `unsure` is not "
         "right, and no praise. An almost good posture that cannot be told apart from the others is none of "
@@ -537,12 +534,13 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
             f"{stills['wrong_praise']:.1%} | {stills['unsure']:.1%} | {_almost(name, figures)} | {what} |"
         )
     for name, figures in found.items():
-        if border := figures.get("stills", {}).get("border"):
-            lines += ["", f"`{name}` without {border['frames']} hands that are rendered as almost stretched, "
-                      f"but bent by less than {GAP} degrees (a finger's three joints together; up to "
-                      f"{STRETCHED} a hand counts as stretched). Of these {border['right']:.0%} are taken "
-                      f"for almost stretched and {border['praised']:.0%} praised. Between the postures of "
-                      "the other exercises lies a wider gap."]  # fmt: skip
+        if border := figures.get("border"):
+            without = border["without"]
+            lines += ["", f"`{name}`: of {border['frames']} hands that are rendered as almost stretched, but "
+                      f"bent by less than {GAP} degrees (a finger's three joints together; up to {STRETCHED} "
+                      f"a hand is a stretched one), {border['right']:.0%} are taken for almost stretched and "
+                      f"{border['praised']:.0%} praised. Without them {without['right']:.1%} of the stills "
+                      f"are right, {without['wrong_praise']:.1%} wrong praise."]  # fmt: skip
     judges = [name for name, figures in found.items() if "praised" in figures]
     lines += ["", "## Who praises whose good posture", "",
               "Rows: the good posture that is shown, as stills. Columns: the exercise that judges it. Per "

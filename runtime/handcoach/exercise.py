@@ -230,10 +230,15 @@ class Exercise:
         return free.nearest(self.run(free.moved(self.reference))["distances"])[0]
 
     def _about_thumb(self, thumb: NDArray[np.float64], fingers: NDArray[np.float64]) -> bool:
-        """Args: the ways (K, 4, 3) and (K, 12, 3). How the file weights coordinates does not matter here. The
-        clusters of a posture count together: one of them may happen to hold its thumb elsewhere."""
-        for label in {name for name, other in zip(self.clusters, self._others(), strict=True) if other}:
-            own = np.array([name == label for name in self.clusters])
+        """Whether the thumb moves to another posture, and farther than the fingers.
+
+        The clusters of a posture count together, for one of them may happen to hold its thumb elsewhere. How
+        the file weights coordinates does not matter here.
+
+        Args: the ways (K, 4, 3) and (K, 12, 3).
+        """
+        for label in self.labels[1:]:
+            own = np.array(self.clusters) == label
             moves = np.linalg.norm(thumb[own].mean(0)[2:], axis=-1).mean()
             tips = fingers[own].mean(0).reshape(4, 3, 3)[self.counted, 1:]
             theirs = np.linalg.norm(tips, axis=-1).mean()

@@ -104,7 +104,8 @@ def describe(file: ModelFile, lang: str) -> str:
     widest = min(tolerance.get("widest", 1), MOST_PRAISE / praise)
     if widest > 1:
         row("", f"and up to {widest:g} times that for a person whose tries fail")
-    row("", f"unsure beyond {unsure['max_distance']:g} or below a margin of {unsure['min_margin']:g}")
+    below = f" or below a margin of {unsure['min_margin']:g}" if unsure["min_margin"] else ""
+    row("", f"unsure beyond {unsure['max_distance']:g}{below}")
     row("", "(distances in units of wrist to middle knuckle)")
     row("languages", ", ".join(languages))
     lines += ["", "Postures, best first:"]

@@ -146,6 +146,24 @@ def test_more_of_the_same_people_join_their_group(clones, tmp_path):
     assert {p.parent.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.jpg")} == {"ann/ann"}
     assert counts["ann-more"]["in another source"] >= 1
     assert counts["ann-more"]["kept"] == 2
+    # Gathered alone, the second takes what the first had; both together are again what they were.
+    index = (tmp_path / "index.json").read_text("utf-8")
+    names = {"ann", "ann-more"}
+    gather.gather([more], clones, tmp_path, [], progress=False, listed=names)
+    gather.gather([first, more], clones, tmp_path, [], progress=False, listed=names)
+    assert (tmp_path / "index.json").read_text("utf-8") == index
+
+
+def test_a_source_of_another_one_says_only_what_differs(clones, tmp_path):
+    parent = source(clones)
+    lines = [f"{key} = {json.dumps(getattr(parent, key))}" for key in
+             ("name", *gather.OF_THE_OTHER[:5], "files", "group")]  # fmt: skip
+    file = tmp_path / "sources.toml"
+    more = 'name = "ann-more"\nof = "ann"\nfiles = ["data/ann/*.jpg"]\n'
+    file.write_text("[[source]]\n" + "\n".join(lines) + f"\n[[source]]\n{more}", "utf-8")
+    first, second = gather.read_sources(file)
+    assert (second.repository, second.commit, second.group) == (first.repository, first.commit, first.group)
+    assert second.files == ["data/ann/*.jpg"] and second.of == "ann"
 
 
 def test_groups_blocks_and_augmented_copies(clones, tmp_path):

@@ -33,6 +33,17 @@ SMALLEST = 80  # px: below it there are no fingers to see
 LARGEST = 1280  # px: larger pictures are made smaller, a network sees 224
 REFUSE = 8  # of 64 bits: as near to an evaluation picture is a copy of it
 SAME = 2  # of 64 bits: as near to a picture of another source is the same picture
+# What a source that is `of` another one need not say again.
+OF_THE_OTHER = (
+    "repository",
+    "commit",
+    "licence",
+    "licence_file",
+    "licence_says",
+    "checked",
+    "group",
+    "block",
+)
 VERSION = 1  # of what happens to a picture here: a new one gathers again
 
 
@@ -47,7 +58,8 @@ class Source:
     every: of so many pictures one is looked at; for long bursts.
     thin: of 256 bits, how much a picture must differ from the one kept before it in its folder.
     most: at most so many, evenly spread.
-    of: a source of the list that shows the same people: its folder takes these, so that no split cuts them.
+    of: a source before it in the list that shows the same people: its folder takes these, so that no split
+        cuts them. What is said of repository, commit, licence, group and block is then that source's.
     """
 
     name: str
@@ -91,7 +103,7 @@ def read_sources(file: Path) -> list[Source]:
 
     Raises:
         TrainError: no such file, not TOML, a missing or unknown entry, a licence that is not permissive, a
-            source twice, or one that the file itself leaves out.
+            source twice, one that the file itself leaves out, or one `of` no source before it.
     """
     try:
         table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
@@ -100,8 +112,15 @@ def read_sources(file: Path) -> list[Source]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainError(f"{file} is not TOML: {error}.") from error
     left_out = {entry["repository"].lower() for entry in table.get("left_out", [])}
-    sources = []
+    sources: list[Source] = []
     for entry in table.get("source", []):
+        if of := entry.get("of"):
+            whose = next((source for source in sources if source.name == of and not source.of), None)
+            if whose is None:
+                raise TrainError(
+                    f"{file}: source {entry.get('name', '?')} is of {of}, which is no source before it."
+                )
+            entry = {key: getattr(whose, key) for key in OF_THE_OTHER} | entry
         try:
             source = Source(**entry)
         except TypeError as error:
@@ -119,9 +138,6 @@ def read_sources(file: Path) -> list[Source]:
     twice = [name for name, n in Counter(s.name for s in sources).items() if n > 1]
     if twice:
         raise TrainError(f"{file} has source {twice[0]} twice: give one another name.")
-    for n, source in enumerate(sources):
-        if source.of and source.of not in {s.name for s in sources[:n] if not s.of}:
-            raise TrainError(f"{file}: source {source.name} is of {source.of}, which is no source before it.")
     return sources
 
 
@@ -213,7 +229,8 @@ def gather(
         recipe = source.recipe(evaluation, seen)
         was = index["sources"].get(source.name, {})
         mine = {n: p for n, p in index["photos"].items() if p["source"] == source.name}
-        if was.get("recipe") == recipe and all((Path(out) / n).is_file() for n in mine):
+        there = sum((Path(out) / n).is_file() for n in mine)
+        if was.get("recipe") == recipe and there == was["counts"].get("kept", 0):
             counts[source.name] = Counter(was["counts"])
         else:
             found = _candidates(source, places[source.name])

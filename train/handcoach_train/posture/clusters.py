@@ -35,7 +35,7 @@ DISTANCE_PERCENTILE, HEADROOM = 99.0, 1.5
 MIN_MARGIN = 0.1
 FOLDS = 5
 MOST_CLUSTERS = 5  # of one label
-AS_WELL = 0.005  # of the held-out frames, by which more clusters must do better
+AS_WELL = 0.005  # of `_merit` on held-out frames, by which more clusters must do better
 # Where the orientation counts: a turn by 30 degrees moves a hand by 1, which lies between a hand's shaking
 # (0.3) and what parts a fist from a stretched hand (3).
 ROTATION_WEIGHT = 2.0
@@ -167,9 +167,9 @@ def fit(
     """Fit the hand frame and k-means to the recorded postures.
 
     One k-means over all frames, one cluster per label, each mapped to the label of most of its frames. Where
-    a cluster is impure or a label has none, or where it does better on held-out frames, k-means runs within
-    each label instead (1 to MOST_CLUSTERS clusters, the fewest that do as well as the best) and the centroids
-    are stacked.
+    a cluster is impure or a label has none, or where several clusters a label tell held-out frames better by
+    AS_WELL, k-means runs within each label instead (1 to MOST_CLUSTERS clusters, the fewest that do as well
+    as the best) and the centroids are stacked.
 
     Args:
         recording: canonical landmarks (N, 21, 3) of each label.
@@ -228,9 +228,9 @@ def fit(
     distances = kmeans.transform(rows)
     predicted = np.asarray(clusters)[distances.argmin(1)]
     purity = {}
-    for k, label in enumerate(clusters):
-        members = truth[distances.argmin(1) == k]
-        purity[f"{k} {label}"] = round(float(np.mean(members == label)), 4) if len(members) else 0.0
+    for number, label in enumerate(clusters):
+        members = truth[distances.argmin(1) == number]
+        purity[f"{number} {label}"] = round(float(np.mean(members == label)), 4) if len(members) else 0.0
     reach = float(np.percentile(distances.min(1), DISTANCE_PERCENTILE))
     means = np.array([x.mean(0) for x in features.values()])
     apart = float(min(np.linalg.norm(a - b) for a, b in itertools.combinations(means, 2)))
