@@ -249,13 +249,12 @@ def main(argv: list[str] | None = None) -> int:
         f"within {parity['max_abs']:.1e} of {parity['against']} on {parity['images']} {what}"
     )
     if args.kind == "exercise":
+        from handcoach.exercise_file import bounds
+
         quality = meta["quality"]
         frames = ", ".join(f"{count} {label}" for label, count in quality["frames"].items())
         print(f"frames: {frames}; {quality['method']}, clusters {', '.join(meta['clusters'])}")
-        print(
-            f"held-out frames right: {quality['accuracy_held_out']:.1%}; unsure beyond "
-            f"{meta['unsure']['max_distance']} or below a margin of {meta['unsure']['min_margin']}"
-        )
+        print(f"held-out frames right: {quality['accuracy_held_out']:.1%}; {bounds(meta['unsure'])}")
     return 0
 
 

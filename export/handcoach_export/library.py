@@ -32,7 +32,7 @@ from handcoach.angles import STRETCHED, extension_deficit, flexion
 from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
-from handcoach.hand import Array, Frame, Hand
+from handcoach.hand import Array, Frame, Hand, mirror
 from handcoach.tracker import Choice
 from handcoach_export import exercise
 from handcoach_train.posture import clusters
@@ -231,9 +231,10 @@ def read(
 
 def at_the_border(work: Path, name: str) -> NDArray[np.bool_]:
     """Which of the hands (N,) that `read` gives of the posture almost are bent by less than GAP."""
-    hands = list(_clear_frames(work / "frames" / name / "almost").values())
+    hands = _clear_frames(work / "frames" / name / "almost").values()
     joints = np.array([hand["joints"] for hand in hands]).reshape(-1, 21, 3)
-    joints[[hand["side"] == "left" for hand in hands], :, 0] *= -1
+    left = np.array([hand["side"] == "left" for hand in hands], bool)
+    joints[left] = mirror(joints[left])
     return np.asarray(extension_deficit(flexion(joints)).mean(-1) < GAP)
 
 
@@ -319,7 +320,9 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
     if told and "almost" in others:  # nor by the others alone, which make the mean a good one
         almost = {"right": figures["right_by_label"]["almost"], "frames": len(others["almost"])}
         told = _doubted(almost)["right"] >= GOOD
-    if "almost" in others and len(others) > 2 and (problem or len(others["almost"])):
+    # It cannot cost more than all that is wrong.
+    cheap = told and figures["right"] >= 1 - ALMOST_COSTS
+    if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not cheap)):
         fewer = {label: seen for label, seen in others.items() if label != "almost"}
         without = settings | {
             "labels": list(fewer),

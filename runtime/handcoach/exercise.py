@@ -221,10 +221,6 @@ class Exercise:
         far = float(np.linalg.norm(thumb, axis=-1).mean()) if cluster >= 0 else math.nan
         return Posture(label, cluster, distances, margin, aligned, shown, apart, far)
 
-    def _others(self) -> NDArray[np.bool_]:
-        """(K,), the clusters of any posture but the good one."""
-        return np.array([label != self.labels[0] for label in self.clusters])
-
     def _way(self, free: clusters.Free) -> NDArray[np.float64]:
         """From where the joints of the teacher's hand are to where each cluster has them, (K, n, 3)."""
         return free.nearest(self.run(free.moved(self.reference))["distances"])[0]
@@ -248,7 +244,7 @@ class Exercise:
 
     def _bends(self, fingers: NDArray[np.float64]) -> bool:
         """Whether fingers that go these ways (K, 12, 3) bend; True too where there is no other posture."""
-        others = self._others()
+        others = np.array([label != self.labels[0] for label in self.clusters])
         if not np.isfinite(fingers).all():
             return False
         shown = np.repeat(self.reference_aligned[None], len(fingers), axis=0).astype(np.float64)

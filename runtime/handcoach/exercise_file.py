@@ -104,8 +104,7 @@ def describe(file: ModelFile, lang: str) -> str:
     widest = min(tolerance.get("widest", 1), MOST_PRAISE / praise)
     if widest > 1:
         row("", f"and up to {widest:g} times that for a person whose tries fail")
-    below = f" or below a margin of {unsure['min_margin']:g}" if unsure["min_margin"] else ""
-    row("", f"unsure beyond {unsure['max_distance']:g}{below}")
+    row("", bounds(unsure))
     row("", "(distances in units of wrist to middle knuckle)")
     row("languages", ", ".join(languages))
     lines += ["", "Postures, best first:"]
@@ -130,6 +129,12 @@ def describe(file: ModelFile, lang: str) -> str:
 
 def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def bounds(unsure: dict[str, float]) -> str:
+    """Where a posture is `unsure`, in words; a margin of 0 says nothing."""
+    below = f" or below a margin of {unsure['min_margin']:g}" if unsure["min_margin"] else ""
+    return f"unsure beyond {unsure['max_distance']:g}{below}"
 
 
 def _held_out(meta: dict[str, Any]) -> float | None:

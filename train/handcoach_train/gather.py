@@ -90,8 +90,10 @@ class Source:
             others: fingerprints of the pictures that it must not repeat.
         """
         settings = asdict(self)
-        for key in ("checked", "people", "photographs", "notes", *([] if self.of else ["of"])):
+        for key in ("checked", "people", "photographs", "notes"):
             del settings[key]
+        if not self.of:  # what was gathered before there was an `of` stays
+            del settings["of"]
         name = hashlib.sha256(json.dumps([VERSION, settings]).encode())
         for bits in others:
             name.update(np.packbits(bits).tobytes() + b"|")
