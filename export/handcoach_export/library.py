@@ -187,8 +187,9 @@ class Seen:
 
 
 def read(
-    work: Path, name: str, posture: str, models: Models, *, known_side: bool = False, tracked: bool = False
-) -> Seen:
+    work: Path, name: str, posture: str, models: Models, *, known_side: bool = False, tracked: bool = False,
+    along: bool = False,
+) -> Seen:  # fmt: skip
     """Read a posture's renderings by finder and landmark network, unless they were read before.
 
     Only frames with a large hand wholly in the picture: the program tells people to move otherwise.
@@ -197,16 +198,19 @@ def read(
         known_side: somebody said which hand it is, as a therapist does; else the program finds out.
         tracked: each frame is followed for FOLLOWED frames as the picture of a hand that shakes a little, and
             the last one counts.
+        along: as of `handcoach.tracker.Tracker`.
     """
     folder = work / "frames" / name / posture
     clear = _clear_frames(folder)
-    what = [READER, models.content, known_side, tracked, *((f.stem, f.stat().st_size) for f in clear)]
+    what = [READER, models.content, known_side, tracked, along, *((f.stem, f.stat().st_size) for f in clear)]
     key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
     kept = work / "read" / name / f"{posture}-{key}.npz"
     if not kept.is_file():
         choices: tuple[Choice, ...] = ("left", "right") if known_side else ("auto",)
         lines = {choice: pipeline.load(None, models.landmarks, models.finder, hand=choice, still=not tracked)
                  for choice in choices}  # fmt: skip
+        for line in lines.values():
+            line.tracker.along = along
         rows = []
         for file, hand in tqdm(clear.items(), desc=f"read {name} {posture}", leave=False):
             picture = cv2.imread(str(folder / "frames" / f"{file.stem}.jpg"))
@@ -280,6 +284,18 @@ def _shaken(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.ui
 # --- Recording, building, judging ---
 
 
+def shown_to(
+    judge: Exercise, work: Path, people: str, name: str, models: Models, tracked: bool = False
+) -> dict[str, Seen]:
+    """What these people show of each label of an exercise, as it is seen where this exercise runs."""
+    along = judge.arm == "along"
+    return {
+        label: _together([read(work, people, p, models, tracked=tracked, along=along) for p in shown])
+        for label, shown in LIBRARY[name].items()
+        if label in judge.labels
+    }
+
+
 def record(work: Path, name: str, models: Models) -> Path:
     """The recording of an exercise, of its own people, as `handcoach record` writes it; made anew."""
     folder = work / "recordings" / name
@@ -309,49 +325,51 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
         HandCoachError: the recording is refused.
     """
     settings = exercise.read_settings(name)
-    recorded = record(work, name, models)
-    # A hand that is not found says nothing about weights, nor about whether postures can be told apart.
-    others = {label: _together([read(work, "choose", posture, models).found() for posture in shown])
-              for label, shown in LIBRARY[name].items()}  # fmt: skip
+    record(work, name, models)
     file = work / "exercises" / f"{name}.onnx"
     file.parent.mkdir(parents=True, exist_ok=True)
-    chosen, figures, problem = _best(recorded, file, settings, others)
-    told = all(map(len, others.values())) and passes({"stills": _doubted(figures)})
-    if told and "almost" in others:  # nor by the others alone, which make the mean a good one
-        almost = {"right": figures["right_by_label"]["almost"], "frames": len(others["almost"])}
+    chosen, figures, problem = _best(work, name, models, settings)
+    told = passes({"stills": _doubted(figures)})
+    seen = figures["frames_by_label"].get("almost", 0)
+    if told and seen:  # nor by the others alone, which make the mean a good one
+        almost = {"right": figures["right_by_label"]["almost"], "frames": seen}
         told = _doubted(almost)["right"] >= GOOD
     # It cannot cost more than all that is wrong.
     cheap = told and figures["right"] >= 1 - ALMOST_COSTS
-    if "almost" in others and len(others) > 2 and (problem or (len(others["almost"]) and not cheap)):
-        fewer = {label: seen for label, seen in others.items() if label != "almost"}
+    if "almost" in LIBRARY[name] and len(LIBRARY[name]) > 2 and (problem or (seen and not cheap)):
+        fewer = [label for label in LIBRARY[name] if label != "almost"]
         without = settings | {
-            "labels": list(fewer),
-            "messages": {label: settings["messages"][label] for label in fewer},
-        }
-        other, better, refused = _best(recorded, file, without, fewer)
+            "labels": fewer, "messages": {label: settings["messages"][label] for label in fewer},
+        }  # fmt: skip
+        other, better, refused = _best(work, name, models, without)
         costs = better["right"] - figures["right"]
         if not refused and (problem or (costs > ALMOST_COSTS if told else passes({"stills": better}))):
             settings, chosen, problem = without, other, None
     if problem:
         raise problem
-    return file, exercise.build(recorded, file, settings | chosen)
+    return file, exercise.build(work / "recordings" / name, file, settings | chosen)
 
 
 def _best(
-    recorded: Path, file: Path, settings: dict[str, Any], others: dict[str, Seen]
+    work: Path, name: str, models: Models, settings: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], HandCoachError | None]:
     """Of the weights and margins those that do best on other people, and their figures there; and why the
     recording was refused with all weights, if it was."""
     problem: HandCoachError | None = None
-    best, chosen, of_best = -np.inf, {}, {"frames": 1, "right": 0.0, "wrong_praise": 1.0}
-    trial = file.with_name("trial.onnx")
+    best, chosen = -np.inf, {}
+    of_best: dict[str, Any] = {"frames": 1, "frames_by_label": {}, "right": 0.0, "wrong_praise": 1.0}
+    trial = work / "exercises" / "trial.onnx"
     for weights in clusters.WEIGHTS:
         try:
-            exercise.build(recorded, trial, settings | {"weights": weights})
+            exercise.build(work / "recordings" / name, trial, settings | {"weights": weights})
         except HandCoachError as error:
             problem = error
             continue
         judge = Exercise(model.read(trial, "exercise"))
+        # A hand that is not found says nothing about weights, nor about whether postures can be told apart.
+        others = {
+            label: seen.found() for label, seen in shown_to(judge, work, "choose", name, models).items()
+        }
         for margin in MARGINS:
             judge.min_margin = margin
             if all(map(len, others.values())):
@@ -390,6 +408,7 @@ def _figures(said: dict[str, list[str]]) -> dict[str, Any]:
     ]
     return {
         "frames": sum(map(len, said.values())),
+        "frames_by_label": {label: len(words) for label, words in said.items()},
         "right": float(np.mean(list(right.values()))),
         "right_by_label": right,
         "wrong_praise": float(np.mean(praised)),
@@ -417,11 +436,8 @@ def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
     runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
     result: dict[str, Any] = {}
     for mode in ("tracked", "stills"):
-        said = {
-            label: [word for posture in shown
-                    for word in judged(runs, read(work, "final", posture, models, tracked=mode == "tracked"))]
-            for label, shown in LIBRARY[name].items() if label in runs.labels
-        }  # fmt: skip
+        people = shown_to(runs, work, "final", name, models, tracked=mode == "tracked")
+        said = {label: judged(runs, seen) for label, seen in people.items()}
         result[mode] = _figures(said)
     if LIBRARY[name].get("almost") == ("almost",) and "almost" in said:
         words, near = np.array(said["almost"]), at_the_border(work, "final")
@@ -433,10 +449,9 @@ def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
                 "without": _figures(said | {"almost": list(words[~near])}),
             }
     result["praised"] = {
-        posture: float(
-            np.mean([word == runs.labels[0] for word in judged(runs, read(work, "final", posture, models))])
-        )
+        posture: float(np.mean([word == runs.labels[0] for word in judged(runs, seen)]))
         for posture in postures()
+        for seen in [read(work, "final", posture, models, along=runs.arm == "along")]
     }
     return result
 

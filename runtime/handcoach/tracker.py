@@ -3,6 +3,7 @@
 Which hand it is gets settled before anything is judged, since a mirrored hand has the opposite palm normal.
 The network always sees what should be a right hand: a left hand's cut-out is mirrored. The finder's side
 starts a track, the running average of the network's `right` corrects it, the user's choice overrules both.
+Where the exercise wants the arm along the screen, the side that it comes from says which hand it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from handcoach.crop import Crop, crop_around, crop_for, extent_of
 from handcoach.finder import Detection, Finder
-from handcoach.hand import MIDDLE_MCP, Array, DegenerateHandError, Frame, Hand, Side, normalise
+from handcoach.hand import MIDDLE_MCP, WRIST, Array, DegenerateHandError, Frame, Hand, Side, normalise
 from handcoach.landmarker import Landmarker, Reading
 
 Reason = Literal["no_hand", "too_dark", "too_near", "too_far", "half_out"]
@@ -54,6 +55,9 @@ MISSES = 2
 # these bounds, not at 0.5, so that it does not flicker.
 SIDE_READINGS = 15
 SIDE_FLIPS = 0.35
+# Of an arm along the screen: how far a hand must point across the picture, as a share of the way from its
+# wrist to its middle MCP, for that to tell its side. Bent by 65 degrees wrists have 0.23 or more.
+ACROSS = 0.15
 
 # One-Euro (Casiez et al. 2012). Speeds are in hand extents per second, so that one set fits near and far
 # hands: cutoff (Hz) = MIN_CUTOFF_HZ + BETA * speed. Chosen from a grid on the demo's rendered clip, as it is
@@ -140,7 +144,11 @@ def _share(cutoff: float | NDArray[np.float64], dt: float) -> float | NDArray[np
 
 
 class Tracker:
-    """One hand through the frames of one source. Use it from one thread at a time."""
+    """One hand through the frames of one source. Use it from one thread at a time.
+
+    Attributes:
+        along: the forearm is to lie along the screen, see `handcoach.exercise.Arm`.
+    """
 
     def __init__(
         self, finder: Finder, landmarker: Landmarker, hand: Choice = "auto", still: bool = False
@@ -153,6 +161,7 @@ class Tracker:
         if hand not in CHOICES:
             raise ValueError(f"hand must be one of {CHOICES}, not {hand!r}")
         self.finder, self.landmarker, self.choice, self.still = finder, landmarker, hand, still
+        self.along = False
         self._smooth_points, self._smooth_landmarks = OneEuro(), OneEuro()
         self.reset()
 
@@ -230,7 +239,7 @@ class Tracker:
         reading = self.landmarker.read(image, self._crop)
         if reading.presence < self.landmarker.threshold:
             return None
-        self._believe(reading.right)
+        self._believe(reading)
         return self._of_this_side(self._other_side(image, reading))
 
     def _candidates(self, image: NDArray[np.uint8], fill: float = 1.0, both: bool = False) -> list[Detection]:
@@ -240,7 +249,7 @@ class Tracker:
     def _start(self, image: NDArray[np.uint8], candidates: list[Detection]) -> Reading | None:
         """The first of these detections that the landmark network takes for a hand."""
         for detection in candidates[:CANDIDATES]:
-            self._rights, self._count = detection.right, 1
+            self._rights, self._count = self._right(detection), 1
             square = crop_for(
                 detection.wrist,
                 detection.middle_mcp,
@@ -254,7 +263,7 @@ class Tracker:
                 for side in (SIDES if self.choice == "auto" else (self.choice,))
             }
             for reading in seen.values():
-                self._believe(reading.right)
+                self._believe(reading)
             self._side = self._choose()
             reading = seen[self._side]
             for _ in range(REFINEMENTS):
@@ -262,7 +271,7 @@ class Tracker:
                 if reading.presence < self.landmarker.threshold / 2:
                     break
                 reading = self._read(image, reading.points)
-                self._believe(reading.right)
+                self._believe(reading)
             if self._convincing(detection, reading):
                 reading = self._other_side(image, reading)
                 # A posture that no hand of this side has: the side is doubted, unless more speaks for it.
@@ -335,10 +344,25 @@ class Tracker:
 
     # --- side ---
 
-    def _believe(self, right: float) -> None:
+    def _right(self, seen: Detection | Reading) -> float:
+        """How probably this is a right hand: by its arm if that lies along the screen, else by its looks.
+
+        A right arm comes from the picture's left, while of a wrist that is bent up one hand's palm looks
+        like the other one's back.
+        """
+        if self.along:
+            if isinstance(seen, Detection):
+                way = seen.middle_mcp - seen.wrist
+            else:
+                way = seen.points[MIDDLE_MCP] - seen.points[WRIST]
+            if abs(way[0]) > ACROSS * np.linalg.norm(way):
+                return float(way[0] > 0)
+        return seen.right
+
+    def _believe(self, reading: Reading) -> None:
         """Take one more reading into the running average."""
         self._count = min(self._count + 1, SIDE_READINGS)
-        self._rights += (right - self._rights) / self._count
+        self._rights += (self._right(reading) - self._rights) / self._count
 
     def _belief(self) -> float:
         """How sure it is that the hand is of the track's side, 0..1."""
@@ -369,11 +393,11 @@ class Tracker:
         again = self._read(image, reading.points)
         # As at the start of a track, both ways round must say so together: of some fists each view takes its
         # picture for the other side, and a hand would change sides for nothing.
-        rights = (reading.right + again.right) / 2
+        rights = (self._right(reading) + self._right(again)) / 2
         both = rights if before == "right" else 1 - rights
         if again.presence < self.landmarker.threshold or both >= 0.5:
             self._side = before
-            self._believe(again.right)
+            self._believe(again)
             return reading
         self._smooth_points.reset()
         self._smooth_landmarks.reset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -28,7 +29,8 @@ def crude(monkeypatch):
     monkeypatch.setattr(library, "LIBRARY", two)
     monkeypatch.setattr(library, "postures", lambda: tuple(BEND))
 
-    def read(work, name, posture, models, known_side=False, tracked=False):
+    def read(work, name, posture, models, known_side=False, tracked=False, along=False):
+        assert not along  # neither lies along the screen
         assert known_side == (name == "own")
         n = 40
         score = np.ones(n, np.float32)
@@ -176,21 +178,28 @@ def test_what_was_read_is_kept_until_a_model_or_a_picture_changes(tmp_path, monk
     looked = []
 
     def look(line, image, side, number, tracked):
-        looked.append((line, side, number, tracked))
+        looked.append((line.name, side, number, tracked, line.tracker.along))
         return np.zeros((21, 3)), 1.0, True, (1.0, 0.5)
 
     monkeypatch.setattr(library, "_look", look)
-    monkeypatch.setattr(library.pipeline, "load", lambda *a, hand, still: f"{hand} {still}")
+
+    def load(*models, hand, still):
+        return SimpleNamespace(name=f"{hand} {still}", tracker=SimpleNamespace(along=False))
+
+    monkeypatch.setattr(library.pipeline, "load", load)
     models = library.Models()
     first = library.read(tmp_path, "final", "flat", models)
-    assert len(first) == 2 and looked == [("auto True", "left", 0, False), ("auto True", "right", 1, False)]
+    assert len(first) == 2
+    assert looked == [("auto True", "left", 0, False, False), ("auto True", "right", 1, False, False)]
     again = library.read(tmp_path, "final", "flat", models)
     assert len(looked) == 2 and np.array_equal(first.landmarks, again.landmarks)
     library.read(tmp_path, "final", "flat", models, known_side=True, tracked=True)
-    assert looked[2:] == [("left False", "left", 0, True), ("right False", "right", 1, True)]
+    assert looked[2:] == [("left False", "left", 0, True, False), ("right False", "right", 1, True, False)]
+    library.read(tmp_path, "final", "flat", models, along=True)
+    assert looked[4:] == [("auto True", "left", 0, False, True), ("auto True", "right", 1, False, True)]
     monkeypatch.setattr(library.Models, "content", ("other", "weights"))
     library.read(tmp_path, "final", "flat", models)
-    assert len(looked) == 6
+    assert len(looked) == 8
 
 
 def test_hands_at_the_border_are_those_bent_too_little(tmp_path):
@@ -209,9 +218,9 @@ def test_hands_at_the_border_are_those_bent_too_little(tmp_path):
 def test_an_almost_good_posture_may_cost_little(tmp_path, crude, monkeypatch, without, kept):
     best = library._best
 
-    def costs(recorded, file, settings, others):
-        chosen, figures, problem = best(recorded, file, settings, others)
-        return chosen, figures | {"right": 0.94 if "almost" in others else without}, problem
+    def costs(work, name, models, settings):
+        chosen, figures, problem = best(work, name, models, settings)
+        return chosen, figures | {"right": 0.94 if "almost" in settings["labels"] else without}, problem
 
     monkeypatch.setattr(library, "_best", costs)
     found = library.make(shown(tmp_path), None, library.Models(), {}, None)
