@@ -14,6 +14,8 @@ from handcoach.clusters import FINGERTIPS, THUMB, Free
 from handcoach.coach import SESSION_S
 from handcoach.exercise import MIN_PRESENCE, Exercise, margin_of, margins
 from handcoach.hand import Hand, Side, hand_frame, mirror, normalise
+from handcoach.pipeline import Pipeline
+from handcoach.tracker import Tracker
 
 POINTS = np.zeros((21, 2), np.float32)
 
@@ -217,7 +219,10 @@ def test_it_is_known_whether_fingers_are_to_bend(name: str, bends: bool) -> None
      ("finger-lift", "towards"), ("fist", "up"), ("forearm-turn", "up")],
 )  # fmt: skip
 def test_it_is_known_how_the_arm_is_held(name: str, arm: str) -> None:
-    assert Exercise(shipped(name)).arm == arm
+    exercise, tracker = Exercise(shipped(name)), Tracker(None, None)  # type: ignore[arg-type]
+    assert exercise.arm == arm
+    assert Pipeline(tracker, exercise).tracker.along == (arm == "along")
+    assert not Pipeline(tracker).tracker.along
 
 
 def test_the_clusters_hands_are_told_from_the_graph_alone(exercise: Exercise) -> None:

@@ -448,6 +448,31 @@ def test_the_users_choice_overrules_and_a_mismatch_is_said(make: Make) -> None:
     assert not any(t.mismatch for t in right)
 
 
+@pytest.mark.parametrize(("roll", "along", "side"), [
+    (90, True, "right"), (12, True, "right"), (-90, True, "left"), (5, True, "left"), (90, False, "left"),
+])  # fmt: skip
+@pytest.mark.parametrize("still", [True, False])
+def test_an_arm_along_the_screen_tells_its_side(roll: float, along: bool, side: str, still: bool) -> None:
+    """Also where finder and network take it for the left one, as long as it does not point up."""
+    c, s = math.cos(math.radians(roll)), math.sin(math.radians(roll))
+    turned = template(0.0) @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+    world = Pinhole(turned * 0.09 + [0, 0, 0.6], right=0.1)
+    tracker = Tracker(world, world, still=still)  # type: ignore[arg-type]
+    tracker.along = along
+    for i in range(20):
+        track = tracker.step(Frame(blank(), i / FPS, i))
+        assert track.hand is not None and track.hand.side == side
+
+
+def test_the_users_choice_overrules_an_arm_and_the_mismatch_is_said() -> None:
+    flat = template(0.0) @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # from the picture's left
+    world = Pinhole(flat * 0.09 + [0, 0, 0.6], right=0.1)
+    tracker = Tracker(world, world, "left")  # type: ignore[arg-type]
+    tracker.along = True
+    tracks = play(tracker, [blank()] * 40)
+    assert {t.hand.side for t in tracks if t.hand} == {"left"} and tracks[-1].mismatch
+
+
 class TwoHands:
     """A right and a left hand side by side; the left one is a little smaller."""
 
