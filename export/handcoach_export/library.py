@@ -448,10 +448,11 @@ def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
                 "praised": float(np.mean(words[near] == runs.labels[0])),
                 "without": _figures(said | {"almost": list(words[~near])}),
             }
+    along = runs.arm == "along"
+    everything = {p: judged(runs, read(work, "final", p, models, along=along)) for p in postures()}
     result["praised"] = {
-        posture: float(np.mean([word == runs.labels[0] for word in judged(runs, seen)]))
-        for posture in postures()
-        for seen in [read(work, "final", posture, models, along=runs.arm == "along")]
+        posture: float(np.mean([word == runs.labels[0] for word in words]))
+        for posture, words in everything.items()
     }
     return result
 

@@ -313,7 +313,7 @@ class Tracker:
                 self._lose()
                 return None
         elif self._mismatch():
-            wanted = [d for d in elsewhere if d.side == self.choice]
+            wanted = [d for d in elsewhere if (self._right(d) >= 0.5) == (self.choice == "right")]
             return self._change(image, wanted, least=self.landmarker.threshold) or reading
         return reading
 
@@ -332,7 +332,7 @@ class Tracker:
         chose."""
 
         def worth(d: Detection) -> float:
-            fits = {"auto": 1.0, "right": d.right, "left": 1 - d.right}[self.choice]
+            fits = {"auto": 1.0, "right": self._right(d), "left": 1 - self._right(d)}[self.choice]
             return d.score * d.extent * (0.2 + fits)
 
         return sorted(detections, key=lambda d: (d.score >= self.finder.threshold, worth(d)), reverse=True)
