@@ -288,9 +288,8 @@ def shown_to(
     judge: Exercise, work: Path, people: str, name: str, models: Models, tracked: bool = False
 ) -> dict[str, Seen]:
     """What these people show of each label of an exercise, as it is seen where this exercise runs."""
-    along = judge.arm == "along"
     return {
-        label: _together([read(work, people, p, models, tracked=tracked, along=along) for p in shown])
+        label: _together([read(work, people, p, models, tracked=tracked, along=judge.along) for p in shown])
         for label, shown in LIBRARY[name].items()
         if label in judge.labels
     }
@@ -325,10 +324,10 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
         HandCoachError: the recording is refused.
     """
     settings = exercise.read_settings(name)
-    record(work, name, models)
+    recorded = record(work, name, models)
     file = work / "exercises" / f"{name}.onnx"
     file.parent.mkdir(parents=True, exist_ok=True)
-    chosen, figures, problem = _best(work, name, models, settings)
+    chosen, figures, problem = _best(work, name, models, recorded, settings)
     told = passes({"stills": _doubted(figures)})
     seen = figures["frames_by_label"].get("almost", 0)
     if told and seen:  # nor by the others alone, which make the mean a good one
@@ -341,17 +340,17 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
         without = settings | {
             "labels": fewer, "messages": {label: settings["messages"][label] for label in fewer},
         }  # fmt: skip
-        other, better, refused = _best(work, name, models, without)
+        other, better, refused = _best(work, name, models, recorded, without)
         costs = better["right"] - figures["right"]
         if not refused and (problem or (costs > ALMOST_COSTS if told else passes({"stills": better}))):
             settings, chosen, problem = without, other, None
     if problem:
         raise problem
-    return file, exercise.build(work / "recordings" / name, file, settings | chosen)
+    return file, exercise.build(recorded, file, settings | chosen)
 
 
 def _best(
-    work: Path, name: str, models: Models, settings: dict[str, Any]
+    work: Path, name: str, models: Models, recorded: Path, settings: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], HandCoachError | None]:
     """Of the weights and margins those that do best on other people, and their figures there; and why the
     recording was refused with all weights, if it was."""
@@ -361,7 +360,7 @@ def _best(
     trial = work / "exercises" / "trial.onnx"
     for weights in clusters.WEIGHTS:
         try:
-            exercise.build(work / "recordings" / name, trial, settings | {"weights": weights})
+            exercise.build(recorded, trial, settings | {"weights": weights})
         except HandCoachError as error:
             problem = error
             continue
@@ -448,12 +447,10 @@ def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
                 "praised": float(np.mean(words[near] == runs.labels[0])),
                 "without": _figures(said | {"almost": list(words[~near])}),
             }
-    along = runs.arm == "along"
-    everything = {p: judged(runs, read(work, "final", p, models, along=along)) for p in postures()}
-    result["praised"] = {
-        posture: float(np.mean([word == runs.labels[0] for word in words]))
-        for posture, words in everything.items()
-    }
+    result["praised"] = {}
+    for posture in postures():
+        verdicts = judged(runs, read(work, "final", posture, models, along=runs.along))
+        result["praised"][posture] = float(np.mean([word == runs.labels[0] for word in verdicts]))
     return result
 
 

@@ -92,6 +92,7 @@ class Exercise:
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
         held: (3, 3), see `hand.as_held`.
         arm: how the teacher's lies: see `Arm`.
+        along: it lies along the screen and how the hand is turned counts, so that people hold theirs so, too.
         fingers: those that count. joints_count: bool (21,), the joints that do. thumb: see `Thumb`.
         counted: numbers of the fingers that count, without the thumb, 0 the index.
         thumb_needed: the thumb was to be left out and counts all the same, for the exercise is about it.
@@ -142,6 +143,7 @@ class Exercise:
         self.reference_aligned = hand_frame(self.reference)
         self.held = as_held(self.reference, self.kept_axes)
         self.arm = _arm(self.reference[MIDDLE_MCP])
+        self.along = self.arm == "along" and bool(self.kept_axes)
         self.widen(1.0)
         self._session = Session(file, threads, provider)
         self.counted = [FINGERS.index(finger) - 1 for finger in self.fingers if finger != "thumb"]

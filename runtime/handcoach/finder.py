@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach.hand import Array
+from handcoach.hand import Array, Side
 from handcoach.model import ModelFile, Session
 
 
@@ -28,6 +28,10 @@ class Detection:
     wrist: Array
     middle_mcp: Array
     extent: float
+
+    @property
+    def side(self) -> Side:
+        return "right" if self.right >= 0.5 else "left"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Pipeline:
         self, tracker: Tracker, exercise: Exercise | None = None, usual_s: float | None = None
     ) -> None:
         self.tracker, self.exercise, self.usual_s = tracker, exercise, usual_s
-        tracker.along = exercise is not None and exercise.arm == "along"
+        tracker.along = exercise is not None and exercise.along
 
     def step(self, frame: Frame) -> tuple[Track, Posture | None]:
         """The hand of a frame, and its posture where there are a hand and an exercise."""

@@ -2,8 +2,8 @@
 
 Which hand it is gets settled before anything is judged, since a mirrored hand has the opposite palm normal.
 The network always sees what should be a right hand: a left hand's cut-out is mirrored. The finder's side
-starts a track, the running average of the network's `right` corrects it, the user's choice overrules both.
-Where the exercise wants the arm along the screen, the side that it comes from says which hand it is.
+starts a track, the running average of the network's `right` corrects it; where the exercise has the arm lie
+along the screen, the side that it comes from counts, too. The user's choice overrules all of them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,11 @@ MISSES = 2
 SIDE_READINGS = 15
 SIDE_FLIPS = 0.35
 # Of an arm along the screen: how far a hand must point across the picture, as a share of the way from its
-# wrist to its middle MCP, for that to tell its side. Bent by 65 degrees wrists have 0.23 or more.
+# wrist to its middle MCP, for that to say something of its side, and how much of the belief that is. Rendered
+# wrists that are bent by 65 degrees have 0.23 or more; where the network takes one for the other hand it is
+# not sure, and where it is sure it overrules an arm that lies there from the wrong side.
 ACROSS = 0.15
+ARM_COUNTS = 0.4
 
 # One-Euro (Casiez et al. 2012). Speeds are in hand extents per second, so that one set fits near and far
 # hands: cutoff (Hz) = MIN_CUTOFF_HZ + BETA * speed. Chosen from a grid on the demo's rendered clip, as it is
@@ -147,7 +150,7 @@ class Tracker:
     """One hand through the frames of one source. Use it from one thread at a time.
 
     Attributes:
-        along: the forearm is to lie along the screen, see `handcoach.exercise.Arm`.
+        along: the forearm is to lie along the screen, see `handcoach.exercise.Arm`; a `Pipeline` sets it.
     """
 
     def __init__(
@@ -249,7 +252,7 @@ class Tracker:
     def _start(self, image: NDArray[np.uint8], candidates: list[Detection]) -> Reading | None:
         """The first of these detections that the landmark network takes for a hand."""
         for detection in candidates[:CANDIDATES]:
-            self._rights, self._count = self._right(detection), 1
+            self._rights, self._count = detection.right, 1
             square = crop_for(
                 detection.wrist,
                 detection.middle_mcp,
@@ -313,7 +316,7 @@ class Tracker:
                 self._lose()
                 return None
         elif self._mismatch():
-            wanted = [d for d in elsewhere if (self._right(d) >= 0.5) == (self.choice == "right")]
+            wanted = [d for d in elsewhere if d.side == self.choice]
             return self._change(image, wanted, least=self.landmarker.threshold) or reading
         return reading
 
@@ -332,7 +335,7 @@ class Tracker:
         chose."""
 
         def worth(d: Detection) -> float:
-            fits = {"auto": 1.0, "right": self._right(d), "left": 1 - self._right(d)}[self.choice]
+            fits = {"auto": 1.0, "right": d.right, "left": 1 - d.right}[self.choice]
             return d.score * d.extent * (0.2 + fits)
 
         return sorted(detections, key=lambda d: (d.score >= self.finder.threshold, worth(d)), reverse=True)
@@ -344,20 +347,16 @@ class Tracker:
 
     # --- side ---
 
-    def _right(self, seen: Detection | Reading) -> float:
-        """How probably this is a right hand: by its arm if that lies along the screen, else by its looks.
+    def _right(self, reading: Reading) -> float:
+        """How probably this is a right hand: by its looks and, where that lies along the screen, by its arm.
 
         A right arm comes from the picture's left, while of a wrist that is bent up one hand's palm looks
         like the other one's back.
         """
-        if self.along:
-            if isinstance(seen, Detection):
-                way = seen.middle_mcp - seen.wrist
-            else:
-                way = seen.points[MIDDLE_MCP] - seen.points[WRIST]
-            if abs(way[0]) > ACROSS * np.linalg.norm(way):
-                return float(way[0] > 0)
-        return seen.right
+        way = reading.points[MIDDLE_MCP] - reading.points[WRIST]
+        if not self.along or not abs(way[0]) > ACROSS * np.linalg.norm(way):
+            return reading.right
+        return (1 - ARM_COUNTS) * reading.right + ARM_COUNTS * float(way[0] > 0)
 
     def _believe(self, reading: Reading) -> None:
         """Take one more reading into the running average."""

@@ -16,6 +16,7 @@ from tiny.hands import bent_hands
 
 from handcoach import exercise_file
 from handcoach.errors import HandCoachError
+from handcoach.exercise import Exercise
 from handcoach_export import exercise, library
 from handcoach_train.render import starter
 
@@ -103,6 +104,24 @@ def test_what_is_made_elsewhere_is_judged_as_it_is(tmp_path, crude):
     found = library.make(work, None, library.Models(), {}, ship, keep=("finger-stretch",))
     assert (ship / "finger-stretch.onnx").read_bytes() == before
     assert found["finger-stretch"]["stills"]["right"] == pytest.approx(0.9)
+
+
+def test_hands_are_read_as_the_exercises_own_tracker_does(tmp_path, crude, monkeypatch):
+    class Along(Exercise):
+        def __init__(self, *file):
+            super().__init__(*file)
+            self.along = True
+
+    asked, read = set(), library.read
+
+    def watched(work, name, *rest, along=False, **how):
+        asked.add((name, along))
+        return read(work, name, *rest, **how)
+
+    monkeypatch.setattr(library, "read", watched)
+    monkeypatch.setattr(library, "Exercise", Along)
+    library.make(shown(tmp_path), None, library.Models(), {}, None)
+    assert asked == {("own", False), ("choose", True), ("final", True)}
 
 
 def test_a_recording_that_is_refused_is_said_and_the_others_go_on(tmp_path, crude, monkeypatch):
@@ -218,8 +237,8 @@ def test_hands_at_the_border_are_those_bent_too_little(tmp_path):
 def test_an_almost_good_posture_may_cost_little(tmp_path, crude, monkeypatch, without, kept):
     best = library._best
 
-    def costs(work, name, models, settings):
-        chosen, figures, problem = best(work, name, models, settings)
+    def costs(work, name, models, recorded, settings):
+        chosen, figures, problem = best(work, name, models, recorded, settings)
         return chosen, figures | {"right": 0.94 if "almost" in settings["labels"] else without}, problem
 
     monkeypatch.setattr(library, "_best", costs)

@@ -221,8 +221,10 @@ def test_it_is_known_whether_fingers_are_to_bend(name: str, bends: bool) -> None
 def test_it_is_known_how_the_arm_is_held(name: str, arm: str) -> None:
     exercise, tracker = Exercise(shipped(name)), Tracker(None, None)  # type: ignore[arg-type]
     assert exercise.arm == arm
-    assert Pipeline(tracker, exercise).tracker.along == (arm == "along")
+    assert Pipeline(tracker, exercise).tracker.along == exercise.along == (arm == "along")
     assert not Pipeline(tracker).tracker.along
+    without = replace(exercise.file, meta=exercise.file.meta | {"kept_axes": ""})
+    assert not Exercise(without).along  # the hand may be held at will
 
 
 def test_the_clusters_hands_are_told_from_the_graph_alone(exercise: Exercise) -> None:

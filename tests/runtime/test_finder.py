@@ -25,7 +25,7 @@ def test_a_hand_is_found_where_it_is(finder: Finder, size: tuple[int, int], left
     off = 0.015 * max(w, h)
     np.testing.assert_allclose(found.wrist, truth[0], atol=off)
     np.testing.assert_allclose(found.middle_mcp, truth[9], atol=off)
-    assert (found.right < 0.5) == left
+    assert found.side == ("left" if left else "right")
     assert found.extent == pytest.approx(1.05 * where[2], rel=0.15)
 
 

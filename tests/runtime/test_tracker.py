@@ -448,29 +448,49 @@ def test_the_users_choice_overrules_and_a_mismatch_is_said(make: Make) -> None:
     assert not any(t.mismatch for t in right)
 
 
-@pytest.mark.parametrize(("roll", "along", "side"), [
-    (90, True, "right"), (12, True, "right"), (-90, True, "left"), (5, True, "left"), (90, False, "left"),
+@pytest.mark.parametrize(("roll", "looks", "along", "side"), [
+    (90, 0.35, True, "right"), (12, 0.35, True, "right"), (5, 0.35, True, "left"), (90, 0.35, False, "left"),
+    (-90, 0.65, True, "left"), (90, 0.05, True, "left"), (-90, 0.95, True, "right"),
 ])  # fmt: skip
 @pytest.mark.parametrize("still", [True, False])
-def test_an_arm_along_the_screen_tells_its_side(roll: float, along: bool, side: str, still: bool) -> None:
-    """Also where finder and network take it for the left one, as long as it does not point up."""
+def test_an_arm_along_the_screen_tells_a_doubtful_side(
+    roll: float, looks: float, along: bool, side: str, still: bool
+) -> None:
+    """As long as it does not point up; an arm that lies there from the wrong side fools no sure eye."""
     c, s = math.cos(math.radians(roll)), math.sin(math.radians(roll))
     turned = template(0.0) @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
-    world = Pinhole(turned * 0.09 + [0, 0, 0.6], right=0.1)
+    world = Pinhole(turned * 0.09 + [0, 0, 0.6], right=looks)
     tracker = Tracker(world, world, still=still)  # type: ignore[arg-type]
     tracker.along = along
-    for i in range(20):
+    for i in range(40):
         track = tracker.step(Frame(blank(), i / FPS, i))
         assert track.hand is not None and track.hand.side == side
 
 
-def test_the_users_choice_overrules_an_arm_and_the_mismatch_is_said() -> None:
+@pytest.mark.parametrize(("looks", "mismatch"), [(0.05, False), (0.6, True)])
+def test_the_users_choice_overrules_an_arm(looks: float, mismatch: bool) -> None:
+    """That it comes from the other hand's side alone is no reason to ask which hand it is."""
     flat = template(0.0) @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # from the picture's left
-    world = Pinhole(flat * 0.09 + [0, 0, 0.6], right=0.1)
+    world = Pinhole(flat * 0.09 + [0, 0, 0.6], right=looks)
     tracker = Tracker(world, world, "left")  # type: ignore[arg-type]
     tracker.along = True
     tracks = play(tracker, [blank()] * 40)
-    assert {t.hand.side for t in tracks if t.hand} == {"left"} and tracks[-1].mismatch
+    assert {t.hand.side for t in tracks if t.hand} == {"left"} and tracks[-1].mismatch is mismatch
+
+
+def test_a_side_changes_where_looks_and_arm_both_say_so() -> None:
+    """Both ways round, as ever: what the arm says is in the readings that decide."""
+    flat = template(0.0) @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    world = Pinhole(flat * 0.09 + [0, 0, 0.6], right=0.05)
+    tracker = Tracker(world, world)  # type: ignore[arg-type]
+    tracker.along = True
+    assert {t.hand.side for t in play(tracker, [blank()] * 5) if t.hand} == {"left"}
+    world.right = 0.3  # of the looks alone that would be a left one still
+    after = play(tracker, [blank()] * 40, start=5)
+    assert after[-1].hand is not None and after[-1].hand.side == "left"  # nor is the belief ever below 0.35
+    world.right = 0.9
+    after = play(tracker, [blank()] * 40, start=45)
+    assert after[-1].hand is not None and after[-1].hand.side == "right"
 
 
 class TwoHands:
