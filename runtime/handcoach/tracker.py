@@ -51,7 +51,7 @@ WEAK_PRESENCE = 0.8
 # Looks at the whole frame, one after the other, that may miss the followed hand before it is doubted.
 MISSES = 2
 
-# Readings that the average of `right` covers, at least: about half a second. It changes its mind beyond
+# Readings that the average of `_right` covers, at least: about half a second. It changes its mind beyond
 # these bounds, not at 0.5, so that it does not flicker.
 SIDE_READINGS = 15
 SIDE_FLIPS = 0.35
@@ -91,7 +91,7 @@ class Track:
     """What is known of the hand in one frame: a hand, or a reason why there is none.
 
     Attributes:
-        mismatch: the user chose a side, and the network sees the other one.
+        mismatch: the user chose a side, and it looks like the other one.
         raw: the hand as the network saw it in this frame, before anything was smoothed; with `hand` only.
     """
 
@@ -175,7 +175,7 @@ class Tracker:
         self._t = self._found_t = 0.0
         self._look = 0  # which of LOOKS is next
         self._misses = 0  # looks at the whole frame that did not see the followed hand
-        self._rights, self._count = 0.5, 0  # running average of `right`, and of how many
+        self._rights, self._count = 0.5, 0  # running average of `_right`, and of how many
         self._side: Side = "right"
         self._smooth_points.reset()
         self._smooth_landmarks.reset()
@@ -403,7 +403,7 @@ class Tracker:
         return again
 
     def _mismatch(self) -> bool:
-        """The user chose a side, and the network has seen the other one for a while."""
+        """The user chose a side, and it has looked like the other one for a while."""
         if self.choice == "auto" or self._count < SIDE_READINGS:
             return False
         return (self._rights if self.choice == "right" else 1 - self._rights) < SIDE_FLIPS
