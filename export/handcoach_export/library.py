@@ -53,10 +53,11 @@ STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exerci
 GAP = STRETCHED + 15
 
 
+Shows = dict[str, tuple[str, ...]]  # the postures that show each label, best first
 THUMBS = ("index", "middle", "ring", "little")
 
 
-def _thumb(finger: str) -> dict[str, tuple[str, ...]]:
+def _thumb(finger: str) -> Shows:
     others = tuple(f"thumb_{other}" for other in THUMBS if other != finger)
     return {
         "touch": (f"thumb_{finger}",),
@@ -66,8 +67,8 @@ def _thumb(finger: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-# Each exercise's labels, as its words in exercises/*.json have them, and the postures that show them.
-LIBRARY: dict[str, dict[str, tuple[str, ...]]] = {
+# Each exercise's labels, as its words in exercises/*.json have them.
+LIBRARY: dict[str, Shows] = {
     "finger-stretch": {label: (label,) for label in STRETCH},
     "fist": {"fist": ("closed",), "almost": ("closed_half",), "hook": ("hooked",), "open": ("straight",)},
     "hook-fist": {"hook": ("hooked",), "almost": ("hooked_half",), "fist": ("closed",),
@@ -285,21 +286,20 @@ def _shaken(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def shown_to(
-    judge: Exercise, work: Path, people: str, name: str, models: Models, tracked: bool = False
+    judge: Exercise, work: Path, people: str, shows: Shows, models: Models, tracked: bool = False
 ) -> dict[str, Seen]:
     """What these people show of each label of an exercise, as it is seen where this exercise runs."""
     return {
         label: _together([read(work, people, p, models, tracked=tracked, along=judge.along) for p in shown])
-        for label, shown in LIBRARY[name].items()
-        if label in judge.labels
+        for label, shown in shows.items()
     }
 
 
-def record(work: Path, name: str, models: Models) -> Path:
+def record(work: Path, name: str, models: Models, shows: Shows) -> Path:
     """The recording of an exercise, of its own people, as `handcoach record` writes it; made anew."""
     folder = work / "recordings" / name
     shutil.rmtree(folder, ignore_errors=True)
-    for label, shown in LIBRARY[name].items():
+    for label, shown in shows.items():
         for posture in shown:
             seen = read(work, "own", posture, models, known_side=True)
             there = seen.score > 0
@@ -311,53 +311,69 @@ def record(work: Path, name: str, models: Models) -> Path:
     return folder
 
 
-def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any]]:
+@dataclass(frozen=True)
+class Trial:
+    """An exercise as it might be.
+
+    Attributes:
+        shows: see `Shows`. settings: with the weights and the margin that do best on the people of `choose`.
+        figures: on them. problem: why the recording was refused with all weights, if it was.
+    """
+
+    shows: Shows
+    settings: dict[str, Any]
+    figures: dict[str, Any]
+    problem: HandCoachError | None
+
+
+def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], Shows]:
     """Build an exercise with the weights and the margin that do best on the people of `choose`.
 
-    Where `almost` cannot be told from the others on them and the rest can, the exercise does without, and so
-    where it costs more than ALMOST_COSTS.
+    An almost good posture that cannot be told from the others on them, or that costs more than ALMOST_COSTS,
+    counts as the last label, where the exercise starts: a try that stops half-way is then no good one either.
+    Where that costs too much as well, and the rest can be told apart, the exercise does without.
 
     Returns:
-        the file, and its metadata.
+        the file, its metadata, and what shows its labels.
 
     Raises:
         HandCoachError: the recording is refused.
     """
-    settings = exercise.read_settings(name)
-    recorded = record(work, name, models)
-    file = work / "exercises" / f"{name}.onnx"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    chosen, figures, problem = _best(work, name, models, recorded, settings)
-    told = passes({"stills": _doubted(figures)})
-    seen = figures["frames_by_label"].get("almost", 0)
+    chosen = _try(work, name, models, LIBRARY[name])
+    seen = chosen.figures["frames_by_label"].get("almost", 0)
+    told = passes({"stills": _doubted(chosen.figures)})
     if told and seen:  # nor by the others alone, which make the mean a good one
-        almost = {"right": figures["right_by_label"]["almost"], "frames": seen}
+        almost = {"right": chosen.figures["right_by_label"]["almost"], "frames": seen}
         told = _doubted(almost)["right"] >= GOOD
     # It cannot cost more than all that is wrong.
-    cheap = told and figures["right"] >= 1 - ALMOST_COSTS
-    if "almost" in LIBRARY[name] and len(LIBRARY[name]) > 2 and (problem or (seen and not cheap)):
-        fewer = [label for label in LIBRARY[name] if label != "almost"]
-        without = settings | {
-            "labels": fewer, "messages": {label: settings["messages"][label] for label in fewer},
-        }  # fmt: skip
-        other, better, refused = _best(work, name, models, recorded, without)
-        costs = better["right"] - figures["right"]
-        if not refused and (problem or (costs > ALMOST_COSTS if told else passes({"stills": better}))):
-            settings, chosen, problem = without, other, None
-    if problem:
-        raise problem
-    return file, exercise.build(recorded, file, settings | chosen)
+    cheap = told and chosen.figures["right"] >= 1 - ALMOST_COSTS
+    if "almost" in LIBRARY[name] and len(LIBRARY[name]) > 2 and (chosen.problem or (seen and not cheap)):
+        fewer = {label: shown for label, shown in LIBRARY[name].items() if label != "almost"}
+        without = _try(work, name, models, fewer)
+        least = without.figures["right"] - ALMOST_COSTS
+        better = chosen.figures["right"] < least if told else passes({"stills": without.figures})
+        if not without.problem and (chosen.problem or better):
+            *_, start = fewer
+            at_start = _try(work, name, models, fewer | {start: fewer[start] + LIBRARY[name]["almost"]})
+            chosen = without if at_start.problem or at_start.figures["right"] < least else at_start
+    if chosen.problem:
+        raise chosen.problem
+    file = work / "exercises" / f"{name}.onnx"
+    meta = exercise.build(record(work, name, models, chosen.shows), file, chosen.settings)
+    return file, meta, chosen.shows
 
 
-def _best(
-    work: Path, name: str, models: Models, recorded: Path, settings: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any], HandCoachError | None]:
-    """Of the weights and margins those that do best on other people, and their figures there; and why the
-    recording was refused with all weights, if it was."""
+def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
+    """Of the weights and margins those that do best on other people."""
+    words = exercise.read_settings(name)
+    messages = {label: words["messages"][label] for label in shows}
+    settings = words | {"labels": list(shows), "messages": messages}
+    recorded = record(work, name, models, shows)
+    trial = work / "exercises" / "trial.onnx"
+    trial.parent.mkdir(parents=True, exist_ok=True)
     problem: HandCoachError | None = None
     best, chosen = -np.inf, {}
     of_best: dict[str, Any] = {"frames": 1, "frames_by_label": {}, "right": 0.0, "wrong_praise": 1.0}
-    trial = work / "exercises" / "trial.onnx"
     for weights in clusters.WEIGHTS:
         try:
             exercise.build(recorded, trial, settings | {"weights": weights})
@@ -367,7 +383,7 @@ def _best(
         judge = Exercise(model.read(trial, "exercise"))
         # A hand that is not found says nothing about weights, nor about whether postures can be told apart.
         others = {
-            label: seen.found() for label, seen in shown_to(judge, work, "choose", name, models).items()
+            label: seen.found() for label, seen in shown_to(judge, work, "choose", shows, models).items()
         }
         for margin in MARGINS:
             judge.min_margin = margin
@@ -381,7 +397,7 @@ def _best(
                 best, of_best = merit, figures
                 chosen = {"weights": weights, "unsure": {"min_margin": margin}}
     trial.unlink(missing_ok=True)
-    return chosen, of_best, None if chosen else problem
+    return Trial(shows, settings | chosen, of_best, None if chosen else problem)
 
 
 def judged(judge: Exercise, seen: Seen) -> list[str]:
@@ -421,24 +437,25 @@ def _doubted(figures: dict[str, Any]) -> dict[str, Any]:
     return {**figures, "right": right - np.sqrt(right * (1 - right) / figures["frames"])}
 
 
-def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any]]:
-    """What is shipped already, and its metadata."""
+def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any], Shows]:
+    """What is shipped already, its metadata, and what shows its labels."""
     file = work / "exercises" / f"{name}.onnx"
     file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(model.find(str(ship / file.name), "exercise"), file)
-    return file, model.read(file, "exercise").meta
+    meta = model.read(file, "exercise").meta
+    return file, meta, {label: LIBRARY[name][label] for label in meta["labels"]}
 
 
-def judge(work: Path, name: str, models: Models) -> dict[str, Any]:
+def judge(work: Path, name: str, models: Models, shows: Shows) -> dict[str, Any]:
     """Figures on the people of `final`: stills, tracked, how often each posture is praised; and, of the
     stills, what is said of hands at the border of almost stretched, and the figures without them."""
     runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"shows": shows}
     for mode in ("tracked", "stills"):
-        people = shown_to(runs, work, "final", name, models, tracked=mode == "tracked")
+        people = shown_to(runs, work, "final", shows, models, tracked=mode == "tracked")
         said = {label: judged(runs, seen) for label, seen in people.items()}
         result[mode] = _figures(said)
-    if LIBRARY[name].get("almost") == ("almost",) and "almost" in said:
+    if shows.get("almost") == ("almost",):
         words, near = np.array(said["almost"]), at_the_border(work, "final")
         if near.any() and not near.all():
             result["border"] = {
@@ -481,12 +498,15 @@ def make(
     found: dict[str, dict[str, Any]] = {}
     for name in LIBRARY:
         try:
-            file, meta = _kept(work, name, ship) if name in keep and ship else build(work, name, models)
+            if ship is not None and name in keep:
+                file, meta, shows = _kept(work, name, ship)
+            else:
+                file, meta, shows = build(work, name, models)
         except HandCoachError as error:
             found[name] = {"refused": str(error)}
             print(f"{name}: {error}", flush=True)
             continue
-        found[name] = judge(work, name, models) | {"meta": meta}
+        found[name] = judge(work, name, models, shows) | {"meta": meta}
         stills, tracked = found[name]["stills"], found[name]["tracked"]
         print(f"{name}: right {stills['right']:.1%} (tracked {tracked['right']:.1%}), "
               f"wrong praise {stills['wrong_praise']:.1%}", flush=True)  # fmt: skip
@@ -529,10 +549,11 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
         "are told apart is known of the finger stretch only (finger-stretch.md).", "",
         f"Landmarks by `{models.name}`. An exercise ships if {GOOD:.0%} or more of the stills are right and "
         f"at most {MOST_WRONG_PRAISE:.0%} of the other postures that it knows are praised; `unsure` is not "
-        "right, and no praise. An almost good posture that cannot be told apart from the others is none of "
-        "those: the last column but one says how often it is praised for a good one. Shares are means over "
-        "the labels. Tracked: each picture followed for a fifth of a second as a hand that shakes. Nothing "
-        "is made easier, as it gets for a person whose tries fail.", "",
+        "right, and no praise. An almost good posture that cannot be told apart from the others counts as "
+        "the one where the exercise starts, or where that costs too much as none: the last column but one "
+        "says how often it is praised for a good one. Shares are means over the labels. Tracked: each "
+        "picture followed for a fifth of a second as a hand that shakes. Nothing is made easier, as it gets "
+        "for a person whose tries fail.", "",
         "| exercise | på dansk | postures, best first | frames own / judged | stills right | tracked right | "
         "wrong praise | unsure | almost good | |", "|---|---|---|---|---:|---:|---:|---:|---|---|",
     ]  # fmt: skip
@@ -580,9 +601,12 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
 
 
 def _almost(name: str, figures: dict[str, Any]) -> str:
-    """What becomes of the almost good posture: told apart, or praised so often."""
+    """What becomes of the almost good posture: told apart, counted as the start, or praised so often."""
     if "almost" not in LIBRARY[name]:
         return "is none"
-    if "almost" in figures["stills"]["right_by_label"]:
-        return "told apart"
-    return f"**{figures['praised'][LIBRARY[name]['almost'][0]]:.0%} praised**"
+    (half,) = LIBRARY[name]["almost"]
+    for label, shown in figures["shows"].items():
+        if half in shown:
+            said = "told apart" if label == "almost" else f"counts as {label}"
+            return f"{said}, {figures['praised'][half]:.0%} praised"
+    return f"**{figures['praised'][half]:.0%} praised**"

@@ -8,7 +8,7 @@ Ranges keep to the goniometric norms of `posture`; wrist extension 60, flexion 6
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ Range = tuple[float, float]
 STRAIGHT: tuple[Range, Range, Range] = ((-10, 10), (0, 12), (0, 8))
 BENT: tuple[Range, Range, Range] = ((10, 20), (10, 24), (4, 12))
 THUMB_OUT: tuple[Range, ...] = ((-4, 24), (26, 42), (-6, 6), (-4, 14), (-8, 12))
+TOUCH: Range = (0.1, 0.16)  # between two tips that touch, in units of wrist to middle MCP
 DISTANCE: Range = (0.3, 0.62)  # metres from the camera to the hand: what the set-up advice says
 TRIES = 60  # of a posture without collisions, and of a thumb that comes as near as it shall
 TIPS = {"index": 8, "middle": 12, "ring": 16, "little": 20}
@@ -41,7 +42,8 @@ class Shown:
         turn: of an upright hand from palm to the camera (0) to its back (180); of a level one from the little
             finger's side to the camera (0) over pointing at it (90) to the thumb's side (180).
         above: how far the camera looks down on it.
-        touch: finger whose tip the thumb comes to; gap: how near, in units of wrist to middle MCP.
+        touch: finger whose tip the thumb comes to; opened: how far thumb and fingers have gone from there
+            towards the loosely straight hand, 0..1.
         kind: a posture of `posture.KINDS` that is taken as it is.
     """
 
@@ -54,7 +56,7 @@ class Shown:
     turn: Range = (-10, 30)
     above: Range = (-6, 14)
     touch: str = ""
-    gap: Range = (0, 0)
+    opened: Range = (0, 0)
     kind: str = ""
 
 
@@ -73,8 +75,8 @@ SHOWN = {
     "flat": Shown(),
     "apart": Shown(fan=(15, 19), thumb=((-4, 15), (36, 45), (-6, 6), (-4, 10), (-8, 8))),
     "apart_half": Shown(fan=(8, 10)),
-    **{f"thumb_{finger}": Shown(touch=finger, gap=(0.1, 0.16)) for finger in TIPS},
-    **{f"thumb_{finger}_half": Shown(touch=finger, gap=(0.42, 0.6)) for finger in TIPS},
+    **{f"thumb_{finger}": Shown(touch=finger) for finger in TIPS},
+    **{f"thumb_{finger}_half": Shown(touch=finger, opened=(0.4, 0.6)) for finger in TIPS},
     "straight": Shown(turn=BESIDE),
     "closed": Shown(kind="fist", turn=BESIDE),
     "closed_half": Shown(flexion=((34, 52), (46, 66), (18, 36)), turn=BESIDE),
@@ -124,6 +126,9 @@ def posed(rng: np.random.Generator, arm: Arm, how: Shown) -> tuple[Floats, Float
         pose.wrist[0] = rng.uniform(*how.wrist)
     elif how.touch:
         pose = _touching(rng, arm, how)
+        if any(how.opened):
+            straight = replace(sample(rng, how), wrist=pose.wrist)
+            pose = posture.between(pose, straight, rng.uniform(*how.opened))
     else:
         for _ in range(TRIES):
             pose = sample(rng, how)
@@ -147,9 +152,9 @@ def on_the_way(rng: np.random.Generator, arm: Arm, name: str) -> tuple[Floats, F
 
 
 def _touching(rng: np.random.Generator, arm: Arm, how: Shown) -> Pose:
-    """The thumb's tip at a finger's, so far away as `how` says; the others loosely straight."""
+    """The thumb's tip at a finger's; the others loosely straight."""
     finger, tip = list(TIPS).index(how.touch), TIPS[how.touch]
-    goal = rng.uniform(*how.gap)
+    goal = rng.uniform(*TOUCH)
     base = sample(rng, how)
     bent = np.array([base.flexion[f] + [abs(f - finger) < 2 and 12, 0, 0] for f in range(4)])
 
