@@ -36,9 +36,10 @@ MIN_PRESENCE = 0.6
 # Times as far as from another posture at most, however much it is widened.
 MOST_PRAISE = 2.0
 # An exercise is about the thumb if its outer half moves so far from the teacher's hand to another posture,
-# in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.4
-# and 1.1 or more where it touches a finger, 0.4 and 0.7 at most where all of the hand bends.
-THUMB_MOVES, THUMB_AHEAD = 0.2, 1.0
+# in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.18
+# and 1.03 or more where it touches a finger; of the others 0.13 at most where the thumb goes farther than the
+# fingers (the wrists), and 0.8 times as far at most where it goes farther than that.
+THUMB_MOVES, THUMB_AHEAD = 0.15, 1.0
 # How far up a teacher's hand points whose elbow rests on the table, and how far across the person, its
 # little finger's side to the camera, one whose arm lies along the screen; of the distance from wrist to
 # middle MCP. Of the shipped exercises those have 0.95 and 0.46 or more, the others 0.63 and 0.18 at most.
