@@ -45,7 +45,7 @@ FOLLOWED = 6  # frames, at 30 a second, that a hand is followed for before it is
 NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
-ALMOST_COSTS = 0.03  # of what is right: for more, an exercise does without its almost good posture
+ALMOST_COSTS = 0.03  # of what is right, that an almost good posture may at most, see `build`
 MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen; 0: by distance alone
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
 # Degrees of a finger's joints together, the mean of the fingers. Rendered open hands reach STRETCHED, where
@@ -53,7 +53,7 @@ STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exerci
 GAP = STRETCHED + 15
 
 
-Shows = dict[str, tuple[str, ...]]  # the postures that show each label, best first
+Shows = dict[str, tuple[str, ...]]  # by label, the best label first, the postures that show it
 THUMBS = ("index", "middle", "ring", "little")
 
 
@@ -364,7 +364,7 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], 
 
 
 def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
-    """Of the weights and margins those that do best on other people."""
+    """Record it anew, and take of the weights and margins those that do best on other people."""
     words = exercise.read_settings(name)
     messages = {label: words["messages"][label] for label in shows}
     settings = words | {"labels": list(shows), "messages": messages}
