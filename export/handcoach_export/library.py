@@ -45,7 +45,7 @@ FOLLOWED = 6  # frames, at 30 a second, that a hand is followed for before it is
 NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
-ALMOST_COSTS = 0.03  # of what is right, that an almost good posture may at most, see `build`
+ALMOST_COSTS = 0.03  # the share of right verdicts that an almost good posture may cost, see `build`
 MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen; 0: by distance alone
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
 # Degrees of a finger's joints together, the mean of the fingers. Rendered open hands reach STRETCHED, where
@@ -84,6 +84,8 @@ LIBRARY: dict[str, Shows] = {
                    "up": ("wrist_up",)},
     "forearm-turn": {"turned": ("turned",), "almost": ("turned_half",), "palm": ("flat",)},
 }  # fmt: skip
+# The label of the posture from which an exercise starts, where it is not the last.
+STARTS = {"wrist-up": "level", "wrist-down": "level"}
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def render(work: Path, assets: Assets, counts: dict[str, int], workers: int = 1)
                 posture=posture, full_frames=True, hands=1, skins=assets.skins, hdri=assets.hdri,
                 godot=assets.godot, arms=people,
             )  # fmt: skip
-            as_shown = repr((starter.SHOWN.get(posture), starter.DISTANCE))
+            as_shown = repr((starter.SHOWN.get(posture), starter.DISTANCE, starter.TOUCH))
             said = job.out / "shown.txt"
             if said.is_file() and said.read_text("utf-8") != as_shown:
                 shutil.rmtree(job.out)  # the posture was shown in another way
@@ -295,20 +297,20 @@ def shown_to(
     }
 
 
-def record(work: Path, name: str, models: Models, shows: Shows) -> Path:
-    """The recording of an exercise, of its own people, as `handcoach record` writes it; made anew."""
-    folder = work / "recordings" / name
-    shutil.rmtree(folder, ignore_errors=True)
+def record(work: Path, folder: str, models: Models, shows: Shows) -> Path:
+    """A recording of the own people, as `handcoach record` writes it; made anew in WORK/recordings."""
+    to = work / "recordings" / folder
+    shutil.rmtree(to, ignore_errors=True)
     for label, shown in shows.items():
         for posture in shown:
             seen = read(work, "own", posture, models, known_side=True)
             there = seen.score > 0
             # Single pictures, as `record` gives to those of a folder: their times say nothing.
             recording.add(
-                folder, label, seen.landmarks[there], np.zeros(int(there.sum())), hand="either",
+                to, label, seen.landmarks[there], np.zeros(int(there.sum())), hand="either",
                 landmark_model=models.name, view=seen.view[there],
             )  # fmt: skip
-    return folder
+    return to
 
 
 @dataclass(frozen=True)
@@ -317,21 +319,36 @@ class Trial:
 
     Attributes:
         shows: see `Shows`. settings: with the weights and the margin that do best on the people of `choose`.
-        figures: on them. problem: why the recording was refused with all weights, if it was.
+        figures: on those of them whose hand is found; None if they show nothing.
+        problem: why the recording was refused with all weights, if it was.
     """
 
     shows: Shows
     settings: dict[str, Any]
-    figures: dict[str, Any]
+    figures: dict[str, Any] | None
     problem: HandCoachError | None
+
+    @property
+    def tells(self) -> bool:
+        """Whether it tells its postures apart, and an almost good one from the others, not by luck alone."""
+        if self.problem or not self.figures:
+            return False
+        # The mean may pass by the other postures alone.
+        almost = self.figures["right_by_label"].get("almost", 1.0)
+        seen = self.figures["frames_by_label"].get("almost", 1)
+        return passes({"stills": _doubted(self.figures)}) and _less_luck(almost, seen) >= GOOD
+
+    @property
+    def right(self) -> float:
+        return self.figures["right"] if self.figures else 0.0
 
 
 def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], Shows]:
     """Build an exercise with the weights and the margin that do best on the people of `choose`.
 
-    An almost good posture that cannot be told from the others on them, or that costs more than ALMOST_COSTS,
-    counts as the last label, where the exercise starts: a try that stops half-way is then no good one either.
-    Where that costs too much as well, and the rest can be told apart, the exercise does without.
+    An almost good posture that is not told from the others on them, or that costs more than ALMOST_COSTS,
+    counts as the one from which the exercise starts: a try that stops half-way is then no good one either.
+    Where that costs too much as well, but the others are told apart, the exercise does without.
 
     Returns:
         the file, its metadata, and what shows its labels.
@@ -339,41 +356,46 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], 
     Raises:
         HandCoachError: the recording is refused.
     """
-    chosen = _try(work, name, models, LIBRARY[name])
-    seen = chosen.figures["frames_by_label"].get("almost", 0)
-    told = passes({"stills": _doubted(chosen.figures)})
-    if told and seen:  # nor by the others alone, which make the mean a good one
-        almost = {"right": chosen.figures["right_by_label"]["almost"], "frames": seen}
-        told = _doubted(almost)["right"] >= GOOD
-    # It cannot cost more than all that is wrong.
-    cheap = told and chosen.figures["right"] >= 1 - ALMOST_COSTS
-    if "almost" in LIBRARY[name] and len(LIBRARY[name]) > 2 and (chosen.problem or (seen and not cheap)):
-        fewer = {label: shown for label, shown in LIBRARY[name].items() if label != "almost"}
-        without = _try(work, name, models, fewer)
-        least = without.figures["right"] - ALMOST_COSTS
-        better = chosen.figures["right"] < least if told else passes({"stills": without.figures})
-        if not without.problem and (chosen.problem or better):
-            *_, start = fewer
-            at_start = _try(work, name, models, fewer | {start: fewer[start] + LIBRARY[name]["almost"]})
-            chosen = without if at_start.problem or at_start.figures["right"] < least else at_start
+    chosen = _choose(work, name, models)
+    recorded = record(work, name, models, chosen.shows)
     if chosen.problem:
         raise chosen.problem
     file = work / "exercises" / f"{name}.onnx"
-    meta = exercise.build(record(work, name, models, chosen.shows), file, chosen.settings)
+    meta = exercise.build(recorded, file, chosen.settings)
     return file, meta, chosen.shows
 
 
+def _choose(work: Path, name: str, models: Models) -> Trial:
+    """The exercise with its almost good posture, with that as its start, or without; see `build`."""
+    full = _try(work, name, models, LIBRARY[name])
+    others = {label: shown for label, shown in LIBRARY[name].items() if label != "almost"}
+    if len(others) in (1, len(LIBRARY[name])) or (full.tells and full.right >= 1 - ALMOST_COSTS):
+        return full  # there is nothing to choose; and it costs no more than all that is wrong
+    if not (full.figures or full.problem):
+        return full  # nobody to choose by
+    without = _try(work, name, models, others)
+    least = without.right - ALMOST_COSTS
+    if full.tells and full.right >= least:
+        return full
+    start = STARTS.get(name) or list(others)[-1]
+    at_start = _try(work, name, models, others | {start: others[start] + LIBRARY[name]["almost"]})
+    if at_start.tells and at_start.right >= least:
+        return at_start
+    serves = not without.problem and (full.problem or passes({"stills": without.figures}))
+    return without if serves else full
+
+
 def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
-    """Record it anew, and take of the weights and margins those that do best on other people."""
+    """Record it on trial, and take of the weights and margins those that do best on other people."""
     words = exercise.read_settings(name)
     messages = {label: words["messages"][label] for label in shows}
     settings = words | {"labels": list(shows), "messages": messages}
-    recorded = record(work, name, models, shows)
+    recorded = record(work, "trial", models, shows)
     trial = work / "exercises" / "trial.onnx"
     trial.parent.mkdir(parents=True, exist_ok=True)
     problem: HandCoachError | None = None
     best, chosen = -np.inf, {}
-    of_best: dict[str, Any] = {"frames": 1, "frames_by_label": {}, "right": 0.0, "wrong_praise": 1.0}
+    of_best: dict[str, Any] | None = None
     for weights in clusters.WEIGHTS:
         try:
             exercise.build(recorded, trial, settings | {"weights": weights})
@@ -392,11 +414,12 @@ def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
                 # Praise that is not deserved teaches the wrong thing: it counts twice.
                 merit = figures["right"] - figures["wrong_praise"]
             else:  # no people to choose by: the recording's own held-out frames speak, for the weights alone
-                figures, merit = of_best, judge.file.meta["quality"]["accuracy_held_out"]
+                figures, merit = None, judge.file.meta["quality"]["accuracy_held_out"]
             if merit > best + 0.002:
                 best, of_best = merit, figures
                 chosen = {"weights": weights, "unsure": {"min_margin": margin}}
     trial.unlink(missing_ok=True)
+    shutil.rmtree(recorded)
     return Trial(shows, settings | chosen, of_best, None if chosen else problem)
 
 
@@ -433,17 +456,30 @@ def _figures(said: dict[str, list[str]]) -> dict[str, Any]:
 
 def _doubted(figures: dict[str, Any]) -> dict[str, Any]:
     """Figures with a standard error less of what is right: of so few people a good share may be luck."""
-    right = figures["right"]
-    return {**figures, "right": right - np.sqrt(right * (1 - right) / figures["frames"])}
+    return {**figures, "right": _less_luck(figures["right"], figures["frames"])}
+
+
+def _less_luck(share: float, frames: int) -> float:
+    return float(share - np.sqrt(share * (1 - share) / frames))
 
 
 def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any], Shows]:
-    """What is shipped already, its metadata, and what shows its labels."""
+    """What is shipped already, its metadata, and what shows its labels.
+
+    Raises:
+        HandCoachError: the library has none of this name, it is not there, or it knows other labels.
+    """
+    if name not in LIBRARY:
+        raise HandCoachError(f"{name} cannot be kept: the library has {', '.join(LIBRARY)}.")
+    shipped = model.read(model.find(str(ship / f"{name}.onnx"), "exercise"), "exercise")
+    if foreign := set(shipped.meta["labels"]) - set(LIBRARY[name]):
+        raise HandCoachError(
+            f"{shipped.path} cannot be kept: nobody in the library shows {', '.join(foreign)}."
+        )
     file = work / "exercises" / f"{name}.onnx"
     file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(model.find(str(ship / file.name), "exercise"), file)
-    meta = model.read(file, "exercise").meta
-    return file, meta, {label: LIBRARY[name][label] for label in meta["labels"]}
+    shutil.copyfile(shipped.path, file)
+    return file, shipped.meta, {label: LIBRARY[name][label] for label in shipped.meta["labels"]}
 
 
 def judge(work: Path, name: str, models: Models, shows: Shows) -> dict[str, Any]:
@@ -487,8 +523,9 @@ def make(
         keep: exercises that have a recording of their own elsewhere: those of `ship` are judged as they are.
 
     Raises:
-        HandCoachError: a posture is shown by nobody; nothing was changed.
+        HandCoachError: a posture is shown by nobody, or an exercise cannot be kept; nothing was changed.
     """
+    kept = {name: _kept(work, name, ship) for name in keep} if ship is not None else {}
     if assets is not None:
         render(work, assets, {name: count for name, count in counts.items() if count}, workers)
     for posture in postures():
@@ -498,10 +535,7 @@ def make(
     found: dict[str, dict[str, Any]] = {}
     for name in LIBRARY:
         try:
-            if ship is not None and name in keep:
-                file, meta, shows = _kept(work, name, ship)
-            else:
-                file, meta, shows = build(work, name, models)
+            file, meta, shows = kept[name] if name in kept else build(work, name, models)
         except HandCoachError as error:
             found[name] = {"refused": str(error)}
             print(f"{name}: {error}", flush=True)
@@ -549,9 +583,10 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
         "are told apart is known of the finger stretch only (finger-stretch.md).", "",
         f"Landmarks by `{models.name}`. An exercise ships if {GOOD:.0%} or more of the stills are right and "
         f"at most {MOST_WRONG_PRAISE:.0%} of the other postures that it knows are praised; `unsure` is not "
-        "right, and no praise. An almost good posture that cannot be told apart from the others counts as "
-        "the one where the exercise starts, or where that costs too much as none: the last column but one "
-        "says how often it is praised for a good one. Shares are means over the labels. Tracked: each "
+        "right, and no praise. An almost good posture that cannot be told apart from the others, or that "
+        f"costs more than {ALMOST_COSTS:.0%} of what is right, counts as the one where the exercise starts, "
+        "or where that costs too much as well as none: the last column but one says how often it is praised "
+        "for a good one. Shares are means over the labels. Tracked: each "
         "picture followed for a fifth of a second as a hand that shakes. Nothing is made easier, as it gets "
         "for a person whose tries fail.", "",
         "| exercise | på dansk | postures, best first | frames own / judged | stills right | tracked right | "

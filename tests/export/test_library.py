@@ -107,6 +107,25 @@ def test_what_is_made_elsewhere_is_judged_as_it_is(tmp_path, crude):
     assert found["finger-stretch"]["stills"]["right"] == pytest.approx(0.9)
 
 
+def test_what_cannot_be_judged_is_not_kept(tmp_path, crude, monkeypatch):
+    """It is said before anything that ships is replaced or taken away."""
+    ship = tmp_path / "ship"
+    ship.mkdir()
+    work = shown(tmp_path / "work")
+    library.make(work, None, library.Models(), {}, ship)
+    (ship / "finger-stretch.onnx").unlink()
+    monkeypatch.setitem(library.LIBRARY, "finger-lift", {"resting": ("index_resting",)})
+    before = {p.name: p.read_bytes() for p in ship.iterdir()}
+    for name, said in {
+        "finger-lift": "finger-lift.onnx cannot be kept: nobody in the library shows lifted",
+        "finger-bend": "finger-bend cannot be kept: the library has finger-lift, finger-stretch",
+        "finger-stretch": "finger-stretch.onnx",
+    }.items():
+        with pytest.raises(HandCoachError, match=said):
+            library.make(work, None, library.Models(), {}, ship, keep=(name,))
+    assert {p.name: p.read_bytes() for p in ship.iterdir()} == before
+
+
 def test_hands_are_read_as_the_exercises_own_tracker_does(tmp_path, crude, monkeypatch):
     class Along(Exercise):
         def __init__(self, *file):
@@ -184,6 +203,9 @@ def test_words_labels_and_postures_fit_together():
         texts = [words["title"], words["instructions"], *words["messages"].values()]
         assert all(text["en"] and text["da"] and text["en"] != text["da"] for text in texts)
         assert {posture for shown in labels.values() for posture in shown} <= known
+        start = library.STARTS.get(name) or list(labels)[-1]
+        assert labels[start][0] in ("fist", "flat", "straight", "index_resting", "wrist_level")
+    assert set(library.STARTS) <= set(library.LIBRARY)
 
 
 def test_what_was_read_is_kept_until_a_model_or_a_picture_changes(tmp_path, monkeypatch):
@@ -232,6 +254,72 @@ def test_hands_at_the_border_are_those_bent_too_little(tmp_path):
         hand = {"points": points.tolist(), "joints": joints.tolist(), "side": ("right", "left")[n // 2]}
         (labels / f"{n}.json").write_text(json.dumps({"size": [640, 640], "hands": [hand]}))
     assert library.at_the_border(tmp_path, "final").tolist() == [True, False, True]
+
+
+FULL, AT_START, WITHOUT = ("up", "almost", "level", "down"), "almost counts as level", ("up", "level", "down")
+REFUSED = HandCoachError("up and almost look alike.")
+
+
+def trial(right, almost=0.95, wrong_praise=0.0, frames=400, problem=None):
+    """What an exercise does on the people of `choose`, or nobody to choose by."""
+    if right is None:
+        return {"figures": None, "problem": problem}
+    return {
+        "figures": {
+            "right": right,
+            "wrong_praise": wrong_praise,
+            "frames": frames,
+            "right_by_label": {"almost": almost},
+            "frames_by_label": {"almost": frames // 4},
+        },
+        "problem": problem,
+    }
+
+
+@pytest.mark.parametrize(
+    ("full", "at_start", "without", "taken"),
+    [
+        (trial(0.98), None, None, FULL),
+        (trial(0.94), None, trial(0.96), FULL),
+        (trial(0.94), trial(0.97), trial(0.98), AT_START),  # costs too much
+        (trial(0.94), trial(0.94), trial(0.98), WITHOUT),  # either way
+        (trial(0.98, almost=0.5), trial(0.97), trial(0.98), AT_START),  # not told apart
+        (trial(0.98, wrong_praise=0.1), trial(0.97), trial(0.98), AT_START),
+        (trial(0.98, almost=0.5), trial(0.97, wrong_praise=0.1), trial(0.98), WITHOUT),
+        (trial(0.92, frames=40), trial(0.92, frames=40), trial(0.93, frames=40), WITHOUT),  # it may be luck
+        (trial(0.8), trial(0.8), trial(0.82), FULL),  # nothing serves: it is named as it is
+        (trial(0.0, problem=REFUSED), trial(0.97), trial(0.98), AT_START),
+        (trial(0.0, problem=REFUSED), trial(0.0, problem=REFUSED), trial(0.98), WITHOUT),
+        (trial(0.0, problem=REFUSED), trial(0.0, problem=REFUSED), trial(0.0, problem=REFUSED), FULL),
+        (trial(None), None, None, FULL),
+        (trial(None, problem=REFUSED), trial(None), trial(None), WITHOUT),  # unseen it shall not be the start
+    ],
+)
+def test_an_almost_good_posture_is_told_apart_or_the_start_or_left_out(
+    tmp_path, monkeypatch, full, at_start, without, taken
+):
+    def attempt(work, name, models, shows):
+        how = full if "almost" in shows else without if len(shows["level"]) == 1 else at_start
+        assert how is not None  # it takes minutes
+        return library.Trial(shows, {}, **how)
+
+    monkeypatch.setattr(library, "_try", attempt)
+    chosen = library._choose(tmp_path, "wrist-up", None)
+    assert chosen.shows["down"] == ("wrist_down",)
+    both = chosen.shows["level"] == ("wrist_level", "wrist_up_half")
+    assert (AT_START if both else tuple(chosen.shows)) == taken
+
+
+def test_of_a_refused_recording_the_whole_is_left_to_look_at(tmp_path, crude, monkeypatch):
+    def refused(recording, *rest):
+        raise HandCoachError(f"{recording.name} is refused.")
+
+    monkeypatch.setattr(library.exercise, "build", refused)
+    with pytest.raises(HandCoachError, match="trial is refused"):
+        library.build(tmp_path, "finger-stretch", library.Models())
+    assert sorted(p.name for p in (tmp_path / "recordings").iterdir()) == ["finger-stretch"]
+    kept = {p.stem.split("-")[0] for p in (tmp_path / "recordings/finger-stretch").rglob("*.npz")}
+    assert kept == {"open", "almost", "fist"}
 
 
 @pytest.mark.parametrize(

@@ -40,14 +40,9 @@ def test_angles_are_as_said(name):
 def test_good_and_almost_good_do_not_touch():
     for name, how in starter.SHOWN.items():
         half = starter.SHOWN.get(f"{name}_half")
-        if half is None or how.kind:
+        if half is None or how.kind or how.touch:  # of a thumb's way see the next test
             continue
-        ranges = [
-            (how.opened, half.opened),
-            (how.turn, half.turn),
-            (how.fan, half.fan),
-            (how.wrist, half.wrist),
-        ]
+        ranges = [(how.turn, half.turn), (how.fan, half.fan), (how.wrist, half.wrist)]
         ranges += list(zip(how.flexion, half.flexion, strict=True))
         assert any(one[1] < other[0] or other[1] < one[0] for one, other in ranges), name
 
