@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# From a clean clone to the files in this folder: render, gather, label, train, export, compare, ship, and the library.
+# From a clean clone to the files in this folder: render, gather, label, train, export, compare and ship.
 #
 #   ASSETS=DIR PHOTOS=DIR bash models/remake.sh            everything; days of a laptop's time, or an hour of a GPU's
 #   ... bash models/remake.sh export compare               only these stages, in this order
 #
-# stages:  render photos train export compare ship library (the last with the models that are shipped then)
+# stages:  render photos train export compare ship
+#          library (on its own: the exercises anew, with the models that are shipped)
 #
 #   ASSETS   makehuman_skins/, hdri/, godot_hands/ (CC0) and, if they are there, weights/mobilenet_v2_imagenet.pth
 #   PHOTOS   webcam_hands/ and sign_digits/ (Apache-2.0)
 #   CLONES   clones of the repositories in train/data_sources.toml, named owner+name; left out: without them
 #   EVAL     real_3d/, teacher_sessions/, webcam_hands/: what `compare` measures and `gather` refuses (default PHOTOS)
-#   LIBRARY  what `library` renders and reads (default WORK/library); MODEL, FINDER: its networks (default: the shipped)
+#   LIBRARY  what the exercises are rendered, recorded and judged in (default WORK/library)
 #   FRAMES   of each posture of the library, to record, choose and judge by (default "240 120 120"); WORKERS that render (1)
 #   WORK     what is made on the way (default build/remake); every stage goes on with what it finds there
 #   SHARE    how much of the full numbers to render and train (default 1; 0.01 tries the whole way in minutes)
@@ -49,12 +50,6 @@ render() {
     draw frames-table 4000 --seed 46 --full-frames --size 320 --view exercise
     draw frames-shown 6000 --seed 48 --full-frames --size 320 --view library
     draw frames-none 6000 --seed 49 --full-frames --size 320 --hands 0
-    # The finger stretch's own recording, from people of its own.
-    local seed=61 posture
-    for posture in open almost fist; do
-        draw "stretch-$posture" 1200 --seed $seed --full-frames --hands 1 --view exercise --posture $posture
-        seed=$((seed + 1))
-    done
 }
 
 photos() {
@@ -99,25 +94,16 @@ train() {
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"
 }
 
-# As a therapist would record: of the rendered frames those with a large hand, wholly in the picture; who records knows
-# which hand it is.
-clear_hands() { # clear_hands FOLDER TO
-    python - "$1" "$2" <<'CLEAR'
-import json, os, shutil, sys
-from pathlib import Path
-import numpy as np
-folder, to = map(Path, sys.argv[1:])
-for side in ("left", "right"):
-    shutil.rmtree(to / side, ignore_errors=True)
-    (to / side).mkdir(parents=True)
-for label in sorted((folder / "labels").glob("*.json")):
-    frame = json.loads(label.read_text())
-    points = [np.array(h["points"]) for h in frame["hands"] if h.get("points") is not None]
-    large = [np.linalg.norm(p - p[9], axis=1).max() >= 64 and (p > 8).all() and (p < [632, 472]).all() for p in points]
-    if points and all(large):
-        os.link(folder / "frames" / f"{label.stem}.jpg", to / frame["hands"][0]["side"] / f"{label.stem}.jpg")
-CLEAR
+# The starter library of a folder's models, checked on people of its own. Without ASSETS it takes the renderings that are
+# there, so that after a new landmark model it takes minutes.
+exercises() { # exercises FOLDER
+    local frames=(${FRAMES:-240 120 120})
+    handcoach-export library "${LIBRARY:-$WORK/library}" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
+        --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
+        --model "$1/mobilenetv2.onnx" --finder "$1/finder.onnx" --ship "$1/exercises"
 }
+
+library() { exercises models; }
 
 export_() {
     local file trained=("$WORK/runs/head/mobilenetv2-mean.safetensors" "$WORK/runs/finder/finder.safetensors")
@@ -137,18 +123,8 @@ export_() {
     handcoach-export variants "${networks[@]}" --out "$new" --sizes 160 --data "$WORK"/data/{any,table} \
         ${photos[@]+"${photos[@]}"}
     handcoach-export finder "$new/checkpoints/finder.safetensors" -o "$new/finder.onnx"
-    rm -rf "$WORK/stretch"
-    local posture side
-    for posture in open almost fist; do
-        clear_hands "$WORK/data/stretch-$posture" "$WORK/clear/$posture"
-        for side in left right; do
-            [ -n "$(ls "$WORK/clear/$posture/$side")" ] || continue # of a hundredth there may be none
-            handcoach record "$WORK/stretch" --label $posture --hand $side --source "$WORK/clear/$posture/$side" \
-                --model "$new/mobilenetv2-float.onnx" --finder "$new/finder.onnx"
-        done
-    done
-    handcoach-export exercise "$WORK/stretch" -o "$new/exercises/finger-stretch.onnx" --messages finger-stretch \
-        --author HandCoach
+    say "the exercises: $new/exercises/library.md"
+    exercises "$new"
 }
 
 compare() {
@@ -172,21 +148,11 @@ BETTER
     rm -f models/mobilenetv2*.onnx # variants that are no longer worth their place
     if [ -f "$new/resnet50.onnx" ]; then rm -f models/resnet50*.onnx; fi
     cp "$new"/*.onnx "$new"/variants.{md,json} models/
-    cp "$new"/exercises/*.onnx models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
+    cp "$new"/exercises/* models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
     say "Shipped. Bring the cards in models/*.md and the README's table up to date with $WORK/accuracy.txt."
 }
 
-# The starter library, checked on people of its own. Without ASSETS it takes the renderings that are there, so that
-# after a new landmark model it takes minutes.
-library() {
-    local frames=(${FRAMES:-240 120 120})
-    handcoach-export library "${LIBRARY:-$WORK/library}" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
-        --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
-        --model "${MODEL:-models/mobilenetv2.onnx}" --finder "${FINDER:-models/finder.onnx}" --ship models/exercises \
-        --keep finger-stretch # `export` makes it, of a longer recording
-}
-
-[ $# -gt 0 ] || set -- render photos train export compare ship library
+[ $# -gt 0 ] || set -- render photos train export compare ship
 for stage in "$@"; do
     case $stage in
     render | photos | train | compare | ship | library) $stage ;;

@@ -213,10 +213,6 @@ def _library(kinds: Any, raw: Any) -> None:
     )
     sub.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="finder (%(default)s)")
     sub.add_argument("--ship", type=Path, metavar="DIR", help="put what passes, and library.md, here")
-    sub.add_argument(
-        "--keep", nargs="+", default=[], metavar="NAME",
-        help="exercises made of a recording of their own: judged as they are in --ship, not made anew",
-    )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -283,7 +279,6 @@ def _make_library(args: argparse.Namespace) -> int:
         args.work, library.Assets(args.assets) if args.assets else None,
         library.Models(args.model, args.finder),
         {"own": args.own, "choose": args.choose, "final": args.final}, args.ship, args.workers,
-        args.keep,
     )  # fmt: skip
     passed = [name for name, figures in found.items() if library.passes(figures)]
     print(

@@ -48,10 +48,11 @@ GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other peo
 ALMOST_COSTS = 0.03  # the share of right verdicts that an almost good posture may cost, see `build`
 MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen; 0: by distance alone
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
-# Degrees of a finger's joints together, the mean of the fingers. Rendered open hands reach STRETCHED, where
-# almost stretched ones begin; a camera is good to 5 to 10 degrees (`angles`). Below GAP is the border.
-GAP = STRETCHED + 15
-
+# Degrees by which a hand is bent that shows them: of a finger's joints together, the mean of the fingers.
+# Rendered open hands reach STRETCHED, where almost stretched ones begin; but between good and almost good
+# nobody shows anything, as in `starter`: a camera is good to 5 to 10 degrees of a joint (`angles`).
+GAP = 15
+BENT = {"open": (0, STRETCHED - GAP), "almost": (STRETCHED + GAP, np.inf)}
 
 Shows = dict[str, tuple[str, ...]]  # by label, the best label first, the postures that show it
 THUMBS = ("index", "middle", "ring", "little")
@@ -183,15 +184,18 @@ class Seen:
     def __len__(self) -> int:
         return len(self.score)
 
+    def of(self, these: NDArray[np.bool_]) -> Seen:
+        """Only these hands (N,)."""
+        return Seen(self.landmarks[these], self.score[these], self.right_side[these], self.view[these])
+
     def found(self) -> Seen:
         """Without the frames in which no hand was found."""
-        there = self.score > 0
-        return Seen(self.landmarks[there], self.score[there], self.right_side[there], self.view[there])
+        return self.of(self.score > 0)
 
 
 def read(
     work: Path, name: str, posture: str, models: Models, *, known_side: bool = False, tracked: bool = False,
-    along: bool = False,
+    along: bool = False, in_gap: bool = False,
 ) -> Seen:  # fmt: skip
     """Read a posture's renderings by finder and landmark network, unless they were read before.
 
@@ -202,6 +206,7 @@ def read(
         tracked: each frame is followed for FOLLOWED frames as the picture of a hand that shakes a little, and
             the last one counts.
         along: as of `handcoach.tracker.Tracker`.
+        in_gap: those that are bent too much or too little to show it, see `BENT`, instead of the others.
     """
     folder = work / "frames" / name / posture
     clear = _clear_frames(folder)
@@ -233,16 +238,20 @@ def read(
         beside.replace(kept)
     with np.load(kept) as data:
         landmarks, score, right_side, view = (data[f"arr_{i}"] for i in range(4))
-    return Seen(landmarks.astype(np.float32), score.astype(np.float32), right_side.astype(bool), view)
+    seen = Seen(landmarks.astype(np.float32), score.astype(np.float32), right_side.astype(bool), view)
+    return seen.of(_shows(posture, list(clear.values())) != in_gap)
 
 
-def at_the_border(work: Path, name: str) -> NDArray[np.bool_]:
-    """Which of the hands (N,) that `read` gives of the posture almost are bent by less than GAP."""
-    hands = _clear_frames(work / "frames" / name / "almost").values()
+def _shows(posture: str, hands: list[dict[str, Any]]) -> NDArray[np.bool_]:
+    """Which of the true hands (N,) are bent as BENT says of the posture."""
+    if posture not in BENT:
+        return np.ones(len(hands), bool)
     joints = np.array([hand["joints"] for hand in hands]).reshape(-1, 21, 3)
     left = np.array([hand["side"] == "left" for hand in hands], bool)
     joints[left] = mirror(joints[left])
-    return np.asarray(extension_deficit(flexion(joints)).mean(-1) < GAP)
+    bent = extension_deficit(flexion(joints)).mean(-1)
+    low, high = BENT[posture]
+    return np.asarray((low <= bent) & (bent <= high))
 
 
 def _clear_frames(folder: Path) -> dict[Path, dict[str, Any]]:
@@ -288,11 +297,11 @@ def _shaken(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def shown_to(
-    judge: Exercise, work: Path, people: str, shows: Shows, models: Models, tracked: bool = False
+    judge: Exercise, work: Path, people: str, shows: Shows, models: Models, **how: bool
 ) -> dict[str, Seen]:
-    """What these people show of each label of an exercise, as it is seen where this exercise runs."""
+    """What these people show of each label, as it is seen where this exercise runs; `how` as of `read`."""
     return {
-        label: _together([read(work, people, p, models, tracked=tracked, along=judge.along) for p in shown])
+        label: _together([read(work, people, p, models, along=judge.along, **how) for p in shown])
         for label, shown in shows.items()
     }
 
@@ -463,43 +472,24 @@ def _less_luck(share: float, frames: int) -> float:
     return float(share - np.sqrt(share * (1 - share) / frames))
 
 
-def _kept(work: Path, name: str, ship: Path) -> tuple[Path, dict[str, Any], Shows]:
-    """What is shipped already, its metadata, and what shows its labels.
-
-    Raises:
-        HandCoachError: the library has none of this name, it is not there, or it knows other labels.
-    """
-    if name not in LIBRARY:
-        raise HandCoachError(f"{name} cannot be kept: the library has {', '.join(LIBRARY)}.")
-    shipped = model.read(model.find(str(ship / f"{name}.onnx"), "exercise"), "exercise")
-    if foreign := set(shipped.meta["labels"]) - set(LIBRARY[name]):
-        raise HandCoachError(
-            f"{shipped.path} cannot be kept: nobody in the library shows {', '.join(foreign)}."
-        )
-    file = work / "exercises" / f"{name}.onnx"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(shipped.path, file)
-    return file, shipped.meta, {label: LIBRARY[name][label] for label in shipped.meta["labels"]}
-
-
 def judge(work: Path, name: str, models: Models, shows: Shows) -> dict[str, Any]:
     """Figures on the people of `final`: stills, tracked, how often each posture is praised; and, of the
-    stills, what is said of hands at the border of almost stretched, and the figures without them."""
+    stills, what is said of hands in the gap between two postures, and the figures with them."""
     runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
     result: dict[str, Any] = {"shows": shows}
     for mode in ("tracked", "stills"):
         people = shown_to(runs, work, "final", shows, models, tracked=mode == "tracked")
         said = {label: judged(runs, seen) for label, seen in people.items()}
         result[mode] = _figures(said)
-    if shows.get("almost") == ("almost",):
-        words, near = np.array(said["almost"]), at_the_border(work, "final")
-        if near.any() and not near.all():
-            result["border"] = {
-                "frames": int(near.sum()),
-                "right": float(np.mean(words[near] == "almost")),
-                "praised": float(np.mean(words[near] == runs.labels[0])),
-                "without": _figures(said | {"almost": list(words[~near])}),
-            }
+    between = {
+        label: judged(runs, seen)
+        for label, seen in shown_to(runs, work, "final", shows, models, in_gap=True).items()
+    }
+    if any(between.values()):
+        result["gap"] = {
+            "said": {label: words for label, words in between.items() if words},
+            "with": _figures({label: words + between[label] for label, words in said.items()}),
+        }
     result["praised"] = {}
     for posture in postures():
         verdicts = judged(runs, read(work, "final", posture, models, along=runs.along))
@@ -514,18 +504,15 @@ def make(
     counts: dict[str, int],
     ship: Path | None,
     workers: int = 1,
-    keep: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Everything, in order; figures by exercise. What passes goes into `ship`, and so does library.md.
 
     Args:
         assets: None where all is rendered.
-        keep: exercises that have a recording of their own elsewhere: those of `ship` are judged as they are.
 
     Raises:
-        HandCoachError: a posture is shown by nobody, or an exercise cannot be kept; nothing was changed.
+        HandCoachError: a posture is shown by nobody; nothing was changed.
     """
-    kept = {name: _kept(work, name, ship) for name in keep} if ship is not None else {}
     if assets is not None:
         render(work, assets, {name: count for name, count in counts.items() if count}, workers)
     for posture in postures():
@@ -535,7 +522,7 @@ def make(
     found: dict[str, dict[str, Any]] = {}
     for name in LIBRARY:
         try:
-            file, meta, shows = kept[name] if name in kept else build(work, name, models)
+            file, meta, shows = build(work, name, models)
         except HandCoachError as error:
             found[name] = {"refused": str(error)}
             print(f"{name}: {error}", flush=True)
@@ -579,7 +566,7 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
         "Written by `models/remake.sh library`; do not edit. Every exercise is made of rendered recordings "
         "of made-up people, read by finder and landmark network and built as a therapist's recording is, and "
         "judged on people that are in no recording. Between the good and the almost good posture lies a gap "
-        "in which nobody shows anything (but for the finger stretch, below the table); how well real hands "
+        "in which nobody shows anything; how well real hands "
         "are told apart is known of the finger stretch only (finger-stretch.md).", "",
         f"Landmarks by `{models.name}`. An exercise ships if {GOOD:.0%} or more of the stills are right and "
         f"at most {MOST_WRONG_PRAISE:.0%} of the other postures that it knows are praised; `unsure` is not "
@@ -606,13 +593,8 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
             f"{stills['wrong_praise']:.1%} | {stills['unsure']:.1%} | {_almost(name, figures)} | {what} |"
         )
     for name, figures in found.items():
-        if border := figures.get("border"):
-            without = border["without"]
-            lines += ["", f"`{name}`: of {border['frames']} hands that are rendered as almost stretched, but "
-                      f"bent by less than {GAP} degrees (a finger's three joints together; up to {STRETCHED} "
-                      f"a hand is a stretched one), {border['right']:.0%} are taken for almost stretched and "
-                      f"{border['praised']:.0%} praised. Without them {without['right']:.1%} of the stills "
-                      f"are right, {without['wrong_praise']:.1%} wrong praise."]  # fmt: skip
+        if gap := figures.get("gap"):
+            lines += ["", _in_the_gap(name, gap["said"], gap["with"])]
     judges = [name for name, figures in found.items() if "praised" in figures]
     lines += ["", "## Who praises whose good posture", "",
               "Rows: the good posture that is shown, as stills. Columns: the exercise that judges it. Per "
@@ -633,6 +615,20 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
         lines.append(f"| {name} | {meta.get('weights', 'equal')} | {meta['unsure']['min_margin']:g} | "
                      f"{meta['kept_axes'] or 'none'} | {len(meta['clusters'])} | {each} |")  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _in_the_gap(name: str, said: dict[str, list[str]], figures: dict[str, Any]) -> str:
+    """What is said of the hands that are rendered in the gap, by the label whose side of it they are on."""
+    taken = ", ".join(
+        f"of {len(words)} on the side of `{label}` {np.mean([word == label for word in words]):.0%}"
+        for label, words in said.items()
+    )
+    return (
+        f"`{name}`: the gap is {GAP} degrees to either side of the {STRETCHED} (a finger's three joints "
+        f"together) up to which a hand is a stretched one. Of the hands that are rendered in it, and neither "
+        f"recorded nor judged above, are taken for what they are: {taken}. With them "
+        f"{figures['right']:.1%} of the stills are right, {figures['wrong_praise']:.1%} wrong praise."
+    )
 
 
 def _almost(name: str, figures: dict[str, Any]) -> str:

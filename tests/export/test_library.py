@@ -31,10 +31,12 @@ def crude(monkeypatch):
     monkeypatch.setattr(library, "LIBRARY", two)
     monkeypatch.setattr(library, "postures", lambda: tuple(BEND))
 
-    def read(work, name, posture, models, known_side=False, tracked=False, along=False):
+    def read(work, name, posture, models, known_side=False, tracked=False, along=False, in_gap=False):
         assert not along  # neither lies along the screen
         assert known_side == (name == "own")
-        n = 40
+        assert not in_gap or name == "final"
+        # Ten of the stretched hands are bent too much to show it, one of which is not found.
+        n = (10 if posture == "open" else 0) if in_gap else 40
         score = np.ones(n, np.float32)
         score[::10] = 0
         x = bent_hands(BEND[posture], n, library.SETS[name] + tracked)
@@ -42,8 +44,6 @@ def crude(monkeypatch):
         return library.Seen(x, score, score > 0, np.tile(np.float32([1, 0.5]), (n, 1)))
 
     monkeypatch.setattr(library, "read", read)
-    # Of the almost stretched hands one, which was not found, is bent too little to be called so.
-    monkeypatch.setattr(library, "at_the_border", lambda work, people: np.arange(40) == 10)
 
 
 def shown(work):
@@ -75,11 +75,11 @@ def test_what_passes_ships_with_its_picture_and_its_figures(tmp_path, crude, cap
     text = (ship / "library.md").read_text()
     assert "| 90.0% | 90.0% | 0.0% |" in text and "![](finger-lift.png)" in text and "not shipped" not in text
     assert "| is none |" in text and "| told apart, 0% praised |" in text
-    border = found["finger-stretch"]["border"]
-    assert (border["frames"], border["right"], border["praised"]) == (1, 0, 0)
-    assert border["without"]["frames"] == 119
-    assert border["without"]["right_by_label"]["almost"] == pytest.approx(36 / 39)
-    assert "Without them 90.8% of the stills are right, 0.0% wrong praise." in text
+    gap = found["finger-stretch"]["gap"]
+    assert gap["said"] == {"open": [library.NOT_FOUND, *["open"] * 9]}
+    assert gap["with"]["frames_by_label"] == {"open": 50, "almost": 40, "fist": 40}
+    assert "for what they are: of 10 on the side of `open` 90%. With them 90.0% of the stills" in text
+    assert "gap" not in found["finger-lift"]
     assert "finger-lift: right 90.0%" in capsys.readouterr().out
 
 
@@ -93,37 +93,6 @@ def test_what_fails_the_bar_is_named_and_taken_away(tmp_path, crude, monkeypatch
     assert not (ship / "finger-lift.onnx").exists()
     assert (ship / "finger-stretch.onnx").read_bytes() == b"before"  # the program cannot do without
     assert (ship / "library.md").read_text().count("not shipped") == 2
-
-
-def test_what_is_made_elsewhere_is_judged_as_it_is(tmp_path, crude):
-    """The finger stretch has a longer recording than the library's: neither replaced nor left unjudged."""
-    ship = tmp_path / "ship"
-    ship.mkdir()
-    work = shown(tmp_path / "work")
-    library.make(work, None, library.Models(), {}, ship)
-    before = (ship / "finger-stretch.onnx").read_bytes()
-    found = library.make(work, None, library.Models(), {}, ship, keep=("finger-stretch",))
-    assert (ship / "finger-stretch.onnx").read_bytes() == before
-    assert found["finger-stretch"]["stills"]["right"] == pytest.approx(0.9)
-
-
-def test_what_cannot_be_judged_is_not_kept(tmp_path, crude, monkeypatch):
-    """It is said before anything that ships is replaced or taken away."""
-    ship = tmp_path / "ship"
-    ship.mkdir()
-    work = shown(tmp_path / "work")
-    library.make(work, None, library.Models(), {}, ship)
-    (ship / "finger-stretch.onnx").unlink()
-    monkeypatch.setitem(library.LIBRARY, "finger-lift", {"resting": ("index_resting",)})
-    before = {p.name: p.read_bytes() for p in ship.iterdir()}
-    for name, said in {
-        "finger-lift": "finger-lift.onnx cannot be kept: nobody in the library shows lifted",
-        "finger-bend": "finger-bend cannot be kept: the library has finger-lift, finger-stretch",
-        "finger-stretch": "finger-stretch.onnx",
-    }.items():
-        with pytest.raises(HandCoachError, match=said):
-            library.make(work, None, library.Models(), {}, ship, keep=(name,))
-    assert {p.name: p.read_bytes() for p in ship.iterdir()} == before
 
 
 def test_hands_are_read_as_the_exercises_own_tracker_does(tmp_path, crude, monkeypatch):
@@ -244,16 +213,29 @@ def test_what_was_read_is_kept_until_a_model_or_a_picture_changes(tmp_path, monk
     assert len(looked) == 8
 
 
-def test_hands_at_the_border_are_those_bent_too_little(tmp_path):
+def test_between_stretched_and_almost_stretched_nobody_shows_anything(tmp_path, monkeypatch):
     """A left hand bends as a right one."""
-    hands = bent_hands(0.02, 1, 1)[0], bent_hands(0.45, 1, 1)[0], bent_hands(0.02, 1, 1)[0] * [-1, 1, 1]
-    labels = tmp_path / "frames/final/almost/labels"
-    labels.mkdir(parents=True)
-    for n, joints in enumerate(hands):
-        points = (joints[:, :2] - joints[:, :2].min(0)) * 100 + 50
-        hand = {"points": points.tolist(), "joints": joints.tolist(), "side": ("right", "left")[n // 2]}
-        (labels / f"{n}.json").write_text(json.dumps({"size": [640, 640], "hands": [hand]}))
-    assert library.at_the_border(tmp_path, "final").tolist() == [True, False, True]
+    bends = (0.02, 0.24, 0.3, 0.45)  # radians a joint: 3, 41, 52 and 77 degrees together
+    for posture in ("open", "almost", "closed"):
+        labels = tmp_path / "frames/final" / posture / "labels"
+        labels.mkdir(parents=True)
+        (labels.parent / "frames").mkdir()
+        for n, (bend, side) in enumerate((bend, side) for bend in bends for side in ("right", "left")):
+            joints = bent_hands(bend, 1, 1)[0] * [1 if side == "right" else -1, 1, 1]
+            points = (joints[:, :2] - joints[:, :2].min(0)) * 100 + 50
+            hand = {"points": points.tolist(), "joints": joints.tolist(), "side": side}
+            (labels / f"{n:06d}.json").write_text(json.dumps({"size": [640, 640], "hands": [hand]}))
+            cv2.imwrite(str(labels.parent / f"frames/{n:06d}.jpg"), np.zeros((640, 640, 3), np.uint8))
+    monkeypatch.setattr(library.pipeline, "load", lambda *_, **__: SimpleNamespace(tracker=SimpleNamespace()))
+    monkeypatch.setattr(  # of which picture it is stands in the place of the score
+        library,
+        "_look",
+        lambda line, image, side, number, tracked: (np.zeros((21, 3)), number + 1, True, (1, 1)),
+    )
+    for posture, shows in {"open": [1, 2], "almost": [7, 8], "closed": [*range(1, 9)]}.items():
+        for in_gap in (False, True):
+            numbers = library.read(tmp_path, "final", posture, library.Models(), in_gap=in_gap).score
+            assert numbers.tolist() == [n for n in range(1, 9) if (n in shows) != in_gap]
 
 
 FULL, AT_START, WITHOUT = ("up", "almost", "level", "down"), "almost counts as level", ("up", "level", "down")
