@@ -36,6 +36,7 @@ STILLS_PER_S = 30.0
 _REASONS = {
     "no_hand": "no hand",
     "too_dark": "no hand: too dark",
+    "too_bright": "no hand: too bright",
     "too_near": "no hand: too near",
     "too_far": "no hand: too far away",
     "half_out": "no hand: half out of view",

@@ -20,7 +20,7 @@ from handcoach.finder import Detection, Finder
 from handcoach.hand import MIDDLE_MCP, WRIST, Array, DegenerateHandError, Frame, Hand, Side, normalise
 from handcoach.landmarker import Landmarker, Reading
 
-Reason = Literal["no_hand", "too_dark", "too_near", "too_far", "half_out"]
+Reason = Literal["no_hand", "too_dark", "too_bright", "too_near", "too_far", "half_out"]
 Choice = Literal["auto", "left", "right"]
 CHOICES: tuple[str, ...] = get_args(Choice)
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -79,6 +79,7 @@ STEADY_SHARE = 0.2
 
 # Why there is no hand.
 DARK_LEVEL = 30  # mean of the picture, 0..255
+BURNT_LEVEL, MOST_BURNT = 250, 0.5  # of a pixel's darkest channel, and of the picture that is so bright
 NEAR_EXTENT = 0.5  # of the frame's shorter side
 FAR_EXTENT = 0.045  # of the frame's shorter side
 FAR_PIXELS = 10.0  # extent below which no network tells a fist from a flat hand
@@ -429,8 +430,11 @@ class Tracker:
 
     def _reason(self, image: NDArray[np.uint8], detections: list[Detection]) -> Reason:
         """Why there is no hand, as far as the picture and the finder's guesses tell."""
-        if image[::8, ::8].mean() < DARK_LEVEL:
+        some = image[::8, ::8]
+        if some.mean() < DARK_LEVEL:
             return "too_dark"
+        if (some.min(2) >= BURNT_LEVEL).mean() > MOST_BURNT:
+            return "too_bright"
         if not detections:
             return "no_hand"
         height, width = image.shape[:2]

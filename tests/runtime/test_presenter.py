@@ -376,6 +376,7 @@ def test_before_the_first_start_the_set_up_is_checked_and_can_be_skipped(present
         (None, "no_hand", 110, [True, False], "no_hand"),
         (None, "half_out", 110, [True, False], "half_out"),
         (None, "too_dark", 10, [False, False], "too_dark"),
+        (None, "too_bright", 255, [False, False], "too_bright"),
         ((320, 300, 100), None, 10, [False, True], "too_dark"),
         ((320, 60, 100), None, 110, [True, False], "half_out"),
         ((320, 300, 30), None, 110, [True, False], "too_far"),

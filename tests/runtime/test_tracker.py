@@ -221,7 +221,8 @@ def noise() -> np.ndarray:
     [
         (blank(), "no_hand"),
         (blank(grey=0), "too_dark"),
-        (blank(grey=255), "no_hand"),
+        (blank(grey=255), "too_bright"),
+        (np.vstack([blank(640, 200, grey=255), blank(640, 280, grey=200)]), "no_hand"),  # a window
         (noise(), "no_hand"),
         (hand_at(600, 240, 140, roll=math.pi / 2), "half_out"),
         (hand_at(320, 30, 140), "half_out"),
