@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -129,6 +130,18 @@ def test_a_reference_is_held_as_most_hands_are():
     turn = cv2.Rodrigues(np.deg2rad([0.0, 0, 60]))[0]
     data["open"][first] = data["open"][first] @ turn  # the hand frame does not see it
     assert posture.reference(fit, data)[0] != first
+
+
+def test_a_reference_is_a_clear_one():
+    """Of hands about as near to the centroid the one farthest from another posture."""
+    distances = np.column_stack([np.linspace(0.1, 1, 100), np.full(100, 2.0)])
+    distances[[7, 50], 1] = 9  # the one is near enough, the other is not
+    fit = SimpleNamespace(
+        labels=("open", "fist"),
+        clusters=("open", "fist"),
+        pipeline=SimpleNamespace(transform=lambda _: distances),
+    )
+    assert posture.reference(fit, {"open": np.zeros((100, 21, 3))})[0] == 7
 
 
 def test_where_the_turn_counts_the_tolerance_has_room_for_how_people_hold_their_hands():

@@ -369,8 +369,9 @@ def _merit(accuracy: float, confusion: dict[str, dict[str, int]], labels: tuple[
 
 
 def reference(fit: Fit, recording: Mapping[str, NDArray[np.floating]]) -> tuple[int, Array]:
-    """The recorded hand that the patient is shown: of the best label, nearest to one of its centroids, and of
-    the nearest fiftieth the one that is held most as all are, since the hand frame does not tell how.
+    """The recorded hand that the patient is shown: of the best label and of the tenth of its hands nearest to
+    its centroids the clearest ones, by their margin to other labels; and of those the one that is held most
+    as all are, since the hand frame does not tell how.
 
     Never a mean hand: a mean of joints has bones that no hand has.
 
@@ -380,10 +381,11 @@ def reference(fit: Fit, recording: Mapping[str, NDArray[np.floating]]) -> tuple[
     best = fit.labels[0]
     distances = fit.pipeline.transform(recording[best])
     own = [k for k, label in enumerate(fit.clusters) if label == best]
-    nearest = distances[:, own].min(1).argsort()[: max(1, len(distances) // 50)]
+    nearest = distances[:, own].min(1).argsort()[: max(1, len(distances) // 10)]
+    clear = margins(distances[nearest], fit.clusters).argsort()[::-1][: max(1, len(distances) // 50)]
     hands = np.asarray(recording[best], dtype=np.float32)
     usual = np.median(hands, 0)
-    index = int(min(nearest, key=lambda i: np.linalg.norm(hands[i] - usual)))
+    index = int(min(nearest[clear], key=lambda i: np.linalg.norm(hands[i] - usual)))
     return index, hands[index]
 
 
