@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# From a clean clone to the files in this folder: render, gather, label, train, export, compare and ship.
+# From a clean clone to the files in this folder: render, gather, label, train, export, ship, the library, and compare.
 #
 #   ASSETS=DIR PHOTOS=DIR bash models/remake.sh            everything; days of a laptop's time, or an hour of a GPU's
-#   ... bash models/remake.sh export compare               only these stages, in this order
+#   ... bash models/remake.sh export ship                  only these stages, in this order
 #
-# stages:  render photos train export compare ship
-#          library (on its own: the exercises anew, with the models that are shipped)
+# stages:  render photos train export ship library compare (the last two of the models that are shipped then)
 #
 #   ASSETS   makehuman_skins/, hdri/, godot_hands/ (CC0) and, if they are there, weights/mobilenet_v2_imagenet.pth
 #   PHOTOS   webcam_hands/ and sign_digits/ (Apache-2.0)
 #   CLONES   clones of the repositories in train/data_sources.toml, named owner+name; left out: without them
 #   EVAL     real_3d/, teacher_sessions/, webcam_hands/: what `compare` measures and `gather` refuses (default PHOTOS)
 #   LIBRARY  what the exercises are rendered, recorded and judged in (default WORK/library)
-#   FRAMES   of each posture of the library, to record, choose and judge by (default "240 120 120"); WORKERS that render (1)
+#   FRAMES   of each posture of the library, to record, choose and judge by (default "240 120 120", times SHARE)
+#   WORKERS  that render the library (default 1)
 #   WORK     what is made on the way (default build/remake); every stage goes on with what it finds there
 #   SHARE    how much of the full numbers to render and train (default 1; 0.01 tries the whole way in minutes)
 #
@@ -94,23 +94,12 @@ train() {
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"
 }
 
-# The starter library of a folder's models, checked on people of its own. Without ASSETS it takes the renderings that are
-# there, so that after a new landmark model it takes minutes.
-exercises() { # exercises FOLDER
-    local frames=(${FRAMES:-240 120 120})
-    handcoach-export library "${LIBRARY:-$WORK/library}" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
-        --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
-        --model "$1/mobilenetv2.onnx" --finder "$1/finder.onnx" --ship "$1/exercises"
-}
-
-library() { exercises models; }
-
 export_() {
     local file trained=("$WORK/runs/head/mobilenetv2-mean.safetensors" "$WORK/runs/finder/finder.safetensors")
     for file in "${trained[@]}"; do
         [ -f "$file" ] || { echo "models/remake.sh: $file is missing: run the stage train first." >&2; exit 2; }
     done
-    mkdir -p "$new/checkpoints" "$new/exercises"
+    mkdir -p "$new/checkpoints"
     cp "${trained[0]}" "$new/checkpoints/mobilenetv2.safetensors"
     cp "${trained[1]}" "$new/checkpoints/"
     local networks=("$new/checkpoints/mobilenetv2.safetensors") photos=()
@@ -123,14 +112,6 @@ export_() {
     handcoach-export variants "${networks[@]}" --out "$new" --sizes 160 --data "$WORK"/data/{any,table} \
         ${photos[@]+"${photos[@]}"}
     handcoach-export finder "$new/checkpoints/finder.safetensors" -o "$new/finder.onnx"
-    say "the exercises: $new/exercises/library.md"
-    exercises "$new"
-}
-
-compare() {
-    need EVAL
-    handcoach-bench accuracy "$EVAL" --model "$new/mobilenetv2.onnx" --finder "$new/finder.onnx" \
-        --exercise "$new/exercises/finger-stretch.onnx" --json "$WORK/accuracy.json" | tee "$WORK/accuracy.txt"
 }
 
 ship() {
@@ -148,15 +129,32 @@ BETTER
     rm -f models/mobilenetv2*.onnx # variants that are no longer worth their place
     if [ -f "$new/resnet50.onnx" ]; then rm -f models/resnet50*.onnx; fi
     cp "$new"/*.onnx "$new"/variants.{md,json} models/
-    cp "$new"/exercises/* models/exercises/ && cp "$new"/checkpoints/* models/checkpoints/
-    say "Shipped. Bring the cards in models/*.md and the README's table up to date with $WORK/accuracy.txt."
+    cp "$new"/checkpoints/* models/checkpoints/
 }
 
-[ $# -gt 0 ] || set -- render photos train export compare ship
+# The starter library, checked on people of its own. Without ASSETS it takes the renderings that are there, so that after
+# a new landmark model it takes minutes.
+library() {
+    local work=${LIBRARY:-$WORK/library} frames=(${FRAMES:-$(some 240 24) $(some 120 12) $(some 120 12)})
+    [ -d "$work/frames" ] || need ASSETS
+    say "the exercises: models/exercises/library.md"
+    handcoach-export library "$work" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
+        --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
+        --model models/mobilenetv2.onnx --finder models/finder.onnx --ship models/exercises
+}
+
+compare() {
+    need EVAL
+    handcoach-bench accuracy "$EVAL" --model models/mobilenetv2.onnx --finder models/finder.onnx \
+        --exercise models/exercises/finger-stretch.onnx --json "$WORK/accuracy.json" | tee "$WORK/accuracy.txt"
+    say "Bring the cards in models/ and models/exercises/, and the README's table, up to date with $WORK/accuracy.txt."
+}
+
+[ $# -gt 0 ] || set -- render photos train export ship library compare
 for stage in "$@"; do
     case $stage in
-    render | photos | train | compare | ship | library) $stage ;;
+    render | photos | train | ship | library | compare) $stage ;;
     export) export_ ;;
-    *) echo "models/remake.sh: there is no stage $stage: render, photos, train, export, compare, ship or library." >&2; exit 2 ;;
+    *) echo "models/remake.sh: there is no stage $stage: render, photos, train, export, ship, library or compare." >&2; exit 2 ;;
     esac
 done

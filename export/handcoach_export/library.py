@@ -48,11 +48,12 @@ GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other peo
 ALMOST_COSTS = 0.03  # the share of right verdicts that an almost good posture may cost, see `build`
 MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen; 0: by distance alone
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
-# Degrees by which a hand is bent that shows them: of a finger's joints together, the mean of the fingers.
-# Rendered open hands reach STRETCHED, where almost stretched ones begin; but between good and almost good
-# nobody shows anything, as in `starter`: a camera is good to 5 to 10 degrees of a joint (`angles`).
-GAP = 15
-BENT = {"open": (0, STRETCHED - GAP), "almost": (STRETCHED + GAP, np.inf)}
+GAP = 15  # degrees to either side of STRETCHED: a camera is good to 5 to 10 of a joint, see `angles`
+# Which of the rendered hands show these postures: degrees of a finger's joints together, the mean of the
+# fingers. They are rendered up to STRETCHED and from there on; but between good and almost good nobody shows
+# anything, as in `starter`.
+SHOWS_BENT = {"open": (0, STRETCHED - GAP), "almost": (STRETCHED + GAP, np.inf)}
+
 
 Shows = dict[str, tuple[str, ...]]  # by label, the best label first, the postures that show it
 THUMBS = ("index", "middle", "ring", "little")
@@ -152,7 +153,8 @@ def render(work: Path, assets: Assets, counts: dict[str, int], workers: int = 1)
                 posture=posture, full_frames=True, hands=1, skins=assets.skins, hdri=assets.hdri,
                 godot=assets.godot, arms=people,
             )  # fmt: skip
-            as_shown = repr((starter.SHOWN.get(posture), starter.DISTANCE, starter.TOUCH))
+            how = starter.SHOWN.get(posture)
+            as_shown = repr((how, starter.DISTANCE, *([starter.TOUCH] if how and how.touch else [])))
             said = job.out / "shown.txt"
             if said.is_file() and said.read_text("utf-8") != as_shown:
                 shutil.rmtree(job.out)  # the posture was shown in another way
@@ -206,7 +208,7 @@ def read(
         tracked: each frame is followed for FOLLOWED frames as the picture of a hand that shakes a little, and
             the last one counts.
         along: as of `handcoach.tracker.Tracker`.
-        in_gap: those that are bent too much or too little to show it, see `BENT`, instead of the others.
+        in_gap: those that are bent too much or too little to show it (SHOWS_BENT), instead of the others.
     """
     folder = work / "frames" / name / posture
     clear = _clear_frames(folder)
@@ -243,14 +245,14 @@ def read(
 
 
 def _shows(posture: str, hands: list[dict[str, Any]]) -> NDArray[np.bool_]:
-    """Which of the true hands (N,) are bent as BENT says of the posture."""
-    if posture not in BENT:
+    """Which of the true hands (N,) are bent as SHOWS_BENT says of the posture."""
+    if posture not in SHOWS_BENT:
         return np.ones(len(hands), bool)
     joints = np.array([hand["joints"] for hand in hands]).reshape(-1, 21, 3)
     left = np.array([hand["side"] == "left" for hand in hands], bool)
     joints[left] = mirror(joints[left])
     bent = extension_deficit(flexion(joints)).mean(-1)
-    low, high = BENT[posture]
+    low, high = SHOWS_BENT[posture]
     return np.asarray((low <= bent) & (bent <= high))
 
 
@@ -328,7 +330,7 @@ class Trial:
 
     Attributes:
         shows: see `Shows`. settings: with the weights and the margin that do best on the people of `choose`.
-        figures: on those of them whose hand is found; None if they show nothing.
+        figures: on those of them whose hand is found; None if that leaves any label without one.
         problem: why the recording was refused with all weights, if it was.
     """
 
@@ -357,7 +359,7 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], 
 
     An almost good posture that is not told from the others on them, or that costs more than ALMOST_COSTS,
     counts as the one from which the exercise starts: a try that stops half-way is then no good one either.
-    Where that costs too much as well, but the others are told apart, the exercise does without.
+    Where that costs too much as well, but the others are told apart, the exercise does without it.
 
     Returns:
         the file, its metadata, and what shows its labels.
@@ -376,22 +378,24 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], 
 
 def _choose(work: Path, name: str, models: Models) -> Trial:
     """The exercise with its almost good posture, with that as its start, or without; see `build`."""
-    full = _try(work, name, models, LIBRARY[name])
-    others = {label: shown for label, shown in LIBRARY[name].items() if label != "almost"}
-    if len(others) in (1, len(LIBRARY[name])) or (full.tells and full.right >= 1 - ALMOST_COSTS):
-        return full  # there is nothing to choose; and it costs no more than all that is wrong
-    if not (full.figures or full.problem):
-        return full  # nobody to choose by
+    labels = LIBRARY[name]
+    others = {label: shown for label, shown in labels.items() if label != "almost"}
+    full = _try(work, name, models, labels)
+    if others == labels or len(others) < 2:
+        return full  # there is nothing to choose
+    if full.tells and full.right >= 1 - ALMOST_COSTS:
+        return full  # it costs no more than all that is wrong
     without = _try(work, name, models, others)
+    if not (full.problem or without.figures):
+        return full  # nobody to choose by
     least = without.right - ALMOST_COSTS
     if full.tells and full.right >= least:
         return full
-    start = STARTS.get(name) or list(others)[-1]
-    at_start = _try(work, name, models, others | {start: others[start] + LIBRARY[name]["almost"]})
+    start = STARTS.get(name, list(others)[-1])
+    at_start = _try(work, name, models, others | {start: others[start] + labels["almost"]})
     if at_start.tells and at_start.right >= least:
         return at_start
-    serves = not without.problem and (full.problem or passes({"stills": without.figures}))
-    return without if serves else full
+    return without if without.tells or (full.problem and not without.problem) else full
 
 
 def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
@@ -618,15 +622,15 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
 
 
 def _in_the_gap(name: str, said: dict[str, list[str]], figures: dict[str, Any]) -> str:
-    """What is said of the hands that are rendered in the gap, by the label whose side of it they are on."""
+    """What is said of the hands that are rendered in the gap, by the label that they are rendered as."""
     taken = ", ".join(
-        f"of {len(words)} on the side of `{label}` {np.mean([word == label for word in words]):.0%}"
+        f"of {len(words)} rendered as `{label}` {np.mean([word == label for word in words]):.0%}"
         for label, words in said.items()
     )
     return (
         f"`{name}`: the gap is {GAP} degrees to either side of the {STRETCHED} (a finger's three joints "
-        f"together) up to which a hand is a stretched one. Of the hands that are rendered in it, and neither "
-        f"recorded nor judged above, are taken for what they are: {taken}. With them "
+        f"together) up to which a hand is a stretched one. Of the hands that are in it, and neither recorded "
+        f"nor judged above, are taken for what they are: {taken}. With them "
         f"{figures['right']:.1%} of the stills are right, {figures['wrong_praise']:.1%} wrong praise."
     )
 

@@ -433,10 +433,9 @@ class Tracker:
         some = image[::8, ::8]
         if some.mean() < DARK_LEVEL:
             return "too_dark"
-        if (some.min(2) >= BURNT_LEVEL).mean() > MOST_BURNT:
-            return "too_bright"
+        nothing: Reason = "too_bright" if (some.min(2) >= BURNT_LEVEL).mean() > MOST_BURNT else "no_hand"
         if not detections:
-            return "no_hand"
+            return nothing
         height, width = image.shape[:2]
         guess = detections[0]
         extent = guess.extent / min(width, height)
@@ -448,7 +447,7 @@ class Tracker:
         way = guess.middle_mcp - guess.wrist
         tips = guess.middle_mcp + way / (np.linalg.norm(way) + 1e-6) * guess.extent
         outside = _outside(np.stack([guess.wrist, guess.middle_mcp, tips]), width, height)
-        return "half_out" if outside else "no_hand"
+        return "half_out" if outside else nothing
 
 
 def _logit(p: float) -> float:

@@ -78,7 +78,7 @@ def test_what_passes_ships_with_its_picture_and_its_figures(tmp_path, crude, cap
     gap = found["finger-stretch"]["gap"]
     assert gap["said"] == {"open": [library.NOT_FOUND, *["open"] * 9]}
     assert gap["with"]["frames_by_label"] == {"open": 50, "almost": 40, "fist": 40}
-    assert "for what they are: of 10 on the side of `open` 90%. With them 90.0% of the stills" in text
+    assert "for what they are: of 10 rendered as `open` 90%. With them 90.0% of the stills" in text
     assert "gap" not in found["finger-lift"]
     assert "finger-lift: right 90.0%" in capsys.readouterr().out
 
@@ -177,6 +177,36 @@ def test_words_labels_and_postures_fit_together():
     assert set(library.STARTS) <= set(library.LIBRARY)
 
 
+def test_what_is_shown_in_another_way_is_rendered_anew(tmp_path, monkeypatch):
+    from handcoach_train.render import write
+
+    rendered = []
+
+    def render(job, workers):
+        rendered.append(job.out.name)
+        (job.out / "labels").mkdir()
+        (job.out / "labels/000000.json").write_text("{}")
+
+    monkeypatch.setattr(write, "bake", lambda *_: None)
+    monkeypatch.setattr(write, "render", render)
+    monkeypatch.setattr(library, "postures", lambda: ("open", "flat", "thumb_ring"))
+    monkeypatch.setattr(library, "STRETCH", ())  # of which three times as many are
+    assets = library.Assets(tmp_path)
+    for change, anew in (
+        (lambda: None, ["open", "flat", "thumb_ring"]),
+        (lambda: None, []),
+        (lambda: monkeypatch.setattr(starter, "TOUCH", (0.1, 0.2)), ["thumb_ring"]),
+        (
+            lambda: monkeypatch.setitem(starter.SHOWN, "flat", replace(starter.SHOWN["flat"], fan=(1, 4))),
+            ["flat"],
+        ),
+    ):
+        change()
+        rendered.clear()
+        library.render(tmp_path, assets, {"own": 1})
+        assert rendered == anew
+
+
 def test_what_was_read_is_kept_until_a_model_or_a_picture_changes(tmp_path, monkeypatch):
     folder = tmp_path / "frames/final/flat"
     for part in ("frames", "labels"):
@@ -268,12 +298,15 @@ def trial(right, almost=0.95, wrong_praise=0.0, frames=400, problem=None):
         (trial(0.98, almost=0.5), trial(0.97), trial(0.98), AT_START),  # not told apart
         (trial(0.98, wrong_praise=0.1), trial(0.97), trial(0.98), AT_START),
         (trial(0.98, almost=0.5), trial(0.97, wrong_praise=0.1), trial(0.98), WITHOUT),
-        (trial(0.92, frames=40), trial(0.92, frames=40), trial(0.93, frames=40), WITHOUT),  # it may be luck
+        (trial(0.92, frames=40), trial(0.92, frames=40), trial(0.98, frames=40), WITHOUT),  # it may be luck
+        (trial(0.92, frames=40), trial(0.92, frames=40), trial(0.93, frames=40), FULL),  # and so may that
+        (trial(0.94), trial(0.94), trial(0.98, wrong_praise=0.1), FULL),
         (trial(0.8), trial(0.8), trial(0.82), FULL),  # nothing serves: it is named as it is
         (trial(0.0, problem=REFUSED), trial(0.97), trial(0.98), AT_START),
         (trial(0.0, problem=REFUSED), trial(0.0, problem=REFUSED), trial(0.98), WITHOUT),
         (trial(0.0, problem=REFUSED), trial(0.0, problem=REFUSED), trial(0.0, problem=REFUSED), FULL),
-        (trial(None), None, None, FULL),
+        (trial(None), None, trial(None), FULL),  # nobody to choose by
+        (trial(None), trial(0.97), trial(0.98), AT_START),  # almost is seen of nobody
         (trial(None, problem=REFUSED), trial(None), trial(None), WITHOUT),  # unseen it shall not be the start
     ],
 )
@@ -283,7 +316,10 @@ def test_an_almost_good_posture_is_told_apart_or_the_start_or_left_out(
     def attempt(work, name, models, shows):
         how = full if "almost" in shows else without if len(shows["level"]) == 1 else at_start
         assert how is not None  # it takes minutes
-        return library.Trial(shows, {}, **how)
+        figures = how["figures"]
+        if figures and "almost" not in shows:
+            figures = figures | {"right_by_label": {}, "frames_by_label": {}}
+        return library.Trial(shows, {}, figures, how["problem"])
 
     monkeypatch.setattr(library, "_try", attempt)
     chosen = library._choose(tmp_path, "wrist-up", None)

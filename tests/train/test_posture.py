@@ -135,7 +135,9 @@ def test_a_reference_is_held_as_most_hands_are():
 def test_a_reference_is_a_clear_one():
     """Of hands about as near to the centroid the one farthest from another posture."""
     distances = np.column_stack([np.linspace(0.1, 1, 100), np.full(100, 2.0)])
-    distances[[7, 50], 1] = 9  # the one is near enough, the other is not
+    distances[7, 1] = 9
+    distances[50, 1] = 90  # this one is not near enough
+    distances[5, 1] = 0.001  # and this one a fist that was recorded as open
     fit = SimpleNamespace(
         labels=("open", "fist"),
         clusters=("open", "fist"),

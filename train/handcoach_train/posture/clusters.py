@@ -369,9 +369,9 @@ def _merit(accuracy: float, confusion: dict[str, dict[str, int]], labels: tuple[
 
 
 def reference(fit: Fit, recording: Mapping[str, NDArray[np.floating]]) -> tuple[int, Array]:
-    """The recorded hand that the patient is shown: of the best label and of the tenth of its hands nearest to
-    its centroids the clearest ones, by their margin to other labels; and of those the one that is held most
-    as all are, since the hand frame does not tell how.
+    """The recorded hand that the patient is shown. Of the best label's hands the tenth nearest to its
+    centroids; of those the ones that are, for that, farthest from other labels' (a fiftieth of all): they are
+    clear; and of those the one that is held most as all are, since the hand frame does not tell how.
 
     Never a mean hand: a mean of joints has bones that no hand has.
 
@@ -380,12 +380,13 @@ def reference(fit: Fit, recording: Mapping[str, NDArray[np.floating]]) -> tuple[
     """
     best = fit.labels[0]
     distances = fit.pipeline.transform(recording[best])
-    own = [k for k, label in enumerate(fit.clusters) if label == best]
-    nearest = distances[:, own].min(1).argsort()[: max(1, len(distances) // 10)]
-    clear = margins(distances[nearest], fit.clusters).argsort()[::-1][: max(1, len(distances) // 50)]
+    own = np.array([label == best for label in fit.clusters])
+    near, other = distances[:, own].min(1), distances[:, ~own].min(1)
+    nearest = near.argsort()[: max(1, len(near) // 10)]
+    clear = nearest[(near / np.maximum(other, 1e-9))[nearest].argsort()[: max(1, len(near) // 50)]]
     hands = np.asarray(recording[best], dtype=np.float32)
     usual = np.median(hands, 0)
-    index = int(min(nearest[clear], key=lambda i: np.linalg.norm(hands[i] - usual)))
+    index = int(min(clear, key=lambda i: np.linalg.norm(hands[i] - usual)))
     return index, hands[index]
 
 
