@@ -430,7 +430,11 @@ def test_a_reader_that_stops_early_is_no_error(clip: Path) -> None:
 def test_ctrl_c_ends_quietly_with_130(folder: Path, tmp_path: Path) -> None:
     for i in range(3000):
         (tmp_path / f"{i}.png").symlink_to(folder / "0.png")
-    process = child("landmarks", tmp_path, *MODELS)
+    process = child(
+        "landmarks", tmp_path, *MODELS,
+        # Who runs the tests in the background has it ignored, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     process.stdout.readline()
     time.sleep(0.1)
