@@ -344,10 +344,11 @@ class Trial:
         """Whether it tells its postures apart, and an almost good one from the others, not by luck alone."""
         if self.problem or not self.figures:
             return False
+        sure = _less_luck(self.right, self.figures["frames"])
         # The mean may pass by the other postures alone.
         almost = self.figures["right_by_label"].get("almost", 1.0)
         seen = self.figures["frames_by_label"].get("almost", 1)
-        return passes({"stills": _doubted(self.figures)}) and _less_luck(almost, seen) >= GOOD
+        return passes({"stills": self.figures | {"right": sure}}) and _less_luck(almost, seen) >= GOOD
 
     @property
     def right(self) -> float:
@@ -467,12 +468,8 @@ def _figures(said: dict[str, list[str]]) -> dict[str, Any]:
     }
 
 
-def _doubted(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures with a standard error less of what is right: of so few people a good share may be luck."""
-    return {**figures, "right": _less_luck(figures["right"], figures["frames"])}
-
-
 def _less_luck(share: float, frames: int) -> float:
+    """A share of so many frames less its standard error: of few people a good one may be luck."""
     return float(share - np.sqrt(share * (1 - share) / frames))
 
 
@@ -577,9 +574,8 @@ def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) ->
         "right, and no praise. An almost good posture that cannot be told apart from the others, or that "
         f"costs more than {ALMOST_COSTS:.0%} of what is right, counts as the one where the exercise starts, "
         "or where that costs too much as well as none: the last column but one says how often it is praised "
-        "for a good one. Shares are means over the labels. Tracked: each "
-        "picture followed for a fifth of a second as a hand that shakes. Nothing is made easier, as it gets "
-        "for a person whose tries fail.", "",
+        "for a good one. Shares are means over the labels. Tracked: each picture followed for a fifth of a "
+        "second as a hand that shakes. Nothing is made easier, as it gets for a person whose tries fail.", "",
         "| exercise | på dansk | postures, best first | frames own / judged | stills right | tracked right | "
         "wrong praise | unsure | almost good | |", "|---|---|---|---|---:|---:|---:|---:|---|---|",
     ]  # fmt: skip
