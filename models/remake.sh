@@ -145,6 +145,7 @@ library() {
 
 compare() {
     need EVAL
+    mkdir -p "$WORK"
     handcoach-bench accuracy "$EVAL" --model models/mobilenetv2.onnx --finder models/finder.onnx \
         --exercise models/exercises/finger-stretch.onnx --json "$WORK/accuracy.json" | tee "$WORK/accuracy.txt"
     say "Bring the cards in models/ and models/exercises/, and the README's table, up to date with $WORK/accuracy.txt."
