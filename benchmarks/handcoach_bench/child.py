@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import model
+from handcoach import model, session
 from handcoach.errors import HandCoachError
+from handcoach.session import Session
 from handcoach_bench.children.serve import serve
 from handcoach_bench.stopwatch import measure, peak_rss_mb, rss_mb
 
@@ -23,14 +24,14 @@ from handcoach_bench.stopwatch import measure, peak_rss_mb, rss_mb
 def probe() -> dict[str, Any]:
     """Which execution providers there are, and which compute. In a process of its own: a broken driver may
     end it."""
-    return {"providers": model.providers(), "listed": model.listed_providers()}
+    return {"providers": session.providers(), "listed": session.listed_providers()}
 
 
 def network(case: dict[str, Any]) -> dict[str, Any]:
     """Run a model on one picture, batch 1."""
     start = time.perf_counter()
     file = model.read(case["model"])
-    session = model.Session(file, threads=case["threads"], provider=case["provider"])
+    session = Session(file, threads=case["threads"], provider=case["provider"])
     load = time.perf_counter() - start
     image = _random(file)
     times = measure(session.run, case["warmup"], case["runs"], lambda _: image)
@@ -55,7 +56,7 @@ def steps(case: dict[str, Any]) -> dict[str, Any]:
         HandCoachError: the provider ran fewer than half of them.
     """
     file, asked = model.read(case["model"]), case["provider"]
-    ran = model.steps_by_provider(file, _random(file), case["threads"], asked)
+    ran = session.steps_by_provider(file, _random(file), case["threads"], asked)
     others = {name: count for name, count in ran.items() if name != asked}
     if not ran.get(asked):
         raise HandCoachError(
@@ -63,7 +64,7 @@ def steps(case: dict[str, Any]) -> dict[str, Any]:
         )
     if not others:
         return {"steps": ran, "provider_share": 1.0}
-    alone = model.steps_by_provider(file, _random(file), case["threads"], CPU)
+    alone = session.steps_by_provider(file, _random(file), case["threads"], CPU)
     whole, left = max(sum(ran.values()), sum(alone.values())), sum(others.values())
     if left > whole / 2:
         raise HandCoachError(f"{left} of {whole} steps ran on {', '.join(others)} instead of {asked}")
@@ -84,7 +85,7 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
 
         result = pipeline(task)
     result |= {"steady_rss_mb": rss_mb(), "peak_rss_mb": peak_rss_mb()}
-    result["versions"] = {"onnxruntime": model.runtime_version()}
+    result["versions"] = {"onnxruntime": session.runtime_version()}
     return result | steps(task)  # last: its own sessions must not count as the case's memory
 
 

@@ -17,6 +17,7 @@ from handcoach import camera, model
 from handcoach import pipeline as runtime
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
+from handcoach.session import Session
 from handcoach_bench.stopwatch import measure
 
 WIDTH, HEIGHT, FPS = 640, 480, 30.0
@@ -59,9 +60,9 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
     now = [0.0, 0.0]
     network: list[tuple[float, float]] = []
     provider: str | None = None  # until the landmark network ran while it was measured
-    untimed = model.Session.run
+    untimed = Session.run
 
-    def run(session: model.Session, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def run(session: Session, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
         nonlocal provider
         if session.file.kind == "landmarks":
             provider = session.provider
@@ -74,7 +75,7 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
             now[1] += time.process_time() - busy
         return outputs
 
-    model.Session.run = run  # type: ignore[method-assign,assignment]
+    Session.run = run  # type: ignore[method-assign,assignment]
     clip = read_clip(case["clip"], still)
     start = time.perf_counter()
     whole = runtime.load(

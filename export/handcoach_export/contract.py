@@ -18,7 +18,8 @@ from typing import Any
 import onnx
 
 from handcoach import model
-from handcoach.errors import HandCoachError
+from handcoach.errors import HandCoachError, ModelError
+from handcoach.session import Session
 
 # Opset 17 and IR 10 are read by every onnxruntime that the runtime allows (1.20 and newer).
 OPSET = 17
@@ -68,7 +69,7 @@ def write(
     graph: onnx.ModelProto,
     output: Path,
     meta: dict[str, Any],
-    compare: Callable[[model.Session], Parity],
+    compare: Callable[[Session], Parity],
 ) -> dict[str, Any]:
     """Write the model file if it keeps its promises.
 
@@ -102,7 +103,7 @@ def write(
     beside = output.with_name(f".{output.stem}.{os.getpid()}.onnx")
     try:
         _save(graph, meta, beside)
-        parity = compare(model.Session(model.read(beside, meta["kind"])))
+        parity = compare(Session(model.read(beside, meta["kind"])))
         limit = LIMITS[parity.against] if parity.limit is None else parity.limit
         if parity.problem or not parity.max_abs <= limit:  # NaN is not within the limit
             why = parity.problem or f"a difference of {parity.max_abs:.2g}, more than {limit:.0e}"
@@ -120,7 +121,7 @@ def write(
         _save(graph, meta, beside)
         model.read(beside, meta["kind"])
         beside.replace(output)
-    except model.ModelError as error:
+    except ModelError as error:
         raise HandCoachError(
             f"{output.name} was not written, because the runtime refuses it: {error}"
         ) from error

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import model, places, recording
+from handcoach import places, recording
 from handcoach.coach import WIDEST
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, mirror
 from handcoach.quality import Report
+from handcoach.session import Session
 from handcoach.ui.texts import Texts
 
 # What a therapist may set; everything else in the file follows from the recording.
@@ -136,7 +137,7 @@ def build(
     }
     hands = _trial_hands(np.concatenate(list(data.values())))
 
-    def compare(session: model.Session) -> contract.Parity:
+    def compare(session: Session) -> contract.Parity:
         ours = session.run(hands)
         features = fit.pipeline[0].transform(hands)
         distances = fit.pipeline[1].transform(features)

@@ -23,10 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from handcoach import model
+from handcoach.contract import tensors
 from handcoach.errors import HandCoachError
 from handcoach.finder import letterbox
 from handcoach.hand import JOINTS
+from handcoach.onnx_file import Tensor
+from handcoach.session import Session
 from handcoach_export import contract
 from handcoach_train import networks as trained
 
@@ -61,8 +63,8 @@ class Source:
 
     whole: nn.Module
     meta: dict[str, Any]
-    given: model.Tensor
-    outputs: tuple[model.Tensor, ...]
+    given: Tensor
+    outputs: tuple[Tensor, ...]
     variant: str | None = None
 
     def pictures(self, images: Path) -> NDArray[np.uint8]:
@@ -73,7 +75,7 @@ class Source:
     def to_onnx(self, batch: NDArray[np.uint8]) -> onnx.ModelProto:
         return to_onnx(self.whole, batch[:2], self.given, self.outputs)
 
-    def compare(self, session: model.Session, batch: NDArray[np.uint8]) -> contract.Parity:
+    def compare(self, session: Session, batch: NDArray[np.uint8]) -> contract.Parity:
         """How far a file is from the network on these pictures."""
         worst = 0.0
         # One by one, as the runtime does, and all together: the batch axis must really be free.
@@ -142,7 +144,7 @@ def load(
     else:
         meta |= {key: config[key] for key in ("height", "width", "max_hands")}
         meta["score_threshold"] = config.get("score_threshold", 0.5)
-    given, outputs = model.contract(kind, meta)
+    given, outputs = tensors(kind, meta)
     whole = _InOrder(network.float().eval(), tuple(tensor.name for tensor in outputs)).eval()
     return Source(whole, meta, given, outputs, config.get("data", {}).get("variant"))
 
@@ -172,7 +174,7 @@ def export(
 
 
 def to_onnx(
-    whole: nn.Module, example: NDArray[np.uint8], wanted: model.Tensor, outputs: tuple[model.Tensor, ...]
+    whole: nn.Module, example: NDArray[np.uint8], wanted: Tensor, outputs: tuple[Tensor, ...]
 ) -> onnx.ModelProto:
     """Trace the network; the batch is free and called N, every other size is fixed."""
     names = [tensor.name for tensor in outputs]

@@ -39,6 +39,7 @@ from handcoach.crop import Crop, crop_around
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
 from handcoach.measure import interval
+from handcoach.session import Session
 from handcoach_export import contract, networks
 from handcoach_export.quantise import METHODS, Quantised, optimise, quantise, run_as_defined
 from handcoach_train import data, metrics
@@ -158,7 +159,7 @@ def _in_photographs(
             raise HandCoachError(f"No hand was found in the photographs of {folder}: give --photos others.")
 
 
-def error(session: model.Session, hands: data.Samples) -> tuple[float, str, tuple[float, float]]:
+def error(session: Session, hands: data.Samples) -> tuple[float, str, tuple[float, float]]:
     """Mean PA-MPJPE over exact and jittered cut-outs, its unit, and its 95 % interval
     (`measure.interval`)."""
     name = session.file.path.name
@@ -238,7 +239,7 @@ class Maker:
         if precision != "fp32":
             networks.store_halves(graph)
 
-        def compare(session: model.Session) -> contract.Parity:
+        def compare(session: Session) -> contract.Parity:
             parity = source.compare(session, batch)
             mean, unit, within = error(session, self.hands.judge)
             lost = mean / self.error - 1
@@ -297,14 +298,14 @@ class Maker:
     ) -> Quantised:
         return quantise(graph, self.hands.calibration(size), METHODS[ranges], in_float)
 
-    def _session(self, graph: onnx.ModelProto, source: networks.Source) -> model.Session:
+    def _session(self, graph: onnx.ModelProto, source: networks.Source) -> Session:
         """The graph as the runtime runs it, without a promise."""
         file = self.folder / "trial.onnx"
         contract.write(graph, file, source.meta, lambda _: contract.Parity(0.0, 0, "pytorch"))
-        return model.Session(model.read(file))
+        return Session(model.read(file))
 
     @staticmethod
-    def _fused(session: model.Session, graph: onnx.ModelProto, batch: NDArray[np.uint8]) -> float:
+    def _fused(session: Session, graph: onnx.ModelProto, batch: NDArray[np.uint8]) -> float:
         """Largest difference between the integer arithmetic of this processor and what the operators mean. It
         would be large where sums of products saturate."""
         ours, names = session.run(batch), [value.name for value in graph.graph.output]
@@ -430,7 +431,7 @@ def _suffix(precision: str, size: int, own: int) -> str:
 
 def _time(rows: list[Row], work: Path, hands: Hands, runs: int = 5) -> None:
     """CPU time for a picture, in turns, so that a busy moment hits all alike."""
-    made = [(row, model.Session(model.read(work / row.file))) for row in rows if row.bytes]
+    made = [(row, Session(model.read(work / row.file))) for row in rows if row.bytes]
     pictures = {row.size: hands.calibration(row.size)[:1] for row, _ in made}
     times: dict[str, list[float]] = {row.file: [] for row, _ in made}
     for turn in range(ROUNDS + 3):

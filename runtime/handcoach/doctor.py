@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from handcoach import model, tune
+from handcoach import model, session, tune
 from handcoach.camera import Camera, CameraError, open_capture
 from handcoach.errors import HandCoachError
+from handcoach.session import Session
 from handcoach.ui import probe
 
 CAMERA_SECONDS = 10.0
@@ -83,7 +84,7 @@ def _version(distribution: str) -> str | None:
 
 def _inference() -> Iterator[Check]:
     try:
-        working = model.providers()
+        working = session.providers()
     except HandCoachError as error:
         yield Check("inference", False, "onnxruntime does not start", str(error))
         return
@@ -117,7 +118,7 @@ def _model(path: Path, name: str) -> tuple[Check, str | None]:
     """Read one file, make a session of it and run it once on an empty input."""
     try:
         file = model.read(path)
-        session = model.Session(file)
+        session = Session(file)
         shape = (1, *(size or 1 for size in file.input.shape[1:]))
         session.run(np.zeros(shape, dtype=file.input.dtype))
     except HandCoachError as error:

@@ -1,4 +1,4 @@
-"""The one error that a person is meant to read."""
+"""The errors that a person is meant to read."""
 
 
 class HandCoachError(Exception):
@@ -11,3 +11,11 @@ class HandCoachError(Exception):
     """
 
     key: str | None = None
+
+
+class ModelError(HandCoachError):
+    """A file is no model, or not one that this program runs; or onnxruntime does not start."""
+
+    def __init__(self, sentence: str, key: str | None = "model_broken") -> None:
+        super().__init__(sentence)
+        self.key = key

@@ -23,7 +23,8 @@ from handcoach.hand import (
     hand_axes,
     hand_frame,
 )
-from handcoach.model import ModelFile, Session
+from handcoach.model import ModelFile
+from handcoach.session import Session
 
 # Whether the thumb is in the verdict, judged apart because the exercise leaves it out, or not judged at all.
 Thumb = Literal["counts", "apart", "off"]

@@ -13,13 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handcoach import model, places, signature
+from handcoach import model, onnx_file, places, signature
 from handcoach.coach import SESSION_S
 from handcoach.defaults import LANDMARKS
-from handcoach.errors import HandCoachError
+from handcoach.errors import HandCoachError, ModelError
 from handcoach.exercise import MOST_PRAISE, Exercise, text_of
 from handcoach.hand import FINGERS, Hand, hand_frame
-from handcoach.model import ModelError, ModelFile
+from handcoach.model import ModelFile
 
 # An exercise's file gives what scikit-learn gives to this; numpy is as near to both.
 PARITY = 1e-5
@@ -260,8 +260,8 @@ def sign(path: Path) -> str:
     """
     path = path.resolve()  # the file that a link names is signed; the link stays one
     before = model.read(path, "exercise")
-    bare, digest = model.unsigned(path.read_bytes())
-    data = model.with_signature(bare, signature.sign(digest))
+    bare, digest = onnx_file.unsigned(path.read_bytes())
+    data = onnx_file.with_signature(bare, signature.sign(digest))
     after = model.parse(data, path, "exercise")
     if after.meta != before.meta:
         raise ModelError(f"{path} has changed since it was checked; start again.")

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach.hand import Array, Side
-from handcoach.model import ModelFile, Session
+from handcoach.model import ModelFile
+from handcoach.session import Session
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 A file of a few kilobytes can ask for terabytes: thirty Concats that each double their input, or a product of
 a column and a row. An exercise may come from a stranger, so that its graph is limited to operators whose
 result has a shape that can be told beforehand, and its results to a number of values. Nothing here runs the
-graph, and nothing knows of files; `model.py` reads them.
+graph, and nothing knows of files; `onnx_file.py` reads them.
 """
 
 from __future__ import annotations

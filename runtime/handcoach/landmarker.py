@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from handcoach.angles import flexion
 from handcoach.crop import Crop
 from handcoach.hand import Array, DegenerateHandError
-from handcoach.model import ModelFile, Session
+from handcoach.model import ModelFile
+from handcoach.session import Session
 
 DEPTH_REVERSED = np.array([1, 1, -1], np.float32)
 

@@ -8,7 +8,7 @@ a JSON object of three texts:
 
 Signed are the bytes PREFIX + SHA-256(the file without that entry): every other byte, in its order. There is
 no canonical form to be found and none to be argued about: whether the entry is there or not, and wherever it
-stands, a file has one digest. `model.py` finds the entry and takes the digest.
+stands, a file has one digest. `onnx_file.py` finds the entry and takes the digest.
 
 What it is worth. A file that was changed since is refused. But whoever changes a file can also take the
 signature out, or sign anew with a key of his own: the patient must compare the fingerprint, which `handcoach

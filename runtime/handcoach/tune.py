@@ -30,6 +30,7 @@ from handcoach import model, places
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.model import ModelFile
+from handcoach.session import Session
 
 FORMAT = 1
 BUDGET_S = 3.5  # for all tries; what has not been tried by then is left out
@@ -86,7 +87,7 @@ class Tuned:
 
 
 class SessionLike(Protocol):
-    """What is timed: `handcoach.model.Session`, or a made-up one."""
+    """What is timed: `handcoach.session.Session`, or a made-up one."""
 
     def run(self, array: NDArray[Any]) -> Any: ...
 
@@ -135,7 +136,7 @@ def measure(
     *,
     give_up: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.perf_counter,
-    make: Callable[[ModelFile, int], SessionLike] = model.Session,
+    make: Callable[[ModelFile, int], SessionLike] = Session,
 ) -> Iterator[Timing]:
     """Try every file with every number of threads; ends after `BUDGET_S`, or as soon as somebody gives up.
 

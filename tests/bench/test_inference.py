@@ -13,7 +13,7 @@ import cv2
 import pytest
 from tiny import hands
 
-from handcoach import model
+from handcoach import model, session
 from handcoach.errors import HandCoachError
 from handcoach_bench import child, common, environments, machine, results, runner, stopwatch, tables
 from handcoach_bench.cli import main, parser
@@ -314,7 +314,7 @@ def test_an_answer_that_cannot_be_read_is_a_row(tiny_landmarks, monkeypatch):
 
 def test_steps_are_counted_by_provider(tiny_landmarks):
     file = model.read(tiny_landmarks)
-    ran = model.steps_by_provider(file, child._random(file), 1, CPU)
+    ran = session.steps_by_provider(file, child._random(file), 1, CPU)
     assert set(ran) == {CPU} and ran[CPU] > 3
 
 

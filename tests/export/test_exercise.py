@@ -15,6 +15,7 @@ from handcoach import model, recording
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
 from handcoach.hand import Hand
+from handcoach.session import Session
 from handcoach_export import contract, convert
 from handcoach_export import exercise as builder
 from handcoach_export.cli import main
@@ -49,7 +50,7 @@ def test_a_recording_becomes_an_exercise(tmp_path, capsys):
     assert file.meta["landmark_model"] == "tiny" and file.meta["quality"]["frames"]["fist"] == 30
     recorded = recording.read(tmp_path / "rec").labels["open"]
     assert np.abs(recorded - np.float32(file.meta["reference"])).max(axis=(1, 2)).min() < 1e-6
-    session = model.Session(file)
+    session = Session(file)
     for label, bend in POSTURES.items():
         clusters = session.run(bent_hands(bend, 5, 99))["cluster"]
         assert {file.meta["clusters"][k] for k in clusters} == {label}
@@ -110,7 +111,7 @@ def test_a_hand_without_a_palm_lies_far_from_every_posture(tmp_path):
     output = tmp_path / "x.onnx"
     builder.build(record(tmp_path / "rec"), output)
     file = model.read(output)
-    distances = model.Session(file).run(np.zeros((1, 21, 3), np.float32))["distances"]
+    distances = Session(file).run(np.zeros((1, 21, 3), np.float32))["distances"]
     assert np.isfinite(distances).all() and distances.min() > file.meta["unsure"]["max_distance"]
 
 

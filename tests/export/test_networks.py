@@ -17,8 +17,9 @@ pytest.importorskip("safetensors")
 import torch
 from torch import nn
 
-from handcoach import model
+from handcoach import contract, model
 from handcoach.errors import HandCoachError
+from handcoach.session import Session
 from handcoach_export import networks
 from handcoach_export.cli import main
 from handcoach_train import networks as trained
@@ -92,7 +93,7 @@ def test_a_checkpoint_becomes_a_model_file(files, kind, capsys):
     assert file.meta["version"] == "7" and file.meta["parity"]["images"] == 3
     assert file.meta["parity"]["max_abs"] <= 1e-4 and file.meta["opset"] == 17
     assert file.meta["source"].startswith(f"{kind}.safetensors sha256:")
-    session = model.Session(file)
+    session = Session(file)
     for n in (1, 4):
         outputs = session.run(np.zeros((n, *file.input.shape[1:]), np.uint8))
         assert all(len(value) == n for value in outputs.values())
@@ -104,7 +105,7 @@ def test_weights_that_are_halves_are_stored_as_halves():
     toy = Finder().half().float()
     toy.head.bias.requires_grad_(False)[0] = 1 / 3  # small and no half: stays a float
     example = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
-    wanted, outputs = model.contract("finder", CONFIGS["finder"])
+    wanted, outputs = contract.tensors("finder", CONFIGS["finder"])
     graph = networks.to_onnx(networks._InOrder(toy, ("hands",)).eval(), example, wanted, outputs)
     networks.store_halves(graph)
     stored = {w.name: onnx.numpy_helper.to_array(w) for w in graph.graph.initializer}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from handcoach import model
+from handcoach.onnx_file import Tensor
 
 onnx = pytest.importorskip("onnx")
 from tiny import make_tiny  # noqa: E402
@@ -25,10 +26,10 @@ def test_reader_and_onnx_agree(name: str) -> None:
     graph = onnx.load(path).graph
     file = model.read(path, name)
 
-    def described(value: onnx.ValueInfoProto) -> model.Tensor:
+    def described(value: onnx.ValueInfoProto) -> Tensor:
         tensor = value.type.tensor_type
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-        return model.Tensor(value.name, dtype, tuple(d.dim_value or None for d in tensor.shape.dim))
+        return Tensor(value.name, dtype, tuple(d.dim_value or None for d in tensor.shape.dim))
 
     assert [described(value) for value in graph.input] == [file.input]
     assert tuple(described(value) for value in graph.output) == file.outputs

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handcoach import doctor, model
+from handcoach import doctor, model, session
 from handcoach.doctor import Check
 from handcoach.ui import probe
 
@@ -129,6 +129,6 @@ def test_a_window_opens() -> None:
 
 
 def test_provider_that_does_not_compute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "providers", list)
+    monkeypatch.setattr(session, "providers", list)
     (check,) = doctor._inference()
     assert not check.ok and "pip install" in check.cure

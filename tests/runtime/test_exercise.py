@@ -12,6 +12,7 @@ from tiny.onnx_parts import with_meta
 from handcoach import model
 from handcoach.clusters import FINGERTIPS, THUMB, Free
 from handcoach.coach import SESSION_S
+from handcoach.errors import ModelError
 from handcoach.exercise import MIN_PRESENCE, Exercise, margin_of, margins
 from handcoach.hand import Hand, Side, hand_frame, mirror, normalise
 from handcoach.pipeline import Pipeline
@@ -84,7 +85,7 @@ def test_a_gentle_exercise_praises_sooner_and_a_strict_one_later(tiny_exercise: 
 
     strict, medium, gentle = (praised(p) for p in (0.7, 1.0, 1.5))
     assert strict < medium - 0.01 < medium + 0.01 < gentle
-    with pytest.raises(model.ModelError, match="praise is not between"):
+    with pytest.raises(ModelError, match="praise is not between"):
         praised(3.0)
 
 
@@ -107,7 +108,7 @@ def test_it_widens_for_a_person_only_as_far_as_the_therapist_allows(tiny_exercis
     assert plain == praised(silent, 1) < wide == praised(allowed, 9)
     assert praised(allowed, 1) == plain  # and back
     assert with_tolerance(praise=1.8, widest=2).widest == pytest.approx(2 / 1.8)
-    with pytest.raises(model.ModelError, match="widest is not between"):
+    with pytest.raises(ModelError, match="widest is not between"):
         with_tolerance(widest=2.5)
 
 
@@ -269,9 +270,9 @@ def test_a_session_may_have_an_end_of_its_own(exercise: Exercise, tiny_exercise:
     assert exercise.speak_s == 0
     own = model.parse(with_meta(data, lambda meta: meta.update(speak_s=4)), tiny_exercise, "exercise")
     assert Exercise(replace(own, sha256=exercise.file.sha256)).speak_s == 4
-    with pytest.raises(model.ModelError, match="speak_s"):
+    with pytest.raises(ModelError, match="speak_s"):
         model.parse(with_meta(data, lambda meta: meta.update(speak_s=-1)), tiny_exercise, "exercise")
-    with pytest.raises(model.ModelError, match="session_s"):
+    with pytest.raises(ModelError, match="session_s"):
         model.parse(with_meta(data, lambda meta: meta.update(session_s=1)), tiny_exercise, "exercise")
 
 

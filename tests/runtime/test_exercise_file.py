@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from tiny.onnx_parts import join, part, parts_of, with_meta
 
-from handcoach import cli, exercise_file, model, places, signature
-from handcoach.errors import HandCoachError
-from handcoach.model import ModelError
+from handcoach import cli, exercise_file, model, onnx_file, places, signature
+from handcoach.errors import HandCoachError, ModelError
 
 
 @pytest.fixture(autouse=True)
@@ -76,13 +75,13 @@ def test_a_signature_is_found_and_says_who(signed: Path, tiny_exercise: Path) ->
 
 def test_what_is_signed(signed: Path, tiny_exercise: Path) -> None:
     """As the docstring of signature.py says: every byte but the entry, wherever the entry stands."""
-    bare, digest = model.unsigned(signed.read_bytes())
-    assert bare == tiny_exercise.read_bytes() == model.unsigned(bare)[0]
+    bare, digest = onnx_file.unsigned(signed.read_bytes())
+    assert bare == tiny_exercise.read_bytes() == onnx_file.unsigned(bare)[0]
     entry = [p for p in parts_of(signed.read_bytes()) if p[0] == 14 and b"handcoach-signature" in p[1]]
     assert len(entry) == 1
     moved = join(entry) + bare
     assert model.parse(moved, signed).signed_by == signature.own_fingerprint()
-    assert model.unsigned(moved) == (bare, digest)
+    assert onnx_file.unsigned(moved) == (bare, digest)
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

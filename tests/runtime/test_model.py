@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tiny.onnx_parts import join, node, part, parts_of, with_graph, with_meta
 
-from handcoach import model
-from handcoach.errors import HandCoachError
-from handcoach.model import ModelError
+from handcoach import contract, model, onnx_file, session
+from handcoach.errors import HandCoachError, ModelError
+from handcoach.session import Session
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def exercise(tiny_exercise: Path) -> bytes:
 def no_session(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Reading makes no session; only tests marked by the fixture `sessions` may."""
     if "sessions" not in request.fixturenames:
-        monkeypatch.setattr(model, "_onnxruntime", lambda: pytest.fail("a session was about to be made"))
+        monkeypatch.setattr(session, "_onnxruntime", lambda: pytest.fail("a session was about to be made"))
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def refused(data: bytes, kind: str | None = None) -> str:
     return text
 
 
-@pytest.mark.parametrize("kind", model.KINDS)
+@pytest.mark.parametrize("kind", contract.KINDS)
 def test_tiny_models_fit(kind: str, request: pytest.FixtureRequest) -> None:
     file = model.read(request.getfixturevalue(f"tiny_{kind}"), kind)
     assert file.kind == kind and file.name == f"tiny-{kind}"
-    wanted_input, wanted_outputs = model.contract(kind, file.meta)
+    wanted_input, wanted_outputs = contract.tensors(kind, file.meta)
     assert file.input == wanted_input and file.outputs == wanted_outputs
     assert [file.input.name] == file.meta["inputs"]
     assert [tensor.name for tensor in file.outputs] == file.meta["outputs"]
@@ -114,7 +114,7 @@ def test_every_missing_key_is_named(tiny_exercise: Path, tiny_finder: Path, tiny
     for path in (tiny_exercise, tiny_finder, tiny_landmarks):
         data = path.read_bytes()
         kind = model.read(path).kind
-        for key in (model._COMMON | model._OF_KIND[kind]).keys() - {"format", "kind"}:
+        for key in (contract._COMMON | contract._OF_KIND[kind]).keys() - {"format", "kind"}:
             assert key in refused(with_meta(data, lambda m, key=key: m.pop(key)))
 
 
@@ -188,7 +188,7 @@ def test_too_large(exercise: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_too_many_parts(exercise: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "MAX_FIELDS", 100)
+    monkeypatch.setattr(onnx_file, "MAX_FIELDS", 100)
     assert "too many parts" in refused(exercise)
 
 
@@ -215,7 +215,7 @@ def test_wrong_tensors(exercise: bytes, tiny_landmarks: Path, tiny_finder: Path)
 
 
 def test_session_runs_and_says_where(sessions: None, tiny_exercise: Path) -> None:
-    session = model.Session(model.read(tiny_exercise, "exercise"))
+    session = Session(model.read(tiny_exercise, "exercise"))
     assert session.provider == "CPUExecutionProvider"
     out = session.run(np.random.default_rng(0).normal(size=(2, 21, 3)).astype(np.float32))
     assert {name: value.shape for name, value in out.items()} == {
@@ -228,11 +228,11 @@ def test_session_runs_and_says_where(sessions: None, tiny_exercise: Path) -> Non
 
 
 def test_session_options(sessions: None, tiny_exercise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ort = model._onnxruntime()
+    ort = session._onnxruntime()
     made = []
     real = ort.InferenceSession
     monkeypatch.setattr(ort, "InferenceSession", lambda *a, **k: made.append(a) or real(*a, **k))
-    model.Session(model.read(tiny_exercise), threads=2)
+    Session(model.read(tiny_exercise), threads=2)
     ((_, options),) = [(a[0], a[1]) for a in made]
     assert options.intra_op_num_threads == 2 and options.inter_op_num_threads == 1
     assert options.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
@@ -245,18 +245,18 @@ def test_telemetry_is_off(sessions: None, monkeypatch: pytest.MonkeyPatch) -> No
 
     calls = []
     monkeypatch.setattr(onnxruntime, "disable_telemetry_events", lambda: calls.append(1))
-    model._onnxruntime.cache_clear()
-    model._onnxruntime()
+    session._onnxruntime.cache_clear()
+    session._onnxruntime()
     assert calls == [1]
 
 
 def test_a_silent_fallback_is_an_error(
     sessions: None, tiny_exercise: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ort = model._onnxruntime()
+    ort = session._onnxruntime()
     file = model.read(tiny_exercise)
     with pytest.raises(ModelError, match="not installed"):
-        model.Session(file, provider="NoSuchExecutionProvider")
+        Session(file, provider="NoSuchExecutionProvider")
     # Listed, but its libraries are missing: onnxruntime would quietly take the CPU.
     monkeypatch.setattr(
         ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -264,7 +264,7 @@ def test_a_silent_fallback_is_an_error(
     real = ort.InferenceSession
     monkeypatch.setattr(ort, "InferenceSession", lambda d, o, providers: real(d, o, ["CPUExecutionProvider"]))
     with pytest.raises(ModelError, match="does not start here"):
-        model.Session(file, provider="CUDAExecutionProvider")
+        Session(file, provider="CUDAExecutionProvider")
 
 
 def test_a_file_that_changed_is_refused(sessions: None, tiny_exercise: Path, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_file_that_changed_is_refused(sessions: None, tiny_exercise: Path, tmp
     file = model.read(path)
     path.write_bytes(path.read_bytes() + part(6, "other"))
     with pytest.raises(ModelError, match="changed"):
-        model.Session(file)
+        Session(file)
 
 
 def test_what_onnxruntime_refuses_is_one_sentence(sessions: None, exercise: bytes, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_what_onnxruntime_refuses_is_one_sentence(sessions: None, exercise: byte
         with_graph(exercise, lambda g: g.insert(0, (1, part(1, "no") + part(2, "y") + part(4, "Abs"))))
     )
     with pytest.raises(ModelError) as caught:
-        model.Session(model.read(path))
+        Session(model.read(path))
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
@@ -294,16 +294,16 @@ def test_missing_visual_cpp_runtime_is_named(sessions: None, monkeypatch: pytest
 
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    model._onnxruntime.cache_clear()
+    session._onnxruntime.cache_clear()
     with pytest.raises(ModelError, match=r"Visual C\+\+") as caught:
-        model._onnxruntime()
+        session._onnxruntime()
     assert caught.value.key == "visual_cpp_missing"
 
 
 def test_providers_compute(sessions: None) -> None:
-    model._onnxruntime.cache_clear()
-    assert "CPUExecutionProvider" in model.providers()
-    assert "AzureExecutionProvider" not in model.providers()
+    session._onnxruntime.cache_clear()
+    assert "CPUExecutionProvider" in session.providers()
+    assert "AzureExecutionProvider" not in session.providers()
 
 
 # --- Shipped models ---

@@ -15,7 +15,7 @@ from tiny.onnx_parts import with_meta
 
 from handcoach import doctor, exercise_file, model, tune
 from handcoach.cli import main
-from handcoach.errors import HandCoachError
+from handcoach.errors import HandCoachError, ModelError
 from handcoach.tune import Timing, Tuned
 
 
@@ -283,5 +283,5 @@ def test_an_exercise_fits_every_precision_of_its_model(models, tiny_exercise):
 @pytest.mark.parametrize("variant", [[], {"precision": "int4"}, {"lost": "much"}, {"of": 3}])
 def test_a_variant_that_is_none_is_refused(variant, tiny_landmarks):
     data = with_metadata(tiny_landmarks.read_bytes(), variant=variant)
-    with pytest.raises(model.ModelError, match="variant"):
+    with pytest.raises(ModelError, match="variant"):
         model.parse(data, tiny_landmarks, "landmarks")

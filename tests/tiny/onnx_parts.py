@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from handcoach import model
+from handcoach import onnx_file
 
 Parts = list[tuple[int, int | bytes]]
 
@@ -27,7 +27,8 @@ def part(number: int, value: int | str | bytes) -> bytes:
 
 def parts_of(data: bytes) -> Parts:
     return [
-        (n, bytes(v) if isinstance(v, memoryview) else v) for n, v in model._Wire().fields(memoryview(data))
+        (n, bytes(v) if isinstance(v, memoryview) else v)
+        for n, v in onnx_file.Wire().fields(memoryview(data))
     ]
 
 

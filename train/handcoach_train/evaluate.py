@@ -22,6 +22,7 @@ from handcoach import camera, model, pipeline
 from handcoach.crop import MARGIN, Crop, crop_around, view_rotation
 from handcoach.hand import INDEX_MCP, LITTLE_MCP, WRIST, mirror, normalise
 from handcoach.measure import off, watch
+from handcoach.session import Session
 from handcoach_train import metrics
 from handcoach_train.data import Samples, read_image
 from handcoach_train.data.samples import read_json
@@ -77,11 +78,11 @@ def predictor(path: Path) -> Predictor:
         HandCoachError: there is none, or it is damaged, or not a landmark network.
     """
     if path.suffix == ".onnx":
-        return of_session(model.Session(model.read(path, "landmarks")))
+        return of_session(Session(model.read(path, "landmarks")))
     return _checkpoint(path)
 
 
-def of_session(session: model.Session) -> Predictor:
+def of_session(session: Session) -> Predictor:
     """A landmark model that runs, to be judged."""
     file = session.file
     alone = file.input.shape[0] == 1

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from handcoach.crop import crop_around
 from handcoach.hand import normalise
 from handcoach.measure import align, pa_mpjpe
-from handcoach.model import Session, read
+from handcoach.model import read
+from handcoach.session import Session
 from handcoach_train.data import jitter, read_image
 from handcoach_train.data.photos import agreed, read_labels
 from handcoach_train.data.samples import write_json

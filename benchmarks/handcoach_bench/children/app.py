@@ -25,6 +25,7 @@ from handcoach.exercise import Exercise
 from handcoach.finder import Finder
 from handcoach.hand import Frame
 from handcoach.landmarker import Landmarker
+from handcoach.session import Session
 from handcoach.tracker import OneEuro
 from handcoach.ui import drawing
 from handcoach.ui.presenter import Presenter
@@ -142,7 +143,7 @@ def steps(task: dict[str, Any]) -> dict[str, Any]:
     sections.watch(Finder, "find", lambda _: "find")
     sections.watch(Landmarker, "read", lambda _: "crop")
     kinds = {"finder": "find", "landmarks": "network", "exercise": "posture"}
-    sections.watch(model.Session, "run", lambda session: kinds[session.file.kind])
+    sections.watch(Session, "run", lambda session: kinds[session.file.kind])
     sections.watch(OneEuro, "__call__", lambda _: "smoothing")
     sections.watch(Exercise, "assess", lambda _: "posture")
     order = to_and_fro(len(clip))

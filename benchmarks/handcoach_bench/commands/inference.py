@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handcoach import defaults, model
-from handcoach.errors import HandCoachError
+from handcoach.errors import HandCoachError, ModelError
 from handcoach_bench import environments, machine, origin, results, runner, tables
 from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
 from handcoach_bench.common import Bar, demo_clip, model_table, variant_of
@@ -172,7 +172,7 @@ def _find(name: str) -> Path:
     for kind in ("finder", "landmarks"):
         try:
             return model.find(name, kind)
-        except model.ModelError as error:
+        except ModelError as error:
             if kind == "landmarks":
                 raise error
     raise AssertionError("unreachable")
