@@ -74,6 +74,29 @@ def apart(
     return float(np.abs(one.sum(-1) - other.sum(-1)).mean())
 
 
+def fan(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Degrees between neighbouring fingers in the plane of the palm, index and middle first: (..., 3) for
+    landmarks (..., 21, 3), canonical or in the hand frame; more is farther apart.
+
+    Raises:
+        DegenerateHandError: the palm triangle has no area.
+    """
+    p = np.asarray(landmarks, np.float64)
+    palm = hand_axes(p)[..., None, 2, :]
+    bones = p[..., MCPS + 1, :] - p[..., MCPS, :]
+    return _signed(bones[..., :-1, :], bones[..., 1:, :], palm)
+
+
+def turned(hand: NDArray[np.floating], teacher: NDArray[np.floating]) -> float:
+    """Degrees by which a hand (21, 3) is turned from the teacher's, about whatever axis.
+
+    Raises:
+        DegenerateHandError: a palm triangle has no area.
+    """
+    cosine = (np.trace(hand_axes(hand) @ hand_axes(teacher).T) - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
 def too_bent(hand: NDArray[np.floating], teacher: NDArray[np.floating]) -> NDArray[np.float64]:
     """By how many degrees each finger of a hand (21, 3) is bent more than the teacher's, index first; below 0
     where it is bent less. Who stretches farther than a stretched finger of the teacher's lacks nothing: 0."""

@@ -57,7 +57,7 @@ examples:
   handcoach doctor                                 what works here, and how to mend what does not
 
 Ask any command for its own help: handcoach assess --help.
-A research and education tool, not a medical device. Nothing is stored unless you ask, nothing is sent.
+A research and education tool, not a medical device. No picture is stored unless you ask, nothing is sent.
 """
 
 _STUDIO_EPILOG = """\

@@ -21,6 +21,8 @@ DWELL_S = 0.3
 GRACE_S = 0.8
 # Seconds of exercise, rests included, after which a session ends, where the exercise says nothing else.
 SESSION_S = 15 * 60.0
+# Seconds of rest at least, whatever an exercise says: the praise and the result are read in it.
+LEAST_REST_S = 2
 # A longer gap between two frames counts as no time at all: a laptop that slept held nothing. One beyond
 # GRACE_S ends the hold as well, for nobody saw what the hand did meanwhile.
 MAX_STEP_S = 0.5
@@ -266,10 +268,12 @@ class Coach:
             state, message = self._state, str(self._state)
             if state == "done" and self._enough():
                 message = "enough"
+        elif self._must_leave and self._label in (best, UNSURE):  # on its way to another posture
+            state, message = "move", "leave"
         elif self._label is None or self._label == UNSURE:
             state, message = "search", "search"
         elif self._label == best:
-            state, message = ("move", "leave") if self._must_leave else ("hold", best)
+            state, message = "hold", best
         else:
             state, message = "move", self._label
         done = self._state in ("rest", "done")

@@ -26,7 +26,8 @@ from handcoach.worker import STILL_S, STILL_STEP_S, Result, make_coach
 
 CLIP = "demo.mp4"
 OUTPUT = "handcoach-demo.mp4"
-SIZE = (1280, 604)  # of the video, pixels; even, as its codec wants
+STAGE = (1280, 604)  # of what the window shows, pixels
+SIZE = (1280, 632)  # of the video, with what it is below; even, as its codec wants
 
 
 @dataclass
@@ -132,6 +133,8 @@ def write_video(
     assert judge is not None
     coach = make_coach(judge, quick=True)
     summary = Summary(wanted=coach.repetitions)
+    what_it_is = np.full((SIZE[1] - STAGE[1], SIZE[0], 3), drawing.WINDOW, np.uint8)
+    drawing.draw_text(what_it_is, texts("disclaimer"), 16, 4, 15, drawing.SOFT)
     with open_source(source) as frames:
         if frames.live:
             raise HandCoachError("A camera never ends: give a video file with --source.")
@@ -152,7 +155,7 @@ def write_video(
                     progress = coach.update(posture.label if posture else None, t + n * STILL_STEP_S)
                 result = Result(t, "running", frame=frame, track=track, posture=posture, progress=progress,
                                 exercise=judge, hold_s=coach.hold_s, rest_s=coach.rest_s)  # fmt: skip
-                write(drawing.compose(presenter.present(result), texts, SIZE))
+                write(np.vstack([drawing.compose(presenter.present(result), texts, STAGE), what_it_is]))
                 summary.frames += 1
                 summary.no_hand += track.hand is None
                 if posture is not None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from handcoach import places, recording
-from handcoach.coach import WIDEST
+from handcoach.coach import LEAST_REST_S, WIDEST
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS
 
@@ -31,8 +31,8 @@ STRICTNESS = {"gentle": 1.5, "medium": 1.0, "strict": 0.7}
 TURNS = ("", "x", "z", "xyz")  # kept axes that a therapist is offered
 MOST_POSTURES = 6
 # Of each number a therapist sets: step, least and most.
-NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, 0, 60), "session_min": (5, 5, 60),
-           "speak_s": (2, 0, 20), "easier": (5, 0, 50)}  # fmt: skip
+NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, LEAST_REST_S, 60),
+           "session_min": (5, 5, 60), "speak_s": (2, 0, 20), "easier": (5, 0, 50)}  # fmt: skip
 
 
 class DraftError(HandCoachError):
@@ -109,7 +109,8 @@ def parse(text: str) -> Draft:
         elif key == "fingers":
             values[key] = tuple(value)
         elif type(value) is type(getattr(default, key)):
-            values[key] = value
+            # A draft of before there was a least rest may have a shorter one.
+            values[key] = max(value, LEAST_REST_S) if key == "rest_s" else value
         else:
             raise ValueError(key)
     made = Draft(**values)

@@ -43,6 +43,9 @@ SCORE_WEIGHT, EVIDENCE = 4.0, 5.0
 FIND_EVERY_S = 1.0
 # Seconds without a frame after which a track has no past: everything starts anew.
 FORGET_S = 1.0
+# Seconds for which a reason why there is no hand stands after a frame that gave it: frames are looked at in
+# turns (LOOKS) and each guesses anew, and a sentence that changes with every frame is none.
+REASON_S = 1.0
 # A followed hand is the one that the finder sees if their middle MCPs are nearer than this, in units of the
 # larger extent of the two.
 SAME_HAND = 0.6
@@ -173,7 +176,8 @@ class Tracker:
         """Forget the hand, for a new source or after a jump in time."""
         self._reading: Reading | None = None  # of the last frame, raw
         self._crop: Crop | None = None  # in which it was read, while a hand is followed
-        self._t = self._found_t = 0.0
+        self._t = self._found_t = self._why_t = 0.0
+        self._why: Reason | None = None  # there was no hand, and when a frame last said so
         self._look = 0  # which of LOOKS is next
         self._misses = 0  # looks at the whole frame that did not see the followed hand
         self._rights, self._count = 0.5, 0  # running average of `_right`, and of how many
@@ -205,11 +209,11 @@ class Tracker:
             reading = self._look_around(frame.image, reading)
         self._reading = reading
         if reading is None:
-            return Track(None, self._reason(frame.image, detections))
+            return self._none(self._reason(frame.image, detections), frame.t)
         height, width = frame.image.shape[:2]
         reason = _unusable(reading.points, width, height)
         if reason is not None:
-            return Track(None, reason)
+            return self._none(reason, frame.t)
         return self._publish(reading, frame.t)
 
     def all_hands(self, image: NDArray[np.uint8]) -> list[Hand]:
@@ -427,6 +431,15 @@ class Tracker:
         except DegenerateHandError:
             return None
         return Hand(landmarks, points, self._side, reading.presence)
+
+    def _none(self, reason: Reason, t: float) -> Track:
+        """No hand, for this reason, or for the one of the frames before while that stands. That there is
+        none tells least, and gives way at once."""
+        if self._why in (None, "no_hand") or t - self._why_t > REASON_S:
+            self._why = reason
+        if reason == self._why:
+            self._why_t = t
+        return Track(None, self._why)
 
     def _reason(self, image: NDArray[np.uint8], detections: list[Detection]) -> Reason:
         """Why there is no hand, as far as the picture and the finder's guesses tell."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from handcoach.coach import Coach, Progress
+from handcoach.coach import LEAST_REST_S, Coach, Progress
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
 from handcoach.pace import Pace, throttles
@@ -120,7 +120,7 @@ QUICK_S = 1.0
 
 def make_coach(exercise: Exercise, *, quick: bool = False) -> Coach:
     """The coach of an exercise; quick shortens holds and rests for a demonstration."""
-    hold, rest = exercise.hold_s, exercise.rest_s
+    hold, rest = exercise.hold_s, max(exercise.rest_s, float(LEAST_REST_S))
     if quick:
         hold, rest = min(hold, QUICK_S), min(rest, QUICK_S)
     return Coach(hold, exercise.repetitions, rest, exercise.labels, exercise.session_s, exercise.widest)

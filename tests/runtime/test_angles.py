@@ -51,6 +51,24 @@ def test_each_finger_is_bent_too_much_or_too_little():
     np.testing.assert_allclose(angles.too_bent(template(-0.2), template(0.1)), 0, atol=1e-9)
 
 
+def test_fingers_are_as_far_apart_as_they_are_spread():
+    flat = hand_frame(template(0.0)).astype(float)
+    spread = flat.copy()
+    a = np.radians(12)  # the little finger away from the others, about the palm's normal
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    spread[17:] = flat[17] + (flat[17:] - flat[17]) @ turn.T
+    np.testing.assert_allclose(angles.fan(spread) - angles.fan(flat), [0, 0, 12], atol=1e-4)
+    np.testing.assert_allclose(angles.fan(np.stack([flat, spread]))[1], angles.fan(spread))
+
+
+def test_a_hand_is_turned_by_the_least_angle():
+    hand = template(0.3)
+    a = np.radians(40)
+    turn = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    assert angles.turned(hand @ turn.T, hand) == pytest.approx(40)
+    assert angles.turned(hand, hand) == pytest.approx(0, abs=1e-4)
+
+
 def test_degrees_are_rounded_to_five():
     assert [angles.rounded(d) for d in (0, 2.4, 12.6, 88)] == [0, 0, 15, 90]
 

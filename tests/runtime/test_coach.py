@@ -110,6 +110,7 @@ def test_a_hand_left_lying_open_counts_once() -> None:
     clock = running(hold_s=1, rest_s=1)
     last = clock.show("open", 20)[-1]
     assert (last.repetition, last.state, last.message) == (1, "move", "leave")
+    assert clock.show("unsure", 2)[-1].message == "leave"  # on the way, and still told where to
     clock.show(None, 2)  # taking the hand away is not leaving the posture
     assert clock.show("open", 3)[-1].repetition == 1
     clock.show("almost", 0.5)

@@ -127,6 +127,27 @@ def test_a_therapist_may_want_corrections_seldom_and_praise_at_once(presenter, e
     assert presenter.present(other).hint == presenter.texts("mismatch")  # nor is the wrong hand kept quiet
 
 
+def test_that_the_posture_is_to_be_left_is_said_at_once_and_no_longer_than_it_is_true(
+    presenter, exercise, monkeypatch
+):
+    monkeypatch.setattr(exercise, "speak_s", 20.0)
+    fist = exercise.message("fist", "en")
+    for t, label, message, says in (
+        (0.0, "fist", "fist", fist),
+        (1.0, "open", "leave", Texts("en")("leave")),
+        (2.0, "fist", "fist", fist),
+    ):
+        view = presenter.present(result(exercise, progress("move", label, message), t=t, seen=hand()))
+        assert view.message == says
+
+
+def test_who_stops_is_told_so_even_where_the_camera_is_gone(presenter, exercise):
+    gone = result(exercise, progress("stopped"), stage="error", error="The camera is gone.")
+    view = presenter.present(gone)
+    assert (view.state, view.message) == ("stopped", Texts("en")("stopped"))
+    assert presenter.present(replace(gone, progress=progress("hold", "open"))).state == "error"
+
+
 def test_hold_praises_and_counts_down(presenter, exercise):
     view = presenter.present(result(exercise, progress("hold", "open", "open", hold=0.3), seen=hand()))
     assert view.message == exercise.message("open", "en")
@@ -584,11 +605,27 @@ def test_a_repetition_is_judged_by_the_hold_that_counted(presenter, exercise, gi
     assert "25°" in held(presenter, exercise, 0.1, 5.0, 1).thumb
 
 
-def test_where_fingers_need_not_bend_nothing_is_said_about_that(presenter, exercise, monkeypatch):
+def test_where_fingers_need_not_bend_it_is_how_far_they_are_apart(presenter, exercise, monkeypatch):
     monkeypatch.setattr(exercise, "trains_flexion", False)
-    assert held(presenter, exercise, 0.2, 0.0).thumb == ""
+    assert held(presenter, exercise, 0.2, 0.0).thumb == "Within about 5° of the teacher's fingers"
+    monkeypatch.setattr(exercise, "counted", [1])  # one finger is apart from none
+    assert held(presenter, exercise, 0.2, 10.0).thumb == ""
 
 
-def test_where_the_whole_hand_turns_no_finger_is_measured(presenter, exercise, monkeypatch):
+def test_where_the_turn_counts_it_is_how_far_the_hand_is_turned(presenter, exercise, monkeypatch):
+    monkeypatch.setattr(exercise, "kept_axes", "xyz")
+    turned = hand()
+    a = np.radians(30)
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    turned = replace(turned, landmarks=(exercise.reference @ turn.T).astype(np.float32))
+    doing = progress("hold", "open", hold=0.5, repetition=0)
+    presenter.present(result(exercise, doing, 0.0, turned))
+    view = presenter.present(result(exercise, progress("rest", repetition=1), 1.0))
+    assert view.thumb == "Within about 30° of the teacher's hand"
+
+
+def test_a_hand_whose_turn_counts_is_told_to_move_back(presenter, exercise, monkeypatch):
+    """Relaxed it is still turned."""
     monkeypatch.setattr(exercise, "kept_axes", "z")
-    assert held(presenter, exercise, 0.2, 0.0).thumb == ""
+    view = presenter.present(result(exercise, progress("move", "open", "leave"), seen=hand()))
+    assert view.message == Texts("en")("leave_turn")

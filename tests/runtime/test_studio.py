@@ -169,6 +169,25 @@ def test_a_posture_that_is_removed_takes_its_pictures_along(open_studio, hands):
     assert not draft.pictures(studio.folder) and not studio.window.record.delete.winfo_manager()
 
 
+def test_a_posture_is_removed_when_it_is_asked_for_twice(open_studio, monkeypatch):
+    """A double click must not take what was recorded, nor the next posture with it."""
+    from handcoach.ui import keys as module
+
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    studio = open_studio()
+    describe(studio)
+    studio.add_posture()
+    before = studio.presenter.draft.postures
+    studio.window.new.remove["1"].invoke()
+    studio.window.new.remove["1"].invoke()
+    assert studio.presenter.draft.postures == before
+    assert studio.window.new.remove["1"].cget("text") == studio.texts("delete_sure")
+    now[0] = module.MEANT_S
+    studio.window.new.remove["1"].invoke()
+    assert studio.presenter.draft.postures == (before[0], *before[2:])
+
+
 def test_escape_cancels_and_space_records(open_studio, hands):
     studio = open_studio()
     describe(studio)

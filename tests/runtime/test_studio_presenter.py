@@ -15,6 +15,7 @@ from tiny.hands import BENDS, blank, template
 
 import handcoach
 from handcoach import builders, draft, recording
+from handcoach.coach import LEAST_REST_S
 from handcoach.draft import Draft, Posture, label_of
 from handcoach.hand import Frame, Hand
 from handcoach.quality import Finding, Report
@@ -195,6 +196,15 @@ def test_an_exercise_has_two_postures_and_a_finger(studio):
     assert not studio.new_problem()
     studio.remove_posture(1)
     assert studio.new_problem()
+
+
+@pytest.mark.parametrize("studio", LANGUAGES, indirect=True)
+def test_a_default_sentence_has_no_name_in_another_language(studio):
+    first = studio.draft.postures[0].name.lower()
+    for posture in studio.draft.postures[1:]:
+        for lang in LANGUAGES:
+            assert (first in studio.message(posture.label, lang)) == (lang == studio.texts.lang)
+    assert all(first not in studio.instructions(lang) for lang in LANGUAGES)
 
 
 def test_removing_a_posture_spares_the_recording_of_one_that_is_named_alike(studio):
@@ -424,13 +434,14 @@ def test_a_draft_is_read_back_and_a_damaged_one_is_told(tmp_path, monkeypatch):
     "spoilt",
     [
         {"postures": []}, {"hand": "foot"}, {"kept_axes": "q"}, {"hold_s": -5}, {"hold_s": 900},
-        {"rest_s": -1}, {"repetitions": 0}, {"session_min": 0}, {"instructions": {"en": 3}},
+        {"rest_s": 61}, {"repetitions": 0}, {"session_min": 0}, {"instructions": {"en": 3}},
         {"messages": {"open": "x"}}, {"messages": {"open": {"en": None}}},
     ],
 )  # fmt: skip
 def test_a_draft_that_a_later_step_would_stumble_over_is_told_as_damaged(spoilt):
     whole = json.loads(Draft(postures=(Posture("open", "Open"), Posture("fist", "Fist"))).as_json())
-    assert draft.parse(json.dumps(whole | {"rest_s": 0})).rest_s == 0
+    # One of before there was a least rest is whole.
+    assert draft.parse(json.dumps(whole | {"rest_s": 0})).rest_s == LEAST_REST_S
     with pytest.raises(ValueError):
         draft.parse(json.dumps(whole | spoilt))
 

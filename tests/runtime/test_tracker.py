@@ -1,5 +1,6 @@
 """The tracker finds, follows, loses and explains; its landmarks are in the camera's axes; sides are clear."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -232,6 +233,18 @@ def noise() -> np.ndarray:
 def test_why_there_is_no_hand(make: Make, image: np.ndarray, reason: str, still: bool) -> None:
     for track in play(make(still=still), [image] * 3):
         assert track.hand is None and track.reason == reason
+
+
+def test_a_reason_does_not_change_with_every_frame(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at the whole picture and at a smaller one alternate, and guess differently."""
+    tracker = make()
+    guesses = itertools.cycle(["no_hand", "half_out", "too_far"])
+    monkeypatch.setattr(tracker, "_reason", lambda image, detections: next(guesses))
+    said = [tracker.step(Frame(blank(), n / 30, n)).reason for n in range(60)]
+    assert said == ["no_hand", *["half_out"] * 59]
+    monkeypatch.setattr(tracker, "_reason", lambda image, detections: "no_hand")
+    said = [tracker.step(Frame(blank(), n / 30, n)).reason for n in range(60, 120)]
+    assert said[0] == "half_out" and said[-1] == "no_hand"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (3, 2), (2000, 40), (2001, 1501)])

@@ -10,7 +10,7 @@ from tiny.hands import blank, template
 
 from handcoach import worker as module
 from handcoach.camera import CameraError
-from handcoach.coach import Coach
+from handcoach.coach import LEAST_REST_S, Coach
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame, Hand
 from handcoach.tracker import Track
@@ -442,3 +442,10 @@ def test_an_unknown_exercise_or_hand(exercise, hand, tiny_exercise):
     assert result.error[0] != "!"
     assert result.error_key == (None if exercise is None else "model_broken")
     assert worker.end()
+
+
+def test_a_rest_is_long_enough_to_read_what_is_said_in_it():
+    for said, rests in ((0.0, LEAST_REST_S), (5.0, 5.0)):
+        exercise = SimpleNamespace(hold_s=1.0, rest_s=said, repetitions=2, labels=("open", "fist"),
+                                   session_s=60.0, widest=1.0)  # fmt: skip
+        assert module.make_coach(exercise).rest_s == rests

@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from handcoach.ui import presenter, window
+from handcoach.ui import keys, presenter, window
 from handcoach.ui.app import run
 from handcoach.ui.texts import Texts
 from handcoach.worker import loader, worker_for
@@ -48,6 +48,7 @@ class TellingWindow(window.Window):
 
 def main() -> int:
     source, tiny = sys.argv[1:3]
+    keys.MEANT_S = 0.02  # a test that presses twice means it
     window.Window = TellingWindow  # type: ignore[misc]
     models = {"landmarks": f"{tiny}/landmarks.onnx", "finder": f"{tiny}/finder.onnx"}
     exercise = f"{tiny}/exercise.onnx"

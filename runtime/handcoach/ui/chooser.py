@@ -17,7 +17,7 @@ from handcoach.exercise import text_of
 from handcoach.exercise_file import Entry
 from handcoach.hand import Array
 from handcoach.ui import view3d
-from handcoach.ui.keys import HeldKeys, once
+from handcoach.ui.keys import HeldKeys, Once
 from handcoach.ui.texts import Texts
 
 PICTURE = (112, 116)  # units at 100 %
@@ -159,7 +159,7 @@ class Chooser:
 
     def _button(self, text: str, press: Callable[[], None]) -> Any:
         button = self._ctk.CTkButton(
-            self._frame, text=text, command=once(press), height=48, corner_radius=12, border_width=3,
+            self._frame, text=text, command=Once()(press), height=48, corner_radius=12, border_width=3,
             border_color=CARD, fg_color=CARD, hover_color=OVER, text_color=INK,
             font=(self._family, 16, "bold"),
         )  # fmt: skip

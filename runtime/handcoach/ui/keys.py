@@ -48,17 +48,20 @@ class HeldKeys:
         self._held.clear()
 
 
-def once(act: Callable[[], None]) -> Callable[[], None]:
-    """What a click does that the next one undoes: a double click does it once."""
-    last = -math.inf
+class Once:
+    """What one press does and the next one undoes: a double click, or a key that bounces, does it once. All
+    that is wrapped by one of these counts as one."""
 
-    def clicked() -> None:
-        nonlocal last
-        if time.monotonic() - last >= MEANT_S:
-            act()
-        last = time.monotonic()  # the second click may have waited for what the first one did
+    def __init__(self) -> None:
+        self._last = -math.inf
 
-    return clicked
+    def __call__(self, act: Callable[[], None]) -> Callable[[], None]:
+        def pressed() -> None:
+            if time.monotonic() - self._last >= MEANT_S:
+                act()
+            self._last = time.monotonic()  # the second press may have waited for what the first one did
+
+        return pressed
 
 
 class Twice:

@@ -174,7 +174,7 @@ class Presenter:
         self._measure(state, result)
         thumb, thumb_good = self._say_thumb(state, result)
         if state in ("rest", "done"):
-            thumb, thumb_good = self._say_result(), True
+            thumb, thumb_good = self._say_result(exercise), True
         live, far = None, None
         if result.posture is not None and hand is not None:
             live = self._shown(result.posture.shown, result, exercise)
@@ -189,7 +189,7 @@ class Presenter:
         hint = self._hint(state, far, result)
         accent = exercise.colours.get(progress.message, "") if state in ("hold", "move") else ""
         said = message, tone, hint, accent
-        message, tone, hint, accent = self._seldom(state, said, exercise.speak_s, result.t)
+        message, tone, hint, accent = self._seldom(state, _leaves(result), said, exercise.speak_s, result.t)
         if result.track and result.track.mismatch and running:
             hint = texts("mismatch")
         start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
@@ -235,10 +235,11 @@ class Presenter:
         return view3d.facing(turned, self._side, exercise.kept_axes, result.live or result.frame is None)
 
     def _seldom(
-        self, state: str, said: tuple[str, Tone, str, str], least_s: float, t: float
+        self, state: str, leaves: bool, said: tuple[str, Tone, str, str], least_s: float, t: float
     ) -> tuple[str, Tone, str, str]:
-        """A correction stands for as long as the therapist wished before another one takes its place."""
-        if state not in CORRECTING:
+        """A correction stands for as long as the therapist wished before another one takes its place; that
+        the good posture is to be left is none, and is said until it is."""
+        if state not in CORRECTING or leaves:
             self._correction = None
             return said
         if self._correction is not None and t - self._correction[1] < least_s:
@@ -304,18 +305,18 @@ class Presenter:
         elif state == "hold" and posture is not None and posture.sure:
             if progress.repetition == 0 and not self._held:
                 self._repetitions = []
-            # Else it is the whole hand that moves, or how far apart the fingers are.
-            if exercise.counted and not exercise.kept_axes and exercise.trains_flexion:
-                held = angles.apart(posture.aligned, exercise.reference_aligned, exercise.counted)
-                self._held.append(held)
+            off = _degrees_off(posture, exercise)
+            if off is not None:
+                self._held.append(off)
 
-    def _say_result(self) -> str:
+    def _say_result(self, exercise: Exercise) -> str:
         """How near the last repetition came, and if it was nearer than the first; "" if that is unknown."""
         if not self._repetitions:
             return ""
         first, last = self._repetitions[0], self._repetitions[-1]
         degrees = max(angles.rounded(last), angles.STEP)
-        return self.texts("result_nearer" if first - last >= angles.CHANGE else "result", degrees=degrees)
+        what = "result_turn" if exercise.kept_axes else "result"
+        return self.texts("result_nearer" if first - last >= angles.CHANGE else what, degrees=degrees)
 
     def _instructions(self, exercise: Exercise) -> str:
         """What to do, that the thumb counts where it was to be left out, and the fingerprint of whoever
@@ -333,6 +334,9 @@ class Presenter:
             error = self.texts("crashed", what=error[1:].split(":")[0])
         elif result.error_key is not None:
             error = self.texts(result.error_key)
+        if result.progress is not None and result.progress.state == "stopped":  # who stopped is told so first
+            return ViewState("stopped", self.texts("word_stopped"), self.texts("stopped"), "stop",
+                             start_text=self.texts("again"))  # fmt: skip
         return ViewState("error", self.texts("word_error"), error, "error", start_text=self.texts("start"))
 
     def _state(self, result: Result) -> str:
@@ -359,7 +363,8 @@ class Presenter:
                 last = rank == len(exercise.labels) - 1
                 tone: Tone = "praise" if rank == 0 else "stretch" if last else "almost"
                 return exercise.message(progress.message, self.texts.lang), tone
-            return self.texts("leave"), "calm"
+            # A hand whose turn counts is relaxed and still turned.
+            return self.texts("leave_turn" if exercise.kept_axes else "leave"), "calm"
         if state == "search" and progress.label == "unsure":
             return exercise.message("unsure", self.texts.lang), "look"
         if result.note is not None and state in ("ready", "stopped", "done"):
@@ -398,6 +403,19 @@ class Presenter:
         which, opens = finger
         name = self.texts(f"finger_{FINGERS[1 + which]}")
         return self.texts("hint_open" if opens else "hint_bend", finger=name)
+
+
+def _degrees_off(posture: Posture, exercise: Exercise) -> float | None:
+    """How far a hand is from the teacher's in what the exercise is about: how it is turned, how far its
+    fingers are bent, or how far they are apart; None where it is about the thumb alone."""
+    teacher, counted = exercise.reference_aligned, exercise.counted
+    if exercise.kept_axes:
+        return angles.turned(posture.shown, teacher)
+    if exercise.trains_flexion and counted:
+        return angles.apart(posture.aligned, teacher, counted)
+    pairs = [finger for finger in counted if finger + 1 in counted]
+    off = np.abs(angles.fan(posture.aligned) - angles.fan(teacher))[pairs]
+    return float(off.mean()) if pairs else None
 
 
 def _leaves(result: Result) -> bool:

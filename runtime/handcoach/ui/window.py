@@ -17,7 +17,7 @@ from PIL import ImageTk
 
 from handcoach.ui import drawing, view3d
 from handcoach.ui.chooser import Chooser
-from handcoach.ui.keys import HeldKeys, once
+from handcoach.ui.keys import HeldKeys, Once
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.texts import Texts
@@ -68,7 +68,9 @@ class Window:
         ctk = toolkit()
         self.texts = texts
         self.palette, self.camera = "traffic", view3d.Camera()
-        self._on_stop, self._on_toggle = on_stop, on_toggle
+        go = Once()  # start, pause and what space does undo one another
+        on_start, on_pause = go(on_start), go(on_pause)
+        self._on_stop, self._on_toggle = on_stop, go(on_toggle)
         self._view: ViewState | None = None
         self._dirty = False
         self._photo: ImageTk.PhotoImage | None = None
@@ -107,8 +109,8 @@ class Window:
         for name, column, width, press, click in (
             ("start", 0, 170, on_start, on_start),
             ("pause", 1, 130, on_pause, on_pause),
-            ("exercises", 1, 130, self.choose, once(self.choose)),
-            ("colours", 2, 110, self.other_palette, once(self.other_palette)),
+            ("exercises", 1, 130, self.choose, Once()(self.choose)),
+            ("colours", 2, 110, self.other_palette, Once()(self.other_palette)),
             ("stop", 4, 230, self._on_stop, lambda: None),
         ):
             big = name == "stop"
@@ -143,8 +145,11 @@ class Window:
             button.configure(border_color=ground if button.cget("state") == "normal" else OFF[0])
 
         def pressed(event: tkinter.Event[Any]) -> str:
+            can = button.cget("state") == "normal"
+            if not can and event.keysym == "space":
+                return ""  # it must not eat what space does in the window
             new = self.keys.press(event.keysym) or name == "stop"  # which acts whatever happens
-            if new and button.cget("state") == "normal":
+            if new and can:
                 press()
             return "break"
 

@@ -584,13 +584,15 @@ class StudioPresenter:
         texts, labels = _words(lang), self.draft.labels
         rank = labels.index(label)
         key = "default_best" if rank == 0 else "default_last" if rank == len(labels) - 1 else "default_almost"
-        return texts(key, name=self.draft.postures[0].name.lower()) if rank else texts(key)
+        # The postures' names are in the therapist's language.
+        name = self.draft.postures[0].name.lower() if lang == self.texts.lang else texts("default_name")
+        return texts(key, name=name) if rank else texts(key)
 
     def instructions(self, lang: str) -> str:
         given = self.draft.instructions.get(lang)
         if given is not None:
             return given
-        return _words(lang)("default_instructions", name=self.draft.postures[0].name.lower())
+        return _words(lang)("default_instructions")
 
     def set_message(self, label: str, text: str) -> None:
         texts = {**self.draft.messages.get(label, {}), self.lang: text[: MOST_TEXT["message"]]}

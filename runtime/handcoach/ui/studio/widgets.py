@@ -78,7 +78,10 @@ class Kit:
         tkinter.Frame.configure(button, takefocus=1)
 
         def pressed(event: Any) -> str:
-            if self._keys.press(event.keysym) and button.cget("state") == "normal":
+            can = button.cget("state") == "normal"
+            if not can and event.keysym == "space":
+                return ""  # it must not eat what space does in the window
+            if self._keys.press(event.keysym) and can:
                 press()
             return "break"
 

@@ -6,7 +6,7 @@ import tkinter.font
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from handcoach.ui.keys import HeldKeys
+from handcoach.ui.keys import HeldKeys, Once
 from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.studio.attempt import AttemptStep
 from handcoach.ui.studio.check import CheckStep
@@ -38,7 +38,9 @@ class StudioWindow:
         self.root.title(texts("studio"))
         self.scale = choose_scale(ctk, self.root, scale, SMALLEST)
         family = tkinter.font.nametofont("TkDefaultFont", self.root).actual("family")
-        self.kit = Kit(ctk, family, self.scale, HeldKeys(self.root))
+        self.keys = HeldKeys(self.root)
+        self._go = Once()(studio.space)
+        self.kit = Kit(ctk, family, self.scale, self.keys)
         self._step = self._problem = ""
         self._short: bool | None = None  # once shown: the steps above have no room for their names
         self._build()
@@ -87,9 +89,13 @@ class StudioWindow:
         root, studio = self.root, self.studio
         root.bind("<Configure>", self._resized, add="+")
         root.bind("<Escape>", lambda e: studio.escape())
-        root.bind("<space>", lambda e: None if self._writes(e.widget) else studio.space())
+        root.bind("<space>", self._space)
         root.bind("<Next>", lambda e: studio.next())
         root.bind("<Prior>", lambda e: studio.back())
+
+    def _space(self, event: Any) -> None:
+        if not self._writes(event.widget) and self.keys.press(event.keysym):
+            self._go()
 
     def _is_short(self) -> bool:
         return bool(self.root.winfo_width() < PILLS * self.scale)
