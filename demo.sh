@@ -48,7 +48,7 @@ if [ -z "$python" ] || ! has "import venv, ensurepip"; then # without Tk there i
     die "HandCoach needs these system packages; install them and run this again: sudo apt install $missing"
 fi
 
-echo "Installing HandCoach into $root/.venv (about 350 MB)."
+echo "Installing HandCoach into $root/.venv (about 400 MB)."
 "$python" -m venv .venv || die "No virtual environment could be made in $root/.venv."
 PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install . ||
     die "The installation failed; the lines above say why."

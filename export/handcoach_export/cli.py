@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from handcoach import defaults
-from handcoach.errors import HandCoachError
+from handcoach import defaults, model
+from handcoach.errors import HandCoachError, ModelError
 from handcoach.ui.texts import LANGUAGES, Texts
 
 IMAGES = Path("tests/data/parity")
@@ -228,6 +228,7 @@ def main(argv: list[str] | None = None) -> int:
             raise HandCoachError("Say what to make: -o FILE for an exercise, --check DIR for a verdict.")
         if args.kind in ("quantize", "variants"):
             return _variants(args)
+        was_signed = args.kind == "exercise" and _is_signed(args.output)
         meta = _exercise(args) if args.kind == "exercise" else _network(args)
     except HandCoachError as error:
         print(error, file=sys.stderr)
@@ -251,6 +252,10 @@ def main(argv: list[str] | None = None) -> int:
         frames = ", ".join(f"{count} {label}" for label, count in quality["frames"].items())
         print(f"frames: {frames}; {quality['method']}, clusters {', '.join(meta['clusters'])}")
         print(f"held-out frames right: {quality['accuracy_held_out']:.1%}; {bounds(meta['unsure'])}")
+        best, *others = meta["labels"]
+        print(f"to reach and hold: {best}, coming from {', '.join(others)} (--labels names them, best first)")
+        if was_signed:
+            print(f"the older file was signed: sign this one with handcoach exercise sign {args.output}")
     return 0
 
 
@@ -286,6 +291,13 @@ def _make_library(args: argparse.Namespace) -> int:
         f"see {args.work / 'library.md'}"
     )
     return 0
+
+
+def _is_signed(path: Path) -> bool:
+    try:
+        return bool(model.read(path, "exercise").signed_by)
+    except ModelError:  # there is none
+        return False
 
 
 def _exercise(args: argparse.Namespace) -> dict[str, Any]:

@@ -123,7 +123,8 @@ def write(
         beside.replace(output)
     except ModelError as error:
         raise HandCoachError(
-            f"{output.name} was not written, because the runtime refuses it: {error}"
+            f"{output.name} was not written, because the runtime refuses it: "
+            + str(error).replace(str(beside), "it")
         ) from error
     except OSError as error:
         raise HandCoachError(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from handcoach import places, recording
 from handcoach.coach import WIDEST
+from handcoach.contract import LIMITS, are_axes
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, mirror
 from handcoach.quality import Report
@@ -77,6 +78,11 @@ def check_settings(settings: Any, where: str = "The settings") -> dict[str, Any]
         json.dumps(settings, allow_nan=False)
     except ValueError as error:
         raise HandCoachError(f"{where}: NaN and Infinity are no numbers for an exercise.") from error
+    for key, (least, most) in LIMITS.items():
+        if not least <= settings.get(key, least) <= most:
+            raise HandCoachError(f"{where}: {key} must be {least} to {most}, not {settings[key]}.")
+    if not are_axes(settings.get("kept_axes", "")):
+        raise HandCoachError(f"{where}: kept_axes must be some of x, y and z, not {settings['kept_axes']!r}.")
     return settings
 
 

@@ -47,6 +47,7 @@ examples:
   handcoach studio                                 make an exercise of your own, for therapists
   handcoach demo                                   watch the coach at work, no camera needed
   handcoach run                                    exercise with camera 0
+  handcoach run --exercise stretch.onnx            the file that your therapist made
   handcoach run --source 1 --hand left             another camera, the left hand
   handcoach run --no-thumb                         the thumb may do what it likes
   handcoach landmarks clip.mp4 --json              21 joints of every frame, for other programs
@@ -291,7 +292,7 @@ def _hand(sub: argparse.ArgumentParser) -> None:
         "--hand",
         choices=("left", "right", "auto"),
         default="auto",
-        help="the person's hand; auto looks for itself (default)",
+        help="the person's hand; auto looks for itself (default); of photographs it is taken at its word",
     )
 
 
@@ -452,10 +453,12 @@ def _record(args: argparse.Namespace) -> int:
         line = pipeline.load(None, runs, args.finder, hand=args.hand, still=source.still, threads=threads)
         landmarks, times, views, sides, count, other, began = [], [], [], Counter[str](), 0, 0, None
         wait = recorder.COUNTDOWN_S if source.live else 0.0
-        if source.live:
-            print(f"In {wait:g} seconds, show the posture for {args.seconds:g} seconds.", file=sys.stderr)
         for frame in _with_progress(source):
-            began = frame.t + wait if began is None else began
+            if began is None:  # the camera works
+                began = frame.t + wait
+                if source.live:
+                    print(f"In {wait:g} seconds, show the posture for {args.seconds:g} seconds.",
+                          file=sys.stderr)  # fmt: skip
             if source.live and frame.t - began > args.seconds:
                 break
             track, _ = line.step(frame)

@@ -23,6 +23,10 @@ from handcoach.onnx_file import Tensor
 FORMAT = 1
 KINDS = ("landmarks", "finder", "exercise")
 MAX_SIDE = 2048  # of an input image, in pixels
+MAX_TITLE, MAX_TEXT = 300, 2000  # characters of a title or a message, and of instructions
+# Of an exercise: least and most; seconds, and how many. Absent is what it was before files said so.
+LIMITS = {"hold_s": (0, 3600), "rest_s": (0, 3600), "session_s": (60, 7200), "speak_s": (0, 60),
+          "repetitions": (1, 1000)}  # fmt: skip
 
 _COMMON: dict[str, type | tuple[type, ...]] = {
     "format": int, "kind": str, "name": str, "version": str, "licence": str, "created": str, "source": str,
@@ -72,7 +76,6 @@ def _finite(value: Any, low: float, high: float) -> bool:
 
 
 _LANGUAGE = re.compile("[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
-MAX_TEXT = 2000  # characters of instructions; a title or a message has less
 
 
 def _text_is(value: Any, most: int) -> bool:
@@ -80,7 +83,7 @@ def _text_is(value: Any, most: int) -> bool:
     return isinstance(value, str) and len(value) <= most and "\n" not in value
 
 
-def _texts(value: Any, most: int = 300) -> bool:
+def _texts(value: Any, most: int = MAX_TITLE) -> bool:
     """{language: text}, with English, which every other language falls back to."""
     return (
         isinstance(value, dict)
@@ -125,6 +128,11 @@ def _check_variant(variant: Any) -> None:
     )
 
 
+def are_axes(kept: str) -> bool:
+    """Whether these are axes that an exercise may keep: some of x, y and z, each once, or none."""
+    return set(kept) <= set("xyz") and len(set(kept)) == len(kept)
+
+
 def _check_exercise(meta: dict[str, Any]) -> None:
     labels, clusters = meta["labels"], meta["clusters"]
     _require(
@@ -138,10 +146,11 @@ def _check_exercise(meta: dict[str, Any]) -> None:
         and set(clusters) == set(labels),
         "clusters do not name every label",
     )
-    _require(
-        _texts(meta["title"]) and _texts(meta["instructions"], MAX_TEXT),
-        "title or instructions lack English, are too long or have an unknown language",
-    )
+    for key, characters in (("title", MAX_TITLE), ("instructions", MAX_TEXT)):
+        _require(
+            _texts(meta[key], characters),
+            f"{key} lacks English, is too long ({characters} characters at most) or has an unknown language",
+        )
     messages, colours = meta["messages"], meta["colours"]
     for label in [*labels, *(key for key in messages if key not in labels)]:
         _require(label in labels or label == UNSURE, f"there is no label {label[:40]!r} for its message")
@@ -178,14 +187,10 @@ def _check_exercise(meta: dict[str, Any]) -> None:
         _finite(unsure.get("max_distance"), 0, 1e6) and _finite(unsure.get("min_margin"), 0, 1),
         "unsure is out of range",
     )
-    _require(_finite(meta["hold_s"], 0, 3600) and _finite(meta["rest_s"], 0, 3600), "times are out of range")
-    # Absent in files of before a session had an end of its own.
-    _require(_finite(meta.get("session_s", 60), 60, 7200), "session_s is not 60 to 7200 seconds")
-    _require(_finite(meta.get("speak_s", 0), 0, 60), "speak_s is not 0 to 60 seconds")  # absent: at once
-    _require(1 <= meta["repetitions"] <= 1000, "repetitions is out of range")
+    for key, (least, most) in LIMITS.items():
+        _require(_finite(meta.get(key, least), least, most), f"{key} is not {least} to {most}")
     _require(meta["hand"] in ("either", "right", "left"), "hand is not either, right or left")
-    axes = meta["kept_axes"]
-    _require(set(axes) <= set("xyz") and len(set(axes)) == len(axes), "kept_axes is not some of x, y and z")
+    _require(are_axes(meta["kept_axes"]), "kept_axes is not some of x, y and z")
     fingers = meta.get("fingers", list(FINGERS))  # absent in files of before fingers could be left out
     _require(
         isinstance(fingers, list)
@@ -194,9 +199,9 @@ def _check_exercise(meta: dict[str, Any]) -> None:
         and len(set(fingers)) == len(fingers),
         f"fingers are not some of {', '.join(FINGERS)}",
     )
-    for key, most in (("name", 100), ("version", 100), ("author", 200), ("licence", 200),
+    for key, characters in (("name", 100), ("version", 100), ("author", 200), ("licence", 200),
                       ("landmark_model", 100), ("created", 40)):  # fmt: skip
-        _require(_text_is(meta[key], most), f"{key} is too long or has several lines")
+        _require(_text_is(meta[key], characters), f"{key} is too long or has several lines")
     _require(re.match(r"\d{4}-\d\d-\d\d", meta["created"]) is not None, "created is no date like 2026-01-31")
     for what in ("accuracy", "quality"):  # where they are stated, they are shares
         for key in ("held_out", "accuracy_held_out"):

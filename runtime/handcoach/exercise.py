@@ -88,7 +88,7 @@ class Exercise:
     """An exercise file that runs. Use it from one thread at a time.
 
     Attributes:
-        labels: postures from best to worst.
+        labels: postures from best to worst. author: who says to have made it; "" where nobody does.
         clusters: the label of each cluster.
         reference_aligned: float32 (21, 3), the reference hand in the hand frame.
         kept_axes: axes of the hand frame whose direction counts too; "" where the hand may be turned at will.
@@ -124,6 +124,7 @@ class Exercise:
         self.clusters: tuple[str, ...] = tuple(meta["clusters"])
         self.colours: dict[str, str] = dict(meta["colours"])
         self.hand: str = meta["hand"]
+        self.author: str = meta["author"]
         self.hold_s, self.rest_s = float(meta["hold_s"]), float(meta["rest_s"])
         self.repetitions = int(meta["repetitions"])
         self.session_s = float(meta.get("session_s", SESSION_S))

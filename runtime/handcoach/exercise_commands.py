@@ -61,7 +61,8 @@ def add(sub: argparse.ArgumentParser, default_language: Callable[[str | None], s
     one.add_argument("--picture", type=Path, metavar="OUT.png", help="also draw the hand to imitate")
     speaks(one)
     command("check", _check, "run an exercise and hold it against what it says of itself")
-    command("sign", _sign, "sign an exercise with your key", "the .onnx file; it is signed in place")
+    command("sign", _sign, "sign an exercise with your key",
+            "the .onnx file, or the name of one of your own; it is signed in place")  # fmt: skip
     one = command("verify", _verify, "say who signed an exercise")
     one.add_argument("--by", metavar="FINGERPRINT", help="refuse every key but this one")
     command("key", _key, "show your key's fingerprint; the first time, make the key", None)
@@ -79,12 +80,15 @@ def _list(args: argparse.Namespace) -> int:
             print(json.dumps(found | fields))
         return 0
     width = max((len(entry.path.stem) for entry in entries), default=0)
+    shipped = {entry.path.stem for entry in entries if entry.shipped}
     for entry in entries:
         if entry.file is None:
             print(f"{entry.path.stem:<{width}}  REFUSED: {entry.problem}")
             continue
         title = text_of(entry.file.meta["title"], args.lang)
         where = "shipped" if entry.shipped else str(entry.path)
+        if not entry.shipped and entry.path.stem in shipped:
+            where += ", by this path: the name is a shipped exercise's"
         signed = f", signed {entry.file.signed_by}" if entry.file.signed_by else ""
         print(f"{entry.path.stem:<{width}}  {title}  ({where}{signed})")
     print(f"Your own exercises are known by name if they lie in {places.exercises_folder()}.")
@@ -120,9 +124,12 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _sign(args: argparse.Namespace) -> int:
-    from handcoach import exercise_file
+    from handcoach import exercise_file, model
 
-    path = Path(args.file)  # no name: nobody shall sign a shipped file unawares
+    path = Path(args.file)
+    if not path.exists():  # of the names only one's own: nobody shall sign a shipped file unawares
+        own = {file.stem: file for file in model.own_exercises()}
+        path = own.get(args.file, path)
     print(f"{path} is signed with your key {exercise_file.sign(path)}.")
     return 0
 

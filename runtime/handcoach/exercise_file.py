@@ -288,7 +288,12 @@ def verify(file: ModelFile, by: str | None = None) -> str:
         if _is_shipped(file.path):
             raise HandCoachError(f"{file.path} comes with HandCoach and carries no signature of its own.")
         raise HandCoachError(f"{file.path} is not signed: ask whoever made it to sign it.")
-    if by is not None and _digits(by) != _digits(file.signed_by):
+    wanted, signed = _digits(by or ""), _digits(file.signed_by)
+    if by is not None and len(wanted) != len(signed):
+        raise HandCoachError(
+            f"{by} has {len(wanted)} of a fingerprint's {len(signed)} digits: copy all of it."
+        )
+    if by is not None and wanted != signed:
         raise HandCoachError(
             f"{file.path} is signed with another key, {file.signed_by}: ask your therapist before you use it."
         )

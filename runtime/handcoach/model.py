@@ -67,7 +67,7 @@ def family(file: ModelFile) -> str:
 def _load(path: Path, most: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file. A device or a pipe might never end, or never begin."""
     if path.is_dir():
-        raise ModelError(f"{path} is a folder, not a model file; name the .onnx file in it.")
+        raise ModelError(_folder_instead(path))
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ModelError(f"{path} is a device or a pipe, not a model file; name an .onnx file.")
@@ -80,6 +80,10 @@ def _load(path: Path, most: int = MAX_BYTES) -> bytes:
         raise ModelError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
     _check_size(path, len(data), most)
     return data
+
+
+def _folder_instead(path: Path) -> str:
+    return f"{path} is a folder, not a model file; name the .onnx file in it."
 
 
 def _check_size(path: Path, size: int, most: int) -> None:
@@ -218,6 +222,11 @@ def find(name_or_path: str, kind: str) -> Path:
                 return file
     if path.is_file():
         return path
+    if path.is_dir() and not is_name:
+        raise ModelError(_folder_instead(path))
+    beside = Path(f"{name_or_path}.onnx")
+    if beside.is_file():  # its name without the ending
+        raise ModelError(f"There is no {kind} {name_or_path!r}; did you mean the file {beside}?")
     files = [*shipped(kind), *(own_exercises() if kind == "exercise" else [])]
     known = ", ".join(file.stem for file in files) or "none"
     what = {"exercise": "exercise", "finder": "hand finder", "landmarks": "landmark model"}[kind]

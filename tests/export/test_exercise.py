@@ -37,7 +37,8 @@ def record(folder, postures=POSTURES, count=30):
 def test_a_recording_becomes_an_exercise(tmp_path, capsys):
     output = tmp_path / "finger-stretch.onnx"
     assert main(["exercise", str(record(tmp_path / "rec")), "-o", str(output)]) == 0
-    assert "within" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "within" in out and "to reach and hold: open, coming from almost, fist" in out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["finger-stretch.onnx", "rec"]
     file = model.read(output, "exercise")
     # Order, words and colours of the built-in exercise, whatever the order of recording.
@@ -135,6 +136,18 @@ def test_settings_come_from_a_file(tmp_path):
     assert meta["repetitions"] == 2 and meta["labels"][0] == "open"
 
 
+def test_whoever_builds_over_a_signed_file_is_told(tmp_path, monkeypatch, capsys):
+    from handcoach import exercise_file, signature
+
+    monkeypatch.setenv("HANDCOACH_HOME", str(tmp_path / "home"))
+    signature.make_key()
+    made, output = record(tmp_path / "rec"), tmp_path / "x.onnx"
+    for signed in (False, True):
+        assert main(["exercise", str(made), "-o", str(output)]) == 0
+        assert ("sign this one" in capsys.readouterr().out) == signed
+        exercise_file.sign(output)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -149,7 +162,11 @@ def test_settings_come_from_a_file(tmp_path):
         ({"title": {"da": "Stræk"}}, "lack English"),
         ({"messages": {"fst": {"en": "x"}}}, "messages for fst"),
         ({"colours": {"open": "green"}}, "colour of 'open'"),
-        ({"repetitions": 0}, "repetitions"),
+        ({"repetitions": 0}, "repetitions must be 1 to 1000, not 0"),
+        ({"hold_s": -3}, "hold_s must be 0 to 3600, not -3"),
+        ({"session_s": 5}, "session_s must be 60 to 7200"),
+        ({"kept_axes": "q"}, "kept_axes must be some of x, y and z"),
+        ({"title": {"en": "x" * 400}}, "title .* too long \\(300"),
     ],
 )
 def test_bad_settings_are_refused_in_one_sentence(tmp_path, settings, says):

@@ -92,7 +92,8 @@ def test_a_therapist_walks_from_a_new_exercise_to_a_file_that_runs(
     assert file.meta["title"]["da"] == "Stræk fingrene" and file.meta["author"] == "Ada"
     assert file.meta["messages"]["almost"]["da"] == "Lidt mere." and file.meta["session_s"] == 1200
     assert "thumb" not in file.meta["fingers"] and file.meta["labels"] == list(BENDS)
-    assert presenter.run_line() == "handcoach run --exercise stræk-fingrene"
+    here, there = presenter.run_lines()
+    assert here == "handcoach run --exercise stræk-fingrene" and there == f"{here}.onnx"
 
     # A second time it is asked first; and what fails leaves the older one in place.
     before = path.read_bytes()

@@ -247,6 +247,31 @@ def test_list(shipped: Path, signed: Path, home: Path, capsys: pytest.CaptureFix
         model.find("unknown", "exercise")
 
 
+def test_an_own_exercise_is_signed_by_its_name_and_a_shipped_one_never(
+    shipped: Path, file: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signature.make_key()
+    own = places.exercises_folder()
+    own.mkdir(parents=True)
+    for name in ("mine", "finger-stretch"):
+        shutil.copy(file, own / f"{name}.onnx")
+    assert run(capsys, "sign", "mine")[0] == 0
+    assert model.read(own / "mine.onnx").signed_by
+    # One that is named like a shipped one is run and signed by its path; the list says so.
+    assert "by this path" in run(capsys, "list")[1].splitlines()[1]
+    run(capsys, "sign", "finger-stretch")
+    assert not model.read(shipped / "exercises" / "finger-stretch.onnx").signed_by
+    refused(capsys, "sign", "nobody")
+
+
+def test_a_fingerprint_that_was_cut_short_is_no_other_key(
+    signed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fingerprint = signature.own_fingerprint()
+    assert "12 of a fingerprint's 32 digits" in refused(capsys, "verify", signed, "--by", fingerprint[:14])
+    assert "another key" in refused(capsys, "verify", signed, "--by", fingerprint[::-1])
+
+
 @pytest.mark.parametrize("lang", ["da-DK", "da_DK"])
 def test_a_regions_language_is_that_of_its_base(
     shipped: Path, file: Path, lang: str, capsys: pytest.CaptureFixture[str]

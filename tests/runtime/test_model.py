@@ -346,6 +346,19 @@ def test_find_unknown_lists_what_there_is(shipped_tiny: Path) -> None:
             model.find(name, "exercise")
 
 
+def test_what_was_likely_meant_is_said(
+    shipped_tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exercise: bytes
+) -> None:
+    (tmp_path / "mine.onnx").write_bytes(exercise)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", str(tmp_path / "mine")):
+        with pytest.raises(ModelError, match=r"did you mean the file .*mine\.onnx"):
+            model.find(name, "exercise")
+    with pytest.raises(ModelError, match="is a folder"):
+        model.find(str(tmp_path / "folder"), "exercise")
+
+
 def test_models_dir_of_this_installation() -> None:
     package = Path(model.__file__).resolve().parent
     if os.environ.get("HANDCOACH_WHEEL") == "1":

@@ -79,7 +79,8 @@ def test_ready(presenter, exercise):
 def test_the_exercise_is_explained_before_it_starts_and_not_later(exercise, lang):
     presenter, texts = Presenter(Texts(lang)), Texts(lang)
     view = presenter.present(result(exercise, progress("ready"), seen=hand()))
-    assert (view.title, view.instructions) == (exercise.title(lang), exercise.instructions(lang))
+    by = texts("made_by", author="HandCoach tests")
+    assert (view.title, view.instructions) == (exercise.title(lang), f"{exercise.instructions(lang)} {by}")
     for state in ("search", "rest", "paused", "stopped", "done"):
         later = presenter.present(result(exercise, progress(state), seen=hand()))
         assert (later.title, later.instructions) == ("", "")

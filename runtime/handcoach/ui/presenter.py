@@ -34,6 +34,9 @@ SETTLE_S = 0.5
 # What says how to move, which a therapist may want said seldom; everything else is said at once.
 CORRECTING = ("search", "move")
 
+# The author of what is shipped: nobody asks who that is.
+OURS = "HandCoach"
+
 Settled = TypeVar("Settled")
 
 
@@ -319,12 +322,13 @@ class Presenter:
         return self.texts("result_nearer" if first - last >= angles.CHANGE else what, degrees=degrees)
 
     def _instructions(self, exercise: Exercise) -> str:
-        """What to do, that the thumb counts where it was to be left out, and the fingerprint of whoever
-        signed the exercise, to compare with the therapist's."""
-        key = exercise.file.signed_by
+        """What to do, that the thumb counts where it was to be left out, who says to have made an exercise
+        that is not ours, and the fingerprint of whoever signed it, to compare with the therapist's."""
+        key, author = exercise.file.signed_by, exercise.author
         return " ".join([
             exercise.instructions(self.texts.lang),
             *([self.texts("thumb_needed")] if exercise.thumb_needed else []),
+            *([self.texts("made_by", author=author)] if author and author != OURS else []),
             *([self.texts("signed", by=key)] if key else []),
         ])  # fmt: skip
 

@@ -7,6 +7,7 @@ everything outside this module speaks of labels.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -278,7 +280,8 @@ def _features(recording: Mapping[str, NDArray[np.floating]], label: str, frame: 
 
 def kmeans_of(rows: Array, k: int, seed: int, starts: int | str = N_INIT) -> KMeans:
     # One thread: the data are small, and OpenMP's threads wait for each other by spinning.
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # postures that are the same: the gate says so
         return KMeans(n_clusters=k, n_init=starts, random_state=seed).fit(np.asarray(rows, np.float32))
 
 

@@ -51,6 +51,7 @@ class MessagesView:
         self.instructions.grid(row=4, column=0, sticky="ew", pady=(2, 8))
         box = self.instructions
         box.bind("<<Modified>>", lambda e: self._wrote(), add="+")  # a mouse that pastes presses no key
+        box.bind("<Control-a>", lambda e: self._all())
         box.bind("<Tab>", lambda e: self._leave(1))
         box.bind("<Shift-Tab>", lambda e: self._leave(-1))
         if box.tk.call("tk", "windowingsystem") == "x11":  # where shift and Tab are a key of their own
@@ -74,6 +75,11 @@ class MessagesView:
         if box.edit_modified():  # else `_rebuild` filled it, or this is the event of the line below
             box.edit_modified(False)
             self._studio.set_instructions(box.get("1.0", "end"))
+
+    def _all(self) -> str:
+        """As in `Kit.entry`."""
+        self.instructions.tag_add("sel", "1.0", "end-1c")
+        return "break"
 
     def _leave(self, way: int) -> str:
         inside = self.instructions._textbox

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -714,14 +715,18 @@ class StudioPresenter:
     def file_name(self) -> str:
         return label_of(self.draft.title) or "exercise"
 
-    def run_line(self) -> str:
-        """What starts the saved exercise."""
-        return f"handcoach run --exercise {self.saved_as}"
+    def run_lines(self) -> tuple[str, str]:
+        """What starts the saved exercise, here and, in the folder with the file, at the patient's."""
+        return self._run_line(self.saved_as), self._run_line(Path(self.saved).name)
+
+    @staticmethod
+    def _run_line(exercise: str) -> str:
+        return "handcoach run --exercise " + (f'"{exercise}"' if " " in exercise else exercise)
 
     def save_done(self, where: str, name: str, error: Exception | None) -> None:
         """Args:
         where: path of the file. name: by which it is run.
         """
-        self.saved_as = f'"{name}"' if " " in name else name
+        self.saved_as = name
         self.saved, self.save_problem = (where, "") if error is None else ("", self.sentence_of(error))
         self.replacing = ""

@@ -64,7 +64,8 @@ class SaveView:
             said, ink = "! " + texts("replace_sure", name=presenter.replacing), INKS["fair"]
         elif presenter.saved:
             said = "✓ " + texts("saved", where=presenter.saved)
-            run = f"{texts('saved_run')}  {presenter.run_line()}"
+            here, there = presenter.run_lines()
+            run = f"{texts('saved_run')}  {here}\n{texts('saved_there')}  {there}"
             after = texts("saved_next")
         if said:
             self._card.grid(row=6, column=0, sticky="ew", pady=(12, 0))
