@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from handcoach import contract, graph, onnx_file, places, signature
 from handcoach.errors import ModelError
+from handcoach.hand import FINGERS
 from handcoach.onnx_file import OnnxError, OnnxFile, Tensor, read_onnx
 
 # A ResNet50 has 100 MB. The bytes of a file are in memory while it is read.
@@ -197,8 +199,16 @@ def _folder(kind: str) -> Path:
 
 
 def shipped(kind: str) -> list[Path]:
-    """Shipped model files of a kind, sorted by name."""
-    return [path for path in sorted(_folder(kind).glob("*.onnx")) if _kind_of(path) == kind]
+    """Shipped model files of a kind, sorted by name, and fingers as they stand on the hand."""
+    files = sorted(_folder(kind).glob("*.onnx"), key=lambda path: _LAST_FINGER.sub(_number, path.stem))
+    return [path for path in files if _kind_of(path) == kind]
+
+
+_LAST_FINGER = re.compile(rf"({'|'.join(FINGERS)})$")
+
+
+def _number(finger: re.Match[str]) -> str:
+    return str(FINGERS.index(finger[0]))
 
 
 def own_exercises() -> list[Path]:

@@ -40,8 +40,8 @@ class SetUp:
     """What can be seen of how a patient sits, in one picture.
 
     Attributes:
-        bright: the hand, or a picture without one, is not dark. Whether light comes from behind is not told:
-            a dark hand before a white wall looks the same.
+        bright: the hand is not dark; of a picture without one the tracker's reason tells. Whether light comes
+            from behind is not told: a dark hand before a white wall looks the same.
         found: there is a hand. whole: all of it is in the picture. large: it is near enough.
     """
 
@@ -134,7 +134,7 @@ def set_up(image: NDArray[np.uint8], points: NDArray[np.floating] | None) -> Set
         points: (21, 2) pixels of the hand, None without one.
     """
     if points is None:
-        return SetUp(bool(image[::8, ::8].mean() / 255 >= DARK), False, False, False)
+        return SetUp(True, False, False, False)
     inside, light = view(image, points)
     return SetUp(light >= DARK, True, inside == 1.0, extent_of(points) >= LARGE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -332,6 +333,12 @@ def test_find_by_name(shipped_tiny: Path) -> None:
     assert model.shipped("landmarks") == [shipped_tiny / "mobilenetv2.onnx"]
     assert model.shipped("finder") == [shipped_tiny / "finder.onnx"]
     assert [path.stem for path in model.shipped("exercise")] == ["finger-stretch"]
+    for finger in ("little", "middle", "index", "ring"):
+        shutil.copy(
+            shipped_tiny / "exercises/finger-stretch.onnx", shipped_tiny / f"exercises/to-{finger}.onnx"
+        )
+    stems = [path.stem for path in model.shipped("exercise")]
+    assert stems == ["finger-stretch", "to-index", "to-middle", "to-ring", "to-little"]
 
 
 def test_find_by_path(shipped_tiny: Path, tiny_exercise: Path, monkeypatch: pytest.MonkeyPatch) -> None:

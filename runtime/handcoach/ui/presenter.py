@@ -259,7 +259,7 @@ class Presenter:
             hand = result.track.hand
             seen = quality.set_up(result.frame.image, hand.points if hand is not None else None)
             seen, reason = self._set_up((seen, result.track.reason or ""), result.t)
-            bright = seen.bright and reason != "too_bright"
+            bright = seen.bright and reason not in ("too_dark", "too_bright")
             whole = seen.found and seen.whole and seen.large
             if not seen.bright:
                 cure = texts("too_dark")
