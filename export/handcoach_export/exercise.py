@@ -94,8 +94,9 @@ def build(
     Args:
         recording_dir: what `handcoach record` wrote.
         output: the .onnx file; written only if it gives what scikit-learn gives.
-        settings: entries of `SETTINGS`. Without "labels" their order is the built-in exercise's that has
-            the same labels, or the order of recording; the first is the posture to reach.
+        settings: entries of `SETTINGS`. Without "labels" the postures are those recorded, in that order; the
+            first is the one to reach. Words that are not given are those of the built-in exercise that has
+            the same labels in the same order, or general ones.
         paper: one k-means with scikit-learn's defaults, as the paper's.
 
     Returns:
@@ -241,13 +242,14 @@ def _words(settings: dict[str, Any], recorded: list[str], name: str) -> dict[str
     """Complete settings for the recorded labels: given, then built-in, then general ones."""
     words: dict[str, Any] = {}
     alike = [theirs for theirs in map(read_settings, built_in())
-             if set(theirs["labels"]) == set(settings.get("labels", recorded))]  # fmt: skip
-    if len(alike) == 1:  # several exercises call their postures touch and open
+             if theirs["labels"] == settings.get("labels", recorded)]  # fmt: skip
+    # In that order, for the first is praised. Several exercises call their postures touch and open.
+    if len(alike) == 1:
         words = alike[0] | {"name": name}
         del words["author"], words["licence"]  # the words are ours, the recording is not
     words = {**GENERAL, "name": name, "labels": recorded, **words, **settings}
     labels = words["labels"]
-    if len(set(labels)) != len(labels) or not all(isinstance(label, str) for label in labels):
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) != len(labels):
         raise HandCoachError("The labels must be different names, best posture first.")
     unknown = [label for label in labels if label not in recorded]
     if unknown:

@@ -45,6 +45,8 @@ THUMB_MOVES, THUMB_AHEAD = 0.15, 1.0
 # little finger's side to the camera, one whose arm lies along the screen; of the distance from wrist to
 # middle MCP. Of the shipped exercises those have 0.95 and 0.46 or more, the others 0.63 and 0.18 at most.
 UPRIGHT, ASIDE = 0.8, 0.33
+# Hands that the graph is run on at once: `graph.MAX_VALUES` of each are 130 MB as float64.
+AT_ONCE = 32
 # The only message that an exercise file need not carry.
 UNSURE_MESSAGE = {
     "en": "I cannot tell yet: show your whole hand, and hold it still.",
@@ -185,7 +187,8 @@ class Exercise:
 
     def run(self, hands: Array) -> dict[str, NDArray[Any]]:
         """The graph on canonical landmarks, float32 (N, 21, 3): the outputs of the contract, by name."""
-        return self._session.run(hands)
+        parts = [self._session.run(hands[i : i + AT_ONCE]) for i in range(0, max(len(hands), 1), AT_ONCE)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def assess(self, hand: Hand) -> Posture:
         """Judge a hand. A left hand is judged as its mirror image."""

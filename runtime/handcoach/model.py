@@ -7,6 +7,7 @@ was changed after it was signed (`signature.py`), before `session.py` runs it.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import stat
@@ -136,13 +137,18 @@ def parse(data: bytes, path: Path, kind: str | None = None) -> ModelFile:
 def _check_steps(onnx: OnnxFile, given: Tensor, outputs: tuple[Tensor, ...]) -> None:
     """What an exercise computes is small, and has the shapes that it says."""
 
-    def for_one_hand(shape: tuple[int | None, ...]) -> graph.Shape:
-        return (1, *(size or 1 for size in shape[1:]))
+    def for_hands(shape: tuple[int | None, ...], n: int) -> graph.Shape:
+        return (n, *(size or 1 for size in shape[1:]))
 
-    known = graph.shapes({given.name: for_one_hand(given.shape)}, onnx.constants, onnx.nodes)
+    one, two = (
+        graph.shapes({given.name: for_hands(given.shape, n)}, onnx.constants, onnx.nodes) for n in (1, 2)
+    )
     for tensor in outputs:
-        if known[tensor.name] != for_one_hand(tensor.shape):
+        if one[tensor.name] != for_hands(tensor.shape, 1):
             raise ModelError(f"gives {tensor.name!r} in another shape than it says")
+    # Each hand for itself: what grows faster than their number would fill the memory with a few hundred.
+    if any(math.prod(two[name]) > 2 * math.prod(shape) for name, shape in one.items()):
+        raise ModelError("computes something of all hands together, which no exercise needs")
 
 
 def read(path: str | Path, kind: str | None = None) -> ModelFile:

@@ -24,7 +24,7 @@ from handcoach_train import posture
 LABELS = ("open", "almost", "fist")
 
 
-POSTURES = {"fist": 1.2, "open": 0.02, "almost": 0.4}
+POSTURES = {"open": 0.02, "almost": 0.4, "fist": 1.2}
 
 
 def record(folder, postures=POSTURES, count=30):
@@ -41,7 +41,7 @@ def test_a_recording_becomes_an_exercise(tmp_path, capsys):
     assert "within" in out and "to reach and hold: open, coming from almost, fist" in out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["finger-stretch.onnx", "rec"]
     file = model.read(output, "exercise")
-    # Order, words and colours of the built-in exercise, whatever the order of recording.
+    # Words and colours of the built-in exercise whose postures are these.
     assert file.meta["labels"] == ["open", "almost", "fist"]
     assert file.meta["messages"]["open"]["en"] == "Beautiful. Hold it there."
     assert all(set(text) == {"en", "da"} for text in file.meta["messages"].values())
@@ -70,7 +70,8 @@ def test_a_thumb_that_is_switched_off_changes_nothing(tmp_path, weights):
     """Whatever it does, with coordinates that are mixed by how the recorded hands scatter, too; and a thumb
     that is where it is nearest takes nothing away."""
     file = tmp_path / "mine.onnx"
-    builder.build(record(tmp_path / "rec"), file, {"weights": weights})
+    hands = {label: POSTURES[label] for label in ("fist", "open", "almost")}
+    builder.build(record(tmp_path / "rec", hands), file, {"weights": weights, "labels": list(LABELS)})
     counts, off = (Exercise(model.read(file, "exercise"), thumb=thumb) for thumb in (True, False))
     rng, nowhere = np.random.default_rng(1), np.zeros((21, 2), np.float32)
     for bend in (0.02, 0.4, 0.8, 1.2):
@@ -134,6 +135,19 @@ def test_settings_come_from_a_file(tmp_path):
     meta = model.read(tmp_path / "a.onnx").meta
     assert meta["messages"]["fist"] == {"en": "Let go."} and meta["title"] == {"en": "T"}
     assert meta["repetitions"] == 2 and meta["labels"][0] == "open"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_first_posture_is_praised_and_no_word_says_otherwise(tmp_path, given):
+    """The same labels in another order are another exercise: its words would praise the wrong hand."""
+    labels = ["fist", "almost", "open"]
+    made = record(tmp_path / "rec", POSTURES if given else {label: POSTURES[label] for label in labels})
+    meta = builder.build(made, tmp_path / "x.onnx", {"labels": labels} if given else {})
+    assert meta["labels"] == labels
+    assert meta["messages"]["fist"]["en"] == "Beautiful. Hold it there."
+    assert "towards: fist" in meta["messages"]["open"]["en"]
+    assert meta["colours"]["fist"] == builder.BEST and meta["colours"]["open"] == builder.WORST
+    assert "stretch" not in str(meta["title"]).lower() + str(meta["instructions"]).lower()
 
 
 def test_whoever_builds_over_a_signed_file_is_told(tmp_path, monkeypatch, capsys):

@@ -58,6 +58,12 @@ def made(exercise: bytes) -> dict[str, tuple[bytes, str]]:
     number = part(1, "axis") + part(3, 0)
     doubling = [step("Concat", ["landmarks"] * 2, "d0", number)]
     doubling += [step("Concat", [f"d{i}"] * 2, f"d{i + 1}", number) for i in range(40)]
+
+    def turned(inputs: str, output: str, *perm: int) -> tuple[int, bytes]:
+        return step("Transpose", [inputs], output, part(1, "perm") + b"".join(part(8, axis) for axis in perm))
+
+    hands_by_hands = [turned("landmarks", "t0", 2, 1, 0), turned("landmarks", "t1", 2, 0, 1),
+                      step("MatMul", ["t1", "t0"], "t2")]  # fmt: skip
     floats = part(9, bytes(4 * 90_000))
     inner = part(1, "then_branch") + part(6, part(1, b""))
     nested = b""
@@ -87,6 +93,7 @@ def made(exercise: bytes) -> dict[str, tuple[bytes, str]]:
         "loop": (first(node("Loop", attribute=part(1, "body") + part(6, b""))), "Loop"),
         "graph-in-a-known-operator": (first(node("Add", attribute=inner)), "graph inside"),
         "file-reader": (first(node("Constant", domain="ai.onnx.ml")), "ai.onnx.ml:Constant"),
+        "hands-by-hands": (first(*hands_by_hands), "all hands together"),
         "cycle": (first(step("Add", ["b", "b"], "a"), step("Add", ["a", "a"], "b")), "loop or a loose end"),
         "loose-end": (first(step("Abs", ["nowhere"], "a")), "loop or a loose end"),
         "given-twice": (first(step("Abs", ["landmarks"], "distances")), "twice"),
