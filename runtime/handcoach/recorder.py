@@ -35,7 +35,7 @@ class Take:
         landmarks: float32 (N, 21, 3), canonical; N may be 0. t: seconds (N,). view: (N, 2).
         hand: left, right or either. landmark_model: its family's name.
         frames: pictures in all. other: those that showed the other hand and were left out.
-        pictures: JPEG files, where they are to be kept.
+        replace: older takes of the posture are to go. pictures: JPEG files, where they are to be kept.
     """
 
     label: str
@@ -46,6 +46,7 @@ class Take:
     landmark_model: str
     frames: int
     other: int
+    replace: bool = True
     pictures: tuple[bytes, ...] = ()
 
 
@@ -83,7 +84,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._moment = Moment()
         self._since: float | None = None  # when the countdown began, in the frames' time
-        self._keep_pictures = False
+        self._replace, self._keep_pictures = True, False
         self._clear()
 
     def _clear(self) -> None:
@@ -93,11 +94,11 @@ class Recorder:
 
     # Called from the view's thread.
 
-    def begin(self, label: str, keep_pictures: bool = False) -> None:
-        """Count down, then take the posture."""
+    def begin(self, label: str, *, replace: bool = True, keep_pictures: bool = False) -> None:
+        """Count down, then take the posture; in place of older takes, or beside them."""
         with self._lock:
             self._clear()
-            self._since, self._keep_pictures = None, keep_pictures
+            self._since, self._replace, self._keep_pictures = None, replace, keep_pictures
             self._moment = Moment("countdown", label, self._countdown_s)
 
     def cancel(self) -> None:
@@ -175,7 +176,7 @@ class Recorder:
         name = model.family(self._line.tracker.landmarker.file)
         return Take(
             self._moment.label, landmarks, t, view, kept[0][3] if kept else "either", name,
-            self._moment.frames, other, tuple(self._pictures),
+            self._moment.frames, other, self._replace, tuple(self._pictures),
         )  # fmt: skip
 
 

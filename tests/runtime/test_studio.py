@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 import tkinter
 
 import pytest
@@ -186,6 +187,63 @@ def test_a_posture_is_removed_when_it_is_asked_for_twice(open_studio, monkeypatc
     now[0] = module.MEANT_S
     studio.window.new.remove["1"].invoke()
     assert studio.presenter.draft.postures == (before[0], *before[2:])
+
+
+def test_a_press_that_comes_too_late_to_cancel_begins_nothing_and_loses_nothing(open_studio, hands):
+    """The take is over, and the window has not seen it yet: its button still says Cancel."""
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    record(studio, hands, 0.0)
+    studio.select(0)
+    frames = studio.presenter.recorded[studio.presenter.posture.label].frames
+    studio.record_more()
+    end = time.monotonic() + 20
+    while studio.recorder.moment.stage != "idle" and time.monotonic() < end:
+        time.sleep(0.02)  # nobody polls
+    studio.record()
+    assert studio.recorder.moment.stage == "idle"
+    assert studio.presenter.recorded[studio.presenter.draft.labels[0]].frames > frames
+
+
+def test_a_step_is_left_at_once_while_models_load_and_the_next_recorder_is_the_one_that_records(
+    open_studio, hands, monkeypatch
+):
+    from handcoach import pipeline
+
+    load, slow = pipeline.load, threading.Event()
+
+    def slowly(*args, **more):
+        slow.wait(20)
+        return load(*args, **more)
+
+    studio = open_studio()
+    describe(studio)
+    monkeypatch.setattr(pipeline, "load", slowly)
+    studio.next()
+    began = time.monotonic()
+    studio.back()
+    monkeypatch.setattr(pipeline, "load", load)
+    studio.next()
+    assert time.monotonic() - began < 3
+    slow.set()
+    record(studio, hands, 0.0)
+    assert studio.presenter.recorded
+
+
+def test_page_down_turns_no_page_while_a_take_is_under_way(open_studio, hands):
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    pump(studio, lambda: studio.window.record.record.cget("state") == "normal")
+    studio.window.root.focus_force()
+    studio.window.root.update()
+    studio.record()
+    studio.window.root.event_generate("<Prior>")
+    assert studio.recording and studio.presenter.step == "record"
+    studio.escape()
+    studio.window.root.event_generate("<Prior>")
+    assert studio.presenter.step == "new"
 
 
 def test_escape_cancels_and_space_records(open_studio, hands):

@@ -265,11 +265,35 @@ def test_a_patchy_take_does_not_replace_a_good_one(studio):
     label = studio.draft.labels[0]
     studio.keep(label, known(0.0))
     assert not studio.took(take(label, 40, frames=80)) and "50%" in studio.note[0]
-    studio.adding = True
-    assert studio.took(take(label, 40, frames=80))  # what is added takes nothing away
-    studio.adding = False
+    added = replace(take(label, 40, frames=80), replace=False)
+    assert studio.took(added)  # what is added takes nothing away
     studio.keep(label, replace(known(0.0), findings=(Finding("shaky", True, label, {"moved": 0.2}),)))
     assert studio.took(take(label, 40, frames=80))  # nor is there anything to lose
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_take_that_would_be_refused_neither_replaces_nor_spoils_a_good_one(studio, replaces):
+    label = studio.draft.labels[0]
+    half_out = replace(take(label, 80), view=np.tile(np.float32([0.5, 0.5]), (80, 1)), replace=replaces)
+    assert studio.took(half_out)  # there is nothing better
+    studio.keep(label, known(0.0))
+    studio.select(0)
+    assert not studio.took(half_out) and studio.note[1] == "look"
+    assert studio.note[0] != studio.texts("take_refused", why="")
+    assert studio.note[0].startswith(studio.texts("take_refused", why="").strip())
+
+
+def test_a_recorded_posture_keeps_its_frames_whatever_others_are_called(studio):
+    names = [posture.name for posture in studio.draft.postures]
+    label = studio.draft.labels[0]
+    studio.set(title="Stretch")
+    studio.keep(label, known(0.0))
+    studio.add_posture()
+    studio.rename(len(names), names[0])
+    assert studio.new_problem() == studio.texts("need_different", name=names[0])
+    studio.rename(0, "Wide")
+    assert studio.draft.labels[0] == label and studio.draft.labels.count(label) == 1
+    assert studio.new_problem() == ""
 
 
 def test_a_take_that_cannot_be_written_is_not_called_recorded(studio):
@@ -573,7 +597,7 @@ def test_a_cancelled_take_leaves_nothing_and_pictures_are_kept_only_where_they_a
     made.cancel()
     assert made.moment.stage == "idle" and play(made, 20) is None
     for wished in (False, True):
-        made.begin("open", wished)
+        made.begin("open", keep_pictures=wished)
         got = play(made, 30)
         assert got is not None and bool(got.pictures) is wished
         assert all(data[:2] == b"\xff\xd8" for data in got.pictures)

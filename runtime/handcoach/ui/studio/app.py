@@ -20,7 +20,7 @@ from handcoach.ui.presenter import Presenter, ViewState
 from handcoach.ui.studio.presenter import STEPS, Recorded, Step, StudioPresenter, recorded_of
 from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
-from handcoach.worker import Mailbox, Result, SourceLike, Worker, make_coach
+from handcoach.worker import Load, Mailbox, Result, SourceLike, Worker, make_coach
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.window import StudioWindow
@@ -86,7 +86,7 @@ class Studio:
         self.closed = self.interrupted = False
         self.folder: Path | None = None  # of the draft
         self.worker: Worker | None = None
-        self.recorder: Recorder | None = None
+        self._before: Worker | None = None  # may still load, or hold the camera
         self._patient = Presenter(texts)
         self._replace = Twice()
         self._result: Result | None = None
@@ -168,7 +168,7 @@ class Studio:
             page.focus()
 
     def escape(self) -> None:
-        if self.recorder is not None and self.recorder.moment.stage != "idle":
+        if self.recorder is not None and self.recording:
             self.recorder.cancel()
         elif self.presenter.step == "attempt":
             self.coach("stop")
@@ -232,28 +232,54 @@ class Studio:
 
             line = pipeline.load(None, models["landmarks"], models["finder"],
                                  hand="auto" if hand == "either" else hand)  # type: ignore[arg-type]  # fmt: skip
-            self.recorder = Recorder(line, countdown_s=self._countdown_s, burst_s=self._burst_s)
-            return self.recorder, None
+            return Recorder(line, countdown_s=self._countdown_s, burst_s=self._burst_s), None
 
-        self._start(Worker(load, lambda: self._open(self.source), loop=True))
+        self._start(load)
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What the worker of now records with, once that is loaded."""
+        line: Any = self.worker.pipeline if self.worker is not None else None
+        return line if isinstance(line, Recorder) else None
+
+    @property
+    def recording(self) -> bool:
+        """A take is under way."""
+        return self.recorder is not None and self.recorder.moment.stage != "idle"
 
     def other_camera(self) -> None:
         self.source = str((int(self.source) + 1) % CAMERAS)
         self.watch()
 
-    def _start(self, worker: Worker) -> None:
-        if self.worker is not None:  # two would fight for the camera
-            self.worker.end()
-        self._result, self.worker = None, worker
-        worker.begin()
+    def _start(self, load: Load) -> None:
+        self._unwatch()
+        before = self._before
+
+        def opened() -> AbstractContextManager[SourceLike]:
+            if before is not None:  # two would fight for the camera
+                before.end()
+            return self._open(self.source)
+
+        self.worker = Worker(load, opened, loop=True)
+        self.worker.begin()
 
     def _unwatch(self) -> None:
+        """No wait here: a worker that loads would hold the window up for seconds."""
+        self._collect()
         if self.worker is not None:
-            self.worker.end()
-        self.worker = self.recorder = self._result = None
+            self.worker.end(timeout=0)
+            self._before = self.worker
+        self.worker = self._result = None
+
+    def _collect(self) -> bool:
+        """Keep the take that is over, if there is one."""
+        take = self.recorder.takes.take() if self.recorder is not None else None
+        if take is not None:
+            self._took(take)
+        return take is not None
 
     def select(self, index: int) -> None:
-        if self.recorder is not None and self.recorder.moment.stage != "idle":
+        if self.recording:
             return  # what is being recorded is what the window asks for
         self.presenter.select(index)
         self._show()
@@ -266,6 +292,9 @@ class Studio:
         self._take(replace=False)
 
     def _take(self, *, replace: bool) -> None:
+        if self._collect():  # a press that was to cancel it came too late, and begins no other
+            self._show()
+            return
         if self.recorder is None or self._result is None or self._result.frame is None:
             return
         moment = self.recorder.moment
@@ -275,8 +304,9 @@ class Studio:
                 self.recorder.cancel()
             return
         self.presenter.note = None
-        self.presenter.adding = not replace
-        self.recorder.begin(self.presenter.posture.label, self.presenter.draft.keep_pictures)
+        self.recorder.begin(
+            self.presenter.posture.label, replace=replace, keep_pictures=self.presenter.draft.keep_pictures
+        )
 
     def _took(self, take: Take) -> None:
         if self.presenter.took(take):
@@ -287,15 +317,18 @@ class Studio:
 
     def _keep(self, take: Take) -> None:
         assert self.folder is not None
-        place, replace = draft.recording_of(self.folder), not self.presenter.adding
+        place = draft.recording_of(self.folder)
         draft.save(self.folder, self.presenter.draft)
         recording.add(place, take.label, take.landmarks, take.t, hand=take.hand, view=take.view,
-                      landmark_model=take.landmark_model, replace=replace)  # fmt: skip
-        if replace:
-            draft.delete_pictures(self.folder, take.label)
-        draft.add_pictures(self.folder, take.label, list(take.pictures))
-        self.presenter.pictures = len(draft.pictures(self.folder))
+                      landmark_model=take.landmark_model, replace=take.replace)  # fmt: skip
+        # What the window says is what lies there, whatever becomes of the pictures.
         self.presenter.keep(take.label, self._read(take.label, self.presenter.draft.kept_axes))
+        if take.replace:
+            draft.delete_pictures(self.folder, take.label)
+        try:
+            draft.add_pictures(self.folder, take.label, list(take.pictures))
+        finally:
+            self.presenter.pictures = len(draft.pictures(self.folder))
 
     def _read(self, label: str, kept_axes: str) -> Recorded:
         assert self.folder is not None
@@ -394,7 +427,7 @@ class Studio:
             assert line.exercise is not None
             return line, make_coach(line.exercise)
 
-        self._start(Worker(load, lambda: self._open(self.source), loop=True))
+        self._start(load)
 
     def coach(self, what: str) -> None:
         """start, pause or stop."""
@@ -531,8 +564,7 @@ class Studio:
             if self.worker is not None and (result := self.worker.mailbox.take()) is not None:
                 self._result = result
                 self._show_live()
-            if self.recorder is not None and (take := self.recorder.takes.take()) is not None:
-                self._took(take)
+            if self._collect():
                 self._show()
         finally:
             self.window.root.after(POLL_MS, self._poll)
@@ -586,4 +618,6 @@ class Studio:
         self.closed = True
         self.window.root.withdraw()
         self._unwatch()
+        if self._before is not None:
+            self._before.end()
         self.window.root.destroy()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -162,6 +163,12 @@ class CheckView:
     figure: str = ""
 
 
+def _free(label: str, taken: Collection[str]) -> str:
+    """A label that is not taken: this one, or with a number."""
+    numbered = (f"{label}-{n}" for n in itertools.count(2))
+    return next(one for one in itertools.chain([label], numbered) if one not in taken)
+
+
 class StudioPresenter:
     """The state of the studio and its rules. The app calls a method for each thing that a person does, or
     that happened, and shows the views again."""
@@ -178,7 +185,6 @@ class StudioPresenter:
         self.pictures = 0
         self.current = 0  # posture that is recorded, or whose message is edited
         self.note: tuple[str, Tone] | None = None  # after a take
-        self.adding = False  # the take that is under way does not replace the older ones
         self.report: Report | None = None
         self.check_problem = ""
         self.checking = False
@@ -309,13 +315,13 @@ class StudioPresenter:
         self.saved = self.save_problem = self.replacing = ""
 
     def rename(self, index: int, name: str) -> None:
-        """What is recorded keeps its label, which names its file; it is another posture's where the name only
-        began like that one's."""
-        old = self.draft.postures[index]
+        """What is recorded keeps its label, which names its file, and no other posture gets that one."""
         postures = list(self.draft.postures)
-        others = {posture.label for posture in (*postures[:index], *postures[index + 1 :])}
-        label = old.label if old.label in self.recorded and old.label not in others else label_of(name)
-        postures[index] = Posture(label, name[: MOST_TEXT["name"]])
+        old = postures.pop(index)
+        taken = {posture.label for posture in postures if posture.label in self.recorded}
+        keeps = old.label in self.recorded and old.label not in taken
+        label = old.label if keeps else _free(label_of(name), taken)
+        postures.insert(index, Posture(label, name[: MOST_TEXT["name"]]))
         self.set(postures=tuple(postures))
 
     def add_posture(self) -> None:
@@ -351,16 +357,18 @@ class StudioPresenter:
             return texts("need_title")
         if len(d.postures) < 2:
             return texts("need_two")
-        seen: set[str] = set()
+        names: set[str] = set()
+        labels: set[str] = set()
         for posture in d.postures:
             if not posture.name.strip() or not label_of(posture.name):
                 return texts("need_name")
             if posture.label == "unsure":
                 return texts("need_other_name", name=posture.name)
-            same = {posture.label.casefold(), label_of(posture.name).casefold()}
-            if same & seen:
+            name, label = label_of(posture.name).casefold(), posture.label.casefold()
+            if name in names or label in labels:
                 return texts("need_different", name=posture.name)
-            seen |= same
+            names.add(name)
+            labels.add(label)
         return "" if d.fingers else texts("need_finger")
 
     # --- record ---
@@ -391,10 +399,15 @@ class StudioPresenter:
             key = "take_other" if take.other > n else "take_none"
             self.note = texts(key, name=name, n=n), "look"
             return False
+        found = quality.of_posture(take.label, take.landmarks, take.t, None, take.view)
+        refused = [finding for finding in found if finding.refuses]
+        if refused and self._is_good(take.label):  # it would replace, or spoil, what can be used
+            self.note = texts("take_refused", why=refused[0].say(texts, names)), "look"
+            return False
         if take.other > 0.1 * n:
             self.note = texts("take_some_other", name=name, n=take.other), "almost"
         elif n < FEW_HANDS * take.frames:
-            if not self.adding and self._is_good(take.label):
+            if take.replace and self._is_good(take.label):
                 self.note = texts("take_worse", name=name, share=n / take.frames), "almost"
                 return False
             self.note = texts("take_patchy", name=name, share=n / take.frames), "almost"

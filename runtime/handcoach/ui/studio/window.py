@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter.font
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,13 @@ class StudioWindow:
         root.bind("<Configure>", self._resized, add="+")
         root.bind("<Escape>", lambda e: studio.escape())
         root.bind("<space>", self._space)
-        root.bind("<Next>", lambda e: studio.next())
-        root.bind("<Prior>", lambda e: studio.back())
+        root.bind("<Next>", lambda e: self._turn(e, studio.next))
+        root.bind("<Prior>", lambda e: self._turn(e, studio.back))
+
+    def _turn(self, event: Any, to: Callable[[], None]) -> None:
+        """Not while a text of several lines is read, nor while a take is under way: it would be lost."""
+        if not isinstance(event.widget, tkinter.Text) and not self.studio.recording:
+            to()
 
     def _space(self, event: Any) -> None:
         if not self._writes(event.widget) and self.keys.press(event.keysym):
