@@ -61,7 +61,7 @@ def read_settings(name_or_file: str) -> dict[str, Any]:
             ) from error
     try:
         settings = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HandCoachError(f"{name_or_file} is not JSON ({error}): mend it.") from error
     return check_settings(settings, name_or_file)
 

@@ -396,7 +396,9 @@ def _studio(args: argparse.Namespace) -> int:
     model.find(LANDMARKS, "landmarks")
     model.find(FINDER, "finder")
     if not is_camera(args.source):
-        _open(args.source).close()
+        with _open(args.source) as source:
+            if source.still:
+                raise HandCoachError(f"{args.source} does not move: give a camera's number or a video.")
     return run_studio(args.source, language(args.lang))
 
 
@@ -449,11 +451,12 @@ def _record(args: argparse.Namespace) -> int:
     runs, threads, _ = tune.choice(args.model, args.threads)
     name = model.family(model.read(model.find(runs, "landmarks"), "landmarks"))
     recording.check(Path(args.out), args.label, name)
+    early: list[BaseException] = []
     with _open(args.source) as source:
         line = pipeline.load(None, runs, args.finder, hand=args.hand, still=source.still, threads=threads)
         landmarks, times, views, sides, count, other, began = [], [], [], Counter[str](), 0, 0, None
         wait = recorder.COUNTDOWN_S if source.live else 0.0
-        for frame in _with_progress(source):
+        for frame in _until_it_ends(_with_progress(source), early):
             if began is None:  # the camera works
                 began = frame.t + wait
                 if source.live:
@@ -473,6 +476,9 @@ def _record(args: argparse.Namespace) -> int:
                 views.append(quality.view(frame.image, track.hand.points))
                 sides[track.hand.side] += 1
         _tell_skipped(source)
+    if early and len(landmarks) < quality.MIN_FRAMES:
+        print("It ended early, and nothing was recorded.", file=sys.stderr)
+        raise early[0]
     if other > len(landmarks):
         raise HandCoachError(
             f"{other} of the {count} frames of {args.source} show the other hand, and nothing was recorded: "
@@ -492,7 +498,18 @@ def _record(args: argparse.Namespace) -> int:
     if other:
         print(f"{other} frames with the other hand were left out.")
     print(f"{args.out} has {total} frames of {args.label} now.")
+    if early:
+        print("It ended early: what was seen until then is kept.", file=sys.stderr)
+        raise early[0]
     return 0
+
+
+def _until_it_ends(frames: Iterator[Frame], early: list[BaseException]) -> Iterator[Frame]:
+    """The frames, also where a camera drops out or somebody presses Ctrl-C: what ended them is in `early`."""
+    try:
+        yield from frames
+    except (KeyboardInterrupt, HandCoachError) as error:
+        early.append(error)
 
 
 # --- the frames of landmarks and assess ---

@@ -142,12 +142,13 @@ def label_of(name: str) -> str:
 @dataclass(frozen=True)
 class Kept:
     """A draft that lies in its folder; `draft` is None where it cannot be read. `recorded` are its labels
-    with landmarks, `changed` is when, in seconds since 1970."""
+    with landmarks, `changed` is when, in seconds since 1970; `problem` is what its recording has, or ""."""
 
     folder: Path
     draft: Draft | None
     recorded: tuple[str, ...]
     changed: float
+    problem: str = ""
 
 
 def studio_folder() -> Path:
@@ -168,14 +169,30 @@ def kept() -> list[Kept]:
     for path in studio_folder().glob(f"*/{FILE}"):
         try:
             draft: Draft | None = parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             draft = None
         try:
-            recorded = tuple(recording.labels_in(recording_of(path.parent)))
-        except HandCoachError:
-            recorded = ()
-        found.append(Kept(path.parent, draft, recorded, path.stat().st_mtime))
+            recorded, problem = tuple(recording.labels_in(recording_of(path.parent))), ""
+        except HandCoachError as error:
+            recorded, problem = (), str(error)
+        found.append(Kept(path.parent, draft, recorded, path.stat().st_mtime, problem))
     return sorted(found, key=lambda one: -one.changed)
+
+
+def put_aside(folder: Path) -> Path:
+    """Make room for a new recording, where the draft's cannot be read; the older one's new place.
+
+    Raises:
+        DraftError: it cannot be moved.
+    """
+    place, n = folder / "recording-damaged", 2
+    while place.exists():
+        place, n = folder / f"recording-damaged-{n}", n + 1
+    try:
+        recording_of(folder).rename(place)
+    except OSError as error:
+        raise DraftError(f"{folder} cannot be written ({error.strerror or error}).") from error
+    return place
 
 
 def new_folder(stamp: str) -> Path:

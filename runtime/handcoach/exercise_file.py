@@ -47,14 +47,10 @@ def known() -> list[Entry]:
     entries = []
     for path in [*model.shipped("exercise"), *model.own_exercises()]:
         try:
-            entries.append(Entry(path, _is_shipped(path), model.read(path, "exercise")))
+            entries.append(Entry(path, model.is_shipped(path), model.read(path, "exercise")))
         except ModelError as error:
-            entries.append(Entry(path, _is_shipped(path), None, str(error)))
+            entries.append(Entry(path, model.is_shipped(path), None, str(error)))
     return entries
-
-
-def _is_shipped(path: Path) -> bool:
-    return path.parent == model.models_dir() / "exercises"
 
 
 # --- Describing -----------------------------------------------------------------------------------------
@@ -124,7 +120,8 @@ def describe(file: ModelFile, lang: str) -> str:
         "not stated" if share is None else f"{share:.1%} of the frames that were kept aside are right",
     )
     row("signature", signature_line(file))
-    return "\n".join(lines)
+    # A line each: no text of the file can look like another line.
+    return "\n".join(line.replace("\n", " ") for line in lines)
 
 
 def _count(n: int, what: str) -> str:
@@ -145,7 +142,7 @@ def _held_out(meta: dict[str, Any]) -> float | None:
 def signature_line(file: ModelFile) -> str:
     if file.signed_by:
         return f"unchanged since it was signed with the key {file.signed_by}"
-    return "part of HandCoach" if _is_shipped(file.path) else "not signed"
+    return "part of HandCoach" if model.is_shipped(file.path) else "not signed"
 
 
 def picture(file: ModelFile) -> bytes:
@@ -285,7 +282,7 @@ def verify(file: ModelFile, by: str | None = None) -> str:
         HandCoachError: it is not signed, or with another key.
     """
     if not file.signed_by:
-        if _is_shipped(file.path):
+        if model.is_shipped(file.path):
             raise HandCoachError(f"{file.path} comes with HandCoach and carries no signature of its own.")
         raise HandCoachError(f"{file.path} is not signed: ask whoever made it to sign it.")
     wanted, signed = _digits(by or ""), _digits(file.signed_by)

@@ -217,6 +217,10 @@ def _number(finger: re.Match[str]) -> str:
     return str(FINGERS.index(finger[0]))
 
 
+def is_shipped(exercise: Path) -> bool:
+    return exercise.parent == models_dir() / "exercises"
+
+
 def own_exercises() -> list[Path]:
     """The exercise files in the user's own folder, sorted by name; whether they fit is not looked at."""
     return sorted(places.exercises_folder().glob("*.onnx"))

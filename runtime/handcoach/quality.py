@@ -172,7 +172,8 @@ def of_posture(
         moved = _shaking(landmarks, palm, times, takes)
         if moved > SHAKY:
             say("shaky", moved > VERY_SHAKY, moved=moved)
-    if views is not None and np.isfinite(views).all() and n:
+    views = None if views is None else views[np.isfinite(views).all(axis=1)]  # the rest is not known
+    if views is not None and len(views):
         cut = views[:, 0] < 1
         if cut.any():
             say("out_of_view", bool(cut.mean() > MOST_CUT_FRAMES), share=float(cut.mean()))
@@ -206,7 +207,8 @@ def other_side(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
 def light_spread(views: Mapping[str, NDArray[np.floating]]) -> float | None:
     """How much the brightness of the hand varies over a recording, 0..1; None if it is not known."""
     light = np.concatenate([v[:, 1] for v in views.values()]) if views else np.empty(0)
-    if not len(light) or not np.isfinite(light).all():
+    light = light[np.isfinite(light)]
+    if not len(light):
         return None
     low, high = np.percentile(light, (5, 95))
     return float(high - low)

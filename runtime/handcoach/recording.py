@@ -231,7 +231,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise RecordingError(f"{folder} is no recording (no {INDEX}): make one with `handcoach record`.")
     try:
         index = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordingError(f"{path} cannot be read: record again into a new folder.") from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise RecordingError(f"{path} is not a recording of format {FORMAT}: record again into a new folder.")

@@ -94,6 +94,14 @@ def test_a_good_recording_gets_a_verdict_and_pictures(tmp_path, capsys):
     assert len(report["figures"]) == 6
 
 
+def test_two_postures_of_one_frozen_picture_are_refused_in_plain_words(tmp_path, capsys, recwarn):
+    frozen = np.tile(bent_hands(0.4)[:1], (40, 1, 1))
+    folder = record(tmp_path / "rec", lambda data: {"open": frozen, "fist": frozen})
+    assert main(["exercise", str(folder), "--check", str(tmp_path / "report")]) == 1
+    assert "look alike" in capsys.readouterr().out
+    assert not [one for one in recwarn if "distinct clusters" in str(one.message)]
+
+
 def test_a_refused_recording_still_gets_its_report(tmp_path, capsys):
     folder = record(tmp_path / "rec", flip)
     assert (

@@ -18,6 +18,7 @@ from tiny.hands import BENDS, blank, draw_hand
 
 from handcoach import cli, recording
 from handcoach.camera import Source
+from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
 
 TINY = Path(__file__).parents[1] / "tiny"
@@ -268,6 +269,28 @@ def test_record_from_a_camera_ends_by_itself(
     code, _, err = run(capsys, *again, "--replace", "--hand", "right")
     assert code == 2 and "show the other hand" in err
     assert len(recording.read(out).labels["open"]) == 11
+
+
+@pytest.mark.parametrize(("after", "kept"), [(30, True), (3, False)])
+@pytest.mark.parametrize("ends", [KeyboardInterrupt(), HandCoachError("The camera is gone: plug it in.")])
+def test_what_was_recorded_until_it_broke_off_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, after: int,
+    kept: bool, ends: BaseException,
+) -> None:  # fmt: skip
+    class Breaks(Source):
+        live = True
+
+        def __iter__(self) -> Iterator[Frame]:
+            for i in range(30 + after):  # the countdown's frames come first
+                yield Frame(draw_hand(blank(), 320, 250, 110), i / 10, i)
+            raise ends
+
+    monkeypatch.setattr(cli, "_open", lambda spec: Breaks())
+    out = tmp_path / "mine"
+    code, _, err = run(capsys, "record", out, "--label", "open", "--source", "0", *MODELS)
+    assert code == (130 if isinstance(ends, KeyboardInterrupt) else 2)
+    assert ("is kept" in err, "nothing was recorded" in err) == (kept, not kept)
+    assert (len(recording.read(out).labels["open"]) == after) if kept else not out.exists()
 
 
 def test_record_without_a_hand_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

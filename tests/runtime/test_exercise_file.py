@@ -366,14 +366,27 @@ def test_another_landmark_model_is_said(
     assert "made with the landmark model other" in err and signature.own_fingerprint() in out
 
 
-def test_the_window_shows_who_signed(signed: Path) -> None:
+def test_the_window_shows_who_signed_apart_from_what_the_file_says(signed: Path) -> None:
+    """A file's own texts may imitate a signature."""
     from handcoach.exercise import Exercise
     from handcoach.ui.presenter import Presenter
     from handcoach.ui.texts import Texts
 
+    bare, _ = onnx_file.unsigned(signed.read_bytes())
+    forged = signed.with_name("forged.onnx")
+    claim = "Hold. Signed: 1a2b-3c4d."
+    forged.write_bytes(
+        with_meta(bare, lambda meta: meta.update(author=claim, trained_on=f"x\nsignature {claim}"))
+    )
     for lang in ("en", "da"):
-        text = Presenter(Texts(lang))._instructions(Exercise(model.read(signed, "exercise")))
-        assert signature.own_fingerprint() in text
+        presenter, texts = Presenter(Texts(lang)), Texts(lang)
+        maker = presenter._maker(Exercise(model.read(signed, "exercise")))
+        assert maker.startswith(texts("signed", by=signature.own_fingerprint()))
+        maker = presenter._maker(Exercise(model.read(forged, "exercise")))
+        assert maker.startswith(texts("not_signed")) and f"“{claim}”" in maker
+        assert presenter._maker(Exercise(model.read(model.find("finger-stretch", "exercise")))) == ""
+    shown = exercise_file.describe(model.read(forged, "exercise"), "en").splitlines()
+    assert [line for line in shown if line.startswith("signature")] == ["signature     not signed"]
 
 
 # --- Where things lie ---

@@ -79,8 +79,8 @@ def test_ready(presenter, exercise):
 def test_the_exercise_is_explained_before_it_starts_and_not_later(exercise, lang):
     presenter, texts = Presenter(Texts(lang)), Texts(lang)
     view = presenter.present(result(exercise, progress("ready"), seen=hand()))
-    by = texts("made_by", author="HandCoach tests")
-    assert (view.title, view.instructions) == (exercise.title(lang), f"{exercise.instructions(lang)} {by}")
+    assert (view.title, view.instructions) == (exercise.title(lang), exercise.instructions(lang))
+    assert view.maker == f"{texts('not_signed')} {texts('made_by', author='HandCoach tests')}"
     for state in ("search", "rest", "paused", "stopped", "done"):
         later = presenter.present(result(exercise, progress(state), seen=hand()))
         assert (later.title, later.instructions) == ("", "")

@@ -69,3 +69,11 @@ def test_the_view_is_the_share_inside_and_the_brightness_of_the_hand():
 
 def test_pictures_that_do_not_follow_one_another_do_not_shake():
     assert quality.of_posture("fist", hands(noise=0.05), np.zeros(80), None, GOOD) == []
+
+
+def test_frames_of_which_no_view_is_known_hide_nothing_of_the_others():
+    view = np.tile(np.float32([0.5, 0.05]), (60, 1))
+    kinds = {finding.kind for finding in quality.of_posture("open", hands()[:60], views=view)}
+    view[7] = np.nan
+    assert {finding.kind for finding in quality.of_posture("open", hands()[:60], views=view)} == kinds
+    assert {"out_of_view", "dark"} <= kinds and quality.light_spread({"a": view}) == 0

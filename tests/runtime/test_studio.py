@@ -170,6 +170,25 @@ def test_a_posture_that_is_removed_takes_its_pictures_along(open_studio, hands):
     assert not draft.pictures(studio.folder) and not studio.window.record.delete.winfo_manager()
 
 
+def test_a_recording_that_cannot_be_read_is_put_aside_and_said(open_studio, hands):
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    record(studio, hands, 0.0)
+    folder = studio.folder
+    index = draft.recording_of(folder) / recording.INDEX
+    index.write_text("{")
+    studio.presenter.step = "home"
+    studio._entered()
+    (row,) = studio.presenter.home(draft.kept(), 0.0)
+    assert row.status == studio.texts("home_unreadable")
+    studio.go_on(str(folder))
+    assert "recording-damaged" in studio.presenter.note[0]
+    assert (folder / "recording-damaged" / recording.INDEX).read_text() == "{"
+    record(studio, hands, 0.0)  # a posture can be recorded again
+    assert draft.kept()[0].recorded == (studio.presenter.draft.labels[0],)
+
+
 def test_a_posture_is_removed_when_it_is_asked_for_twice(open_studio, monkeypatch):
     """A double click must not take what was recorded, nor the next posture with it."""
     from handcoach.ui import keys as module

@@ -344,6 +344,9 @@ def draw_ready(
     y = _block(image, view.title, box.x + pad, y, width, round(box.h * 0.14), 24 * scale, True, 1)
     room = round(box.h * (0.34 if checks else 0.4))
     y = _block(image, view.instructions, box.x + pad, y, width, room, 18 * scale, False, 7)
+    if view.maker:
+        room = round(box.h * 0.12)
+        y = _block(image, view.maker, box.x + pad, y, width, room, 14 * scale, False, 2, SOFT)
     y += round(min(10 * scale, box.h * 0.02))
     if not checks:
         rest = Box(box.x, y, box.w, box.y + box.h - y)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from handcoach import angles, quality
+from handcoach import angles, model, quality
 from handcoach.hand import FINGERS, Array, Side
 from handcoach.ui import view3d
 from handcoach.ui.texts import Texts
@@ -33,9 +33,6 @@ UNDER_WAY = ("search", "hold", "move")
 SETTLE_S = 0.5
 # What says how to move, which a therapist may want said seldom; everything else is said at once.
 CORRECTING = ("search", "move")
-
-# The author of what is shipped: nobody asks who that is.
-OURS = "HandCoach"
 
 Settled = TypeVar("Settled")
 
@@ -64,6 +61,7 @@ class ViewState:
         seconds: left to hold or to rest, None where nothing is counted.
         hold, rest: 0..1.
         title, instructions: what the exercise is, before it is started; "" otherwise.
+        maker: of one that is not ours, whether it is signed and by which key, and who says to have made it.
         checks: the set-up, before the first start of a session; empty later.
         hint: which finger is farthest from the teacher's, or that it may be the wrong hand; "" for none.
         thumb: what the thumb does, in words of its own, and in a rest how the repetition went; "" for
@@ -90,6 +88,7 @@ class ViewState:
     repetitions: int = 0
     title: str = ""
     instructions: str = ""
+    maker: str = ""
     checks: tuple[Check, ...] = ()
     hint: str = ""
     thumb: str = ""
@@ -210,6 +209,7 @@ class Presenter:
             repetitions=progress.repetitions,
             title=exercise.title(texts.lang) if ready else "",
             instructions=self._instructions(exercise) if ready else "",
+            maker=self._maker(exercise) if ready else "",
             hint=hint,
             checks=checks,
             thumb=thumb,
@@ -322,15 +322,19 @@ class Presenter:
         return self.texts("result_nearer" if first - last >= angles.CHANGE else what, degrees=degrees)
 
     def _instructions(self, exercise: Exercise) -> str:
-        """What to do, that the thumb counts where it was to be left out, who says to have made an exercise
-        that is not ours, and the fingerprint of whoever signed it, to compare with the therapist's."""
-        key, author = exercise.file.signed_by, exercise.author
-        return " ".join([
-            exercise.instructions(self.texts.lang),
-            *([self.texts("thumb_needed")] if exercise.thumb_needed else []),
-            *([self.texts("made_by", author=author)] if author and author != OURS else []),
-            *([self.texts("signed", by=key)] if key else []),
-        ])  # fmt: skip
+        """What to do, and that the thumb counts where it was to be left out."""
+        needed = [self.texts("thumb_needed")] if exercise.thumb_needed else []
+        return " ".join([exercise.instructions(self.texts.lang), *needed])
+
+    def _maker(self, exercise: Exercise) -> str:
+        """The fingerprint to compare with the therapist's. Apart from the file's own texts, which may say
+        anything, and first: what the file says of its author is in quotes."""
+        if model.is_shipped(exercise.file.path):
+            return ""
+        key = exercise.file.signed_by
+        signed = self.texts("signed", by=key) if key else self.texts("not_signed")
+        author = [self.texts("made_by", author=exercise.author)] if exercise.author else []
+        return " ".join([signed, *author])
 
     def _error(self, result: Result) -> ViewState:
         error = result.error or ""

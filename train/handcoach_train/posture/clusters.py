@@ -280,9 +280,13 @@ def _features(recording: Mapping[str, NDArray[np.floating]], label: str, frame: 
 
 def kmeans_of(rows: Array, k: int, seed: int, starts: int | str = N_INIT) -> KMeans:
     # One thread: the data are small, and OpenMP's threads wait for each other by spinning.
+    return _fitted(KMeans(n_clusters=k, n_init=starts, random_state=seed), rows)
+
+
+def _fitted(kmeans: KMeans, rows: Array) -> KMeans:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # postures that are the same: the gate says so
-        return KMeans(n_clusters=k, n_init=starts, random_state=seed).fit(np.asarray(rows, np.float32))
+        return kmeans.fit(np.asarray(rows, np.float32))
 
 
 def _cluster_all(
@@ -307,7 +311,8 @@ def _cluster_within(features: Mapping[str, Array], seed: int, k: int) -> tuple[K
     parts = {label: kmeans_of(rows, k, seed) for label, rows in features.items()}
     # A fit on one row per centre gives a complete estimator, whose centres and figures are then set.
     centres = np.concatenate([part.cluster_centers_ for part in parts.values()]).astype(np.float32)
-    stacked = KMeans(n_clusters=len(centres), init=centres, n_init=1, random_state=seed).fit(centres)
+    start = KMeans(n_clusters=len(centres), init=centres, n_init=1, random_state=seed)
+    stacked = _fitted(start, centres)
     stacked.cluster_centers_ = centres
     stacked.inertia_ = sum(part.inertia_ for part in parts.values())
     return stacked, tuple(label for label in features for _ in range(k))

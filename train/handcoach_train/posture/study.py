@@ -115,7 +115,7 @@ def study(
         inertia=inertia,
         silhouette=silhouette,
         elbow=elbow(inertia),
-        roundest=1 + int(np.nanargmax(silhouette)),
+        roundest=1 + int(np.nan_to_num(silhouette, nan=-1.0).argmax()),  # one cluster has none
         distances=tuple(wrist[nearest == k] for k in range(len(fit.clusters))),
         centroids=np.linalg.norm(centres, axis=-1),
         explained=explained(hands, nearest, centres),
@@ -133,7 +133,7 @@ def curves(rows: NDArray[np.floating], seed: int = 0) -> tuple[Floats, Floats]:
     rows = np.asarray(rows[:: -(-len(rows) // MOST_ROWS)], np.float32)
     inertia, silhouette = [], []
     with threadpool_limits(1):
-        for k in range(1, min(MOST_K, len(rows) - 1) + 1):
+        for k in range(1, min(MOST_K, len(rows) - 1, len(np.unique(rows, axis=0))) + 1):
             found = kmeans_of(rows, k, seed)
             inertia.append(float(found.inertia_))
             silhouette.append(float(silhouette_score(rows, found.labels_)) if k > 1 else np.nan)

@@ -123,6 +123,8 @@ class Studio:
         self.folder = folder
         known = {label: self._read(label, kept.draft.kept_axes) for label in kept.recorded}
         self.presenter.go_on(kept.draft, known, len(draft.pictures(folder)))
+        if kept.problem:
+            self.presenter.lost_recording(draft.put_aside(folder))
         self._entered()
 
     def delete_draft(self, key: str) -> None:

@@ -215,6 +215,8 @@ class StudioPresenter:
             done = sum(label in one.recorded for label in one.draft.labels)
             status = self.texts("home_status", done=done, all=len(one.draft.postures),
                                 when=self._ago(now - one.changed))  # fmt: skip
+            if one.problem:
+                status = self.texts("home_unreadable")
             rows.append(HomeRow(str(one.folder), one.draft.title or self.texts("untitled"), status, True))
         return tuple(rows)
 
@@ -239,6 +241,10 @@ class StudioPresenter:
         self.draft, self.recorded, self.pictures = draft, dict(recorded), pictures
         self.step = "new" if self.new_problem() else "record"
         self._select_unrecorded()
+
+    def lost_recording(self, place: Path) -> None:
+        """What was recorded cannot be read, and lies there now."""
+        self.note = self.texts("recording_aside", where=place), "look"
 
     def _select_unrecorded(self) -> None:
         labels = self.draft.labels
