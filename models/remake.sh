@@ -6,10 +6,12 @@
 #
 # stages:  render photos train export ship library compare (the last two of the models that are shipped then)
 #
-#   ASSETS   makehuman_skins/, hdri/, godot_hands/ (CC0) and, if they are there, weights/mobilenet_v2_imagenet.pth
+#   ASSETS   makehuman_skins/, hdri/, godot_hands/ (CC0) and, if they are there, weights/mobilenet_v2_imagenet.pth and
+#            weights/resnet50_imagenet.pth; torchvision fetches what is not
 #   PHOTOS   webcam_hands/ and sign_digits/ (Apache-2.0)
 #   CLONES   clones of the repositories in train/data_sources.toml, named owner+name; left out: without them
 #   EVAL     real_3d/, teacher_sessions/, webcam_hands/: what `compare` measures and `gather` refuses (default PHOTOS)
+#   PEER     python of an environment with mediapipe==0.10.21, which `compare` then measures beside ours
 #   LIBRARY  what the exercises are rendered, recorded and judged in (default WORK/library)
 #   FRAMES   of each posture of the library, to record, choose and judge by (default "240 120 120", times SHARE)
 #   WORKERS  that render the library (default 1)
@@ -17,7 +19,7 @@
 #   SHARE    how much of the full numbers to render and train (default 1; 0.01 tries the whole way in minutes)
 #
 # `ship` replaces the files of this folder only if the new landmark model is at least as good on renderings that it was not
-# trained on. The evaluation sets decide nothing.
+# trained on, and resnet50.onnx by the same rule; the finder goes with them. The evaluation sets decide nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 WORK=${WORK:-build/remake} SHARE=${SHARE:-1} EVAL=${EVAL:-${PHOTOS:-}}
@@ -92,21 +94,25 @@ train() {
     say "train finder"
     handcoach-train finder --frames "$WORK"/data/{frames,frames-table,frames-shown,frames-none} "${real[@]}" "${weights[@]}" \
         --rate 1.5e-3 --steps "$(some 6000 500)" --out "$WORK/runs/finder"
+    say "train ResNet50"
+    weights=()
+    [ -f "${ASSETS:-}/weights/resnet50_imagenet.pth" ] && weights=(--weights "$ASSETS/weights/resnet50_imagenet.pth")
+    handcoach-train landmarks "$WORK"/data/{any,table,shown} --network resnet50 "${weights[@]}" "${lifted[@]}" --free-photos \
+        --boxes "$PHOTOS/webcam_hands/boxes.csv" --set lifted=1 --sizes 160:1 --rate 1e-3 --steps "$(some 12000 500)" \
+        --out "$WORK/runs/resnet50"
 }
 
 export_() {
-    local file trained=("$WORK/runs/head/mobilenetv2-mean.safetensors" "$WORK/runs/finder/finder.safetensors")
+    local file trained=("$WORK/runs/head/mobilenetv2-mean.safetensors" "$WORK/runs/finder/finder.safetensors"
+        "$WORK/runs/resnet50/resnet50.safetensors")
     for file in "${trained[@]}"; do
         [ -f "$file" ] || { echo "models/remake.sh: $file is missing: run the stage train first." >&2; exit 2; }
     done
     mkdir -p "$new/checkpoints"
     cp "${trained[0]}" "$new/checkpoints/mobilenetv2.safetensors"
     cp "${trained[1]}" "$new/checkpoints/"
-    local networks=("$new/checkpoints/mobilenetv2.safetensors") photos=()
-    if [ -f "$WORK/runs/resnet50/resnet50.safetensors" ]; then
-        cp "$WORK/runs/resnet50/resnet50.safetensors" "$new/checkpoints/"
-        networks+=("$new/checkpoints/resnet50.safetensors")
-    fi
+    # ResNet50's checkpoint stays where it is: 50 MB.
+    local networks=("$new/checkpoints/mobilenetv2.safetensors" "${trained[2]}") photos=()
     [ -z "${PHOTOS:-}" ] || photos=(--photos "$PHOTOS/webcam_hands/images" "$PHOTOS/sign_digits")
     say "int8, float and other sizes of the landmark networks: $new/variants.md"
     handcoach-export variants "${networks[@]}" --out "$new" --sizes 160 --data "$WORK"/data/{any,table} \
@@ -115,19 +121,29 @@ export_() {
 }
 
 ship() {
-    evaluate() { handcoach-train evaluate "$1/mobilenetv2.onnx" --data "$WORK"/data/{any,table} --split test --out "$2"; }
-    evaluate models "$WORK/before"
-    evaluate "$new" "$WORK/now"
-    python - "$WORK"/{before,now}/evaluation.json <<'BETTER' || exit 2
+    better() { # better FILE: as good as the one that ships, on renderings that neither was trained on
+        local name=$(basename "$1" .onnx) which
+        for which in models "$new"; do
+            handcoach-train evaluate "$which/$1" --data "$WORK"/data/{any,table} --split test --out "$WORK/$name-${which##*/}"
+        done
+        python - "$name" "$WORK/$name"-{models,"${new##*/}"}/evaluation.json <<'BETTER'
 import json, sys
 from pathlib import Path
-old, new = (json.loads(Path(p).read_text())["table_2"]["test"]["jittered"]["mse"] for p in sys.argv[1:])
-print(f"mean squared error on the test split, jittered cut-outs: {old} before, {new} now")
-if new > old:
-    sys.exit("models/remake.sh: the new landmark model is not better, so nothing is replaced.")
+old, new = (json.loads(Path(p).read_text())["table_2"]["test"]["jittered"]["mse"] for p in sys.argv[2:])
+print(f"{sys.argv[1]}: mean squared error on the test split, jittered cut-outs: {old} before, {new} now")
+sys.exit(new > old)
 BETTER
+    }
+    if ! better mobilenetv2.onnx; then
+        echo "models/remake.sh: the new landmark model is not better, so nothing is replaced." >&2
+        exit 2
+    fi
+    rm -f "$new"/resnet50-*.onnx # for comparison, one is enough
+    if ! better resnet50.onnx; then
+        say "The new ResNet50 is not better, and stays out."
+        rm -f "$new/resnet50.onnx"
+    fi
     rm -f models/mobilenetv2*.onnx # variants that are no longer worth their place
-    if [ -f "$new/resnet50.onnx" ]; then rm -f models/resnet50*.onnx; fi
     cp "$new"/*.onnx "$new"/variants.{md,json} models/
     cp "$new"/checkpoints/* models/checkpoints/
 }
@@ -146,8 +162,9 @@ library() {
 compare() {
     need EVAL
     mkdir -p "$WORK"
-    handcoach-bench accuracy "$EVAL" --model models/mobilenetv2.onnx --finder models/finder.onnx \
-        --exercise models/exercises/finger-stretch.onnx --json "$WORK/accuracy.json" | tee "$WORK/accuracy.txt"
+    handcoach-bench accuracy "$EVAL" --model models/mobilenetv2.onnx models/resnet50.onnx --finder models/finder.onnx \
+        --exercise models/exercises/finger-stretch.onnx ${PEER:+--peer "$PEER"} --timeout 3600 \
+        --json "$WORK/accuracy.json" | tee "$WORK/accuracy.txt"
     say "Bring the cards in models/ and models/exercises/, and the README's table, up to date with $WORK/accuracy.txt."
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
@@ -94,6 +95,21 @@ def test_the_joints_are_found_on_the_changed_picture(tmp_path, name, side, size)
     # Distances in 3D are those of the same hand.
     torch.testing.assert_close(after["landmarks"].view(-1, 21, 3).norm(dim=2),
                                before["landmarks"].view(-1, 21, 3).norm(dim=2))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_world_is_still_where_it_was(tmp_path, name):
+    """Its joints by the changed M and K are those of the changed picture."""
+    batch, a = batch_of(tmp_path, 4), 0.4
+    batch["M"] = torch.eye(4).repeat(4, 1, 1)
+    batch["M"][:, 0, [0, 2, 3]] = torch.tensor([math.cos(a), math.sin(a), 0.1])
+    batch["M"][:, 2, [0, 2, 3]] = torch.tensor([-math.sin(a), math.cos(a), 0.2])
+    joints = batch["landmarks"].view(-1, 21, 3) * batch["scale"][:, None, None] + batch["root"][:, None]
+    joints = torch.cat([joints, torch.ones(4, 21, 1)], 2)
+    world = joints @ torch.linalg.inv(batch["M"]).mT
+    changed = augment(batch, CHANGES[name])
+    seen = (world @ changed["M"].mT)[..., :3] @ changed["K"].mT
+    np.testing.assert_allclose((seen[..., :2] / seen[..., 2:]).numpy(), projected(changed), atol=0.02)
 
 
 def test_the_principal_point_stays_where_it_is_when_the_picture_turns(tmp_path):

@@ -101,6 +101,13 @@ HARM = {
         lambda r: (picture(r / "rgb/0000/cam2/00000007.jpg"), picture(r / "rgb/0000/cam2/00000008.jpg")),
         r"cam2 holds 4 pictures for 2 labels \(00000007\.jpg has none\)", 2,
     ),
+    "picture of a camera that is not calibrated": (
+        lambda r: [picture(r / f"rgb/0001/cam{CAMERAS}/0000000{n}.jpg") for n in (0, 1)],
+        rf"cam{CAMERAS} holds 2 pictures, but calib/ has only {CAMERAS} cameras", 2,
+    ),
+    "picture of a sequence without labels": (
+        lambda r: picture(r / "rgb/0009/cam0/00000000.jpg"), r"0009 holds 1 pictures, but xyz/ has no", 1,
+    ),
     "label missing or not JSON": (
         lambda r: (r / "xyz/0001/00000000.json").write_text("[[1, 2"), r"00000000\.json is not JSON", 1,
     ),
@@ -230,6 +237,17 @@ def test_any_folder_with_landmarks(tmp_path):
     np.testing.assert_allclose(samples.points[0], pixels[:, :2] / pixels[:, 2:], rtol=1e-5)
     np.testing.assert_array_equal(samples.points[1:], [flat, flat])
     assert np.isfinite(samples.joints).all((1, 2)).tolist() == [True, False, True]
+
+
+def test_a_group_a_frame_and_a_camera_may_be_called_0(tmp_path):
+    """Else every picture of group 0 were a group of its own, and the split would part them."""
+    entry = {"landmarks": JOINTS.tolist(), "K": K, "group": 0, "frame": 0, "camera": 0}
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / name)
+    write(tmp_path / "landmarks.json", {"images": {"a.png": entry, "b.png": entry}})
+    samples = data.load(tmp_path)
+    for names in (samples.group, samples.frame, samples.camera):
+        assert {name.split("/")[-1] for name in names} == {"0"}
 
 
 @pytest.mark.parametrize(

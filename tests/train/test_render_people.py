@@ -114,6 +114,34 @@ def test_the_real_hand_has_an_adults_proportions(tmp_path):
         assert (tips @ palm_normal(joints) > 0).all()
 
 
+def test_an_interrupted_making_of_people_leaves_no_file_that_looks_whole(tmp_path, monkeypatch):
+    """Half of the people under the final name would be taken for all of them."""
+
+    class Child:
+        exitcode = 0
+
+        def __init__(self, target, args):
+            self.path = args[0]
+
+        def start(self):
+            np.savez(self.path, count=np.zeros(1))
+
+        def join(self):
+            pass
+
+    class Context:
+        Process = Child
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(people.multiprocessing, "get_context", lambda how: Context)
+    monkeypatch.setattr(people.godot_hands, "people", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        people.bodies(tmp_path / "bodies.npz", 10, 0, "mixed", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_baked_arms_are_the_arms(tmp_path, monkeypatch):
     # Half floats: the vertices are good to a tenth of a millimetre, the joints to a thousandth.
     arms.write_bodies(tmp_path / "plain.npz", 3)

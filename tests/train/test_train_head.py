@@ -172,6 +172,16 @@ def test_what_another_network_saw_is_not_taken_for_its_own(tmp_path, samples, st
     assert not torch.equal(other, first)  # every look shows the pictures in another way
 
 
+def test_other_pictures_without_a_hand_are_looked_at_anew(tmp_path, samples, start):
+    network, _ = load_checkpoint(start)
+    files, machine = [str(samples.files[0])], replace(CPU, minutes=0)
+    columns = []
+    for empty in ([], [{"file": files[0], "boxes": [], "hard": []}]):
+        pictures = LandmarkSet(samples, 64, True, empty=empty, empty_share=1.0)
+        columns.append(head.look_at(network, pictures, tmp_path / "seen.pt", "", machine, RECIPE))
+    assert any(not torch.equal(columns[0][name], columns[1][name]) for name in columns[0])
+
+
 def test_what_cannot_be(tmp_path, samples, start):
     save_checkpoint(build(FINDER), FINDER, tmp_path / "finder.safetensors")
     with pytest.raises(TrainError, match="finder network, not of landmarks"):

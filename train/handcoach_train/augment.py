@@ -71,6 +71,8 @@ def augment(batch: Batch, how: Augmentation = PAPER) -> Batch:
         "root": (linear @ batch["root"][:, :, None])[:, :, 0],
         "K": pixels @ k @ linear.mT,  # linear is orthogonal: its inverse is its transpose
     }
+    if "M" in batch:  # world to the camera as it is now
+        result["M"] = torch.cat([linear @ batch["M"][:, :3], batch["M"][:, 3:]], 1)
     if "hand" in batch:  # a training that needs no names leaves them out: they make the device wait
         other = {"left": "right", "right": "left"}
         pairs = zip(batch["hand"], (draw[:, 1] < how.flip).tolist(), strict=True)

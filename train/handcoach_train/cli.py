@@ -30,6 +30,10 @@ COMMANDS = (
 )  # fmt: skip
 
 
+# What takes up what it finds when it is called again.
+GO_ON = ("render", "landmarks", "head", "narrow", "finder", "ablate", "pseudo-label")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="handcoach-train",
@@ -53,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"handcoach-train: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from here.", file=sys.stderr)
+        goes_on = " The same command goes on from here." if args.command in GO_ON else ""
+        print(f"\nStopped.{goes_on}", file=sys.stderr)
         return 130
 
 

@@ -170,14 +170,17 @@ def fingerprints(folders: list[Path]) -> NDArray[np.bool_]:
     """
     bits = []
     for folder in folders:
-        files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PICTURES)
+        files = sorted(
+            p for p in Path(folder).rglob("*") if p.suffix.lower() in (*PICTURES, ".webp", ".tif", ".tiff")
+        )
         if not files:
             raise TrainError(f"{folder} holds no pictures to refuse: give the folder of evaluation pictures.")
         for file in files:
             grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-            if grey is not None:
-                mirrored = np.ascontiguousarray(grey[:, ::-1], np.uint8)
-                bits += [fingerprint(np.asarray(grey, np.uint8)), fingerprint(mirrored)]
+            if grey is None:
+                raise TrainError(f"{file} cannot be read, so that what looks like it could not be refused.")
+            mirrored = np.ascontiguousarray(grey[:, ::-1], np.uint8)
+            bits += [fingerprint(np.asarray(grey, np.uint8)), fingerprint(mirrored)]
     return np.array(bits, bool).reshape(-1, 64)
 
 

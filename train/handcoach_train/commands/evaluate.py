@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  handcoach-train evaluate models/mobilenetv2.onnx --data data/any-3 --out figures\n"
-        "  handcoach-train evaluate runs/a/resnet50.ckpt --data data/any-3 --run runs/a --out figures\n\n"
+        "  handcoach-train evaluate runs/a/resnet50.safetensors --data data/any-3 --run runs/a --out f\n\n"
         "Splits are those of the network's training: by sequence (seed 42), or as a run of the paper's\n"
         "preset was told. --how image is the paper's own, which leaks.\n",
     )

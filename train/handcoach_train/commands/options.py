@@ -104,6 +104,8 @@ def machine_of(args: argparse.Namespace) -> Machine:
 
     if min(args.devices, args.num_nodes, args.accumulate) < 1 or args.workers < 0:
         raise TrainError("--devices, --num-nodes and --accumulate must be at least 1, --workers at least 0.")
+    if (args.threads is not None and args.threads < 0) or (args.minutes is not None and args.minutes <= 0):
+        raise TrainError("--threads must be at least 0, and --minutes more.")
     return Machine(
         args.device, args.devices, args.num_nodes, args.strategy, args.precision, args.accumulate,
         args.workers, args.threads, args.minutes,

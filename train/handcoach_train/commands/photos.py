@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -41,6 +42,8 @@ def _gather(commands: argparse._SubParsersAction) -> None:
             if unknown:
                 raise TrainError(f"{args.sources} has no source {min(unknown)}.")
             sources = [s for s in sources if s.name in args.only]
+        if not args.refuse:
+            print("Nothing is refused: name the evaluation pictures by --refuse.", file=sys.stderr)
         counts = gather.gather(sources, args.clones, args.out, args.refuse, listed=listed)
         for name, count in counts.items():
             rest = ", ".join(

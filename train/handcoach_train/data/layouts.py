@@ -183,6 +183,15 @@ def load_hanco(
     left_out: Counter[str] = Counter()
     files, joints, ks, ms, groups, frames, cameras, subjects = ([] for _ in range(8))  # type: ignore[var-annotated]
     folders = sorted(p for p in (root / "xyz").iterdir() if p.is_dir())
+    for extra in sorted({p.name for p in (root / variant).iterdir()} - {folder.name for folder in folders}):
+        pictures = sum(1 for _ in (root / variant / extra).glob("cam*/*.jpg"))
+        if pictures:
+            faults.found(
+                "picture of a sequence without labels",
+                f"{root / variant / extra} holds {pictures} pictures, but xyz/ has no such sequence: "
+                "the data set is incomplete.",
+                count=pictures,
+            )
     for folder in tqdm(folders, desc=root.name, unit="sequence", delay=2, leave=False, disable=None):
         sequence = folder.name
         labels = sorted(folder.glob("*.json"))
@@ -191,6 +200,7 @@ def load_hanco(
             for camera in sorted((root / variant / sequence).glob("cam*"))
         }
         expected = set()  # of every camera
+        calibrated = set(there)  # until a calibration says which there are
         for label in labels:
             frame = label.stem
             expected.add(f"{frame}.jpg")
@@ -210,6 +220,7 @@ def load_hanco(
             if read is None:
                 continue
             world, k, m = read
+            calibrated = {f"cam{camera}" for camera in range(len(k))}
             for camera in range(len(k)):
                 file = root / variant / sequence / f"cam{camera}" / f"{frame}.jpg"
                 if f"cam{camera}" not in there:
@@ -228,6 +239,13 @@ def load_hanco(
                 who = about["subject_id"]
                 subjects.append("" if who is None else f"{root.name}/{who}")
         for name, names in there.items():
+            if name not in calibrated:
+                faults.found(
+                    "picture of a camera that is not calibrated",
+                    f"{root / variant / sequence / name} holds {len(names)} pictures, but calib/ has only "
+                    f"{len(calibrated)} cameras: the data set is incomplete.",
+                    count=len(names),
+                )
             more = {n for n in names - expected if n.endswith(".jpg") and meta.fitted(sequence, Path(n).stem)}
             if more:
                 faults.found(
@@ -447,7 +465,8 @@ def load_folder(root: Path, labels: Path | None = None, *, skip_broken: bool = F
         if not file.is_file():
             faults.found("picture missing", f"{file} is missing, but {labels} names it.")
             continue
-        group = entry.get("group") or (str(Path(name).parent) if nested else name)
+        group, shown, seen_by = (entry.get(key) for key in ("group", "frame", "camera"))  # 0 is a name, too
+        group = (str(Path(name).parent) if nested else name) if group is None else group
         rows.append(
             (
                 file,
@@ -457,8 +476,8 @@ def load_folder(root: Path, labels: Path | None = None, *, skip_broken: bool = F
                 hand == "right",
                 f"{root.name}/{group}",
                 m,
-                f"{root.name}/{entry.get('frame') or name}",
-                str(entry.get("camera") or ""),
+                f"{root.name}/{name if shown is None else shown}",
+                "" if seen_by is None else str(seen_by),
                 f"{root.name}/{entry['subject']}" if entry.get("subject") is not None else "",
             )
         )

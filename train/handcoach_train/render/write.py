@@ -78,7 +78,9 @@ def render(job: Job, workers: int) -> int:
     _claim(job)
     file = job.out / "bodies.npz"
     if job.arms and not file.is_file():
-        shutil.copyfile(job.arms, file)
+        whole = file.with_suffix(".part")
+        shutil.copyfile(job.arms, whole)
+        whole.replace(file)
     count = len(people.bodies(file, job.people, job.seed, job.mesh, job.godot))
     todo = [n for n in range(job.frames) if not _done(job, n)]
     context = multiprocessing.get_context("spawn")

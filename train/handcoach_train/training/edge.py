@@ -209,6 +209,10 @@ def train(
     check_enough(training, validation, recipe)
     if isinstance(training, ResidentSet) and machine.devices * machine.nodes > 1:
         raise TrainError("Pictures in a device's memory are for one device: leave out --resident.")
+    if fill and machine.devices * machine.nodes > 1:
+        raise TrainError(
+            "How many steps fill a time is measured by one device: give --steps instead of --fill."
+        )
     first = None
     if start:
         first, config = _start(start, config)

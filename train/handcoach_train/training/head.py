@@ -245,7 +245,11 @@ def look_at(
     s = pictures.samples
     about = [whose, pictures.size, pictures.roll, pictures.other_side, pictures.seed, *map(str, s.files)]
     about += [name for name in ("steady", "late") if getattr(recipe, name)]
-    arrays = [np.ascontiguousarray(a).tobytes() for a in (s.points, s.joints, s.right)]
+    about += [
+        pictures.empty_share,
+        *(f"{area['file']} {area['boxes']} {area['hard']}" for area in pictures.empty),
+    ]
+    arrays = [np.ascontiguousarray(a).tobytes() for a in (s.points, s.joints, s.right, s.K, s.lifted)]
     key = hashlib.sha256(b"".join([json.dumps(about).encode(), *arrays])).hexdigest()
     if file.is_file():
         kept = torch.load(file, weights_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -44,6 +45,15 @@ class Recipe:
             )
         if not 0 <= self.photo_share <= 1 or not 0 <= self.ema < 1:
             raise TrainError("photo_share must be in 0..1, and ema in 0..1 without 1.")
+        check_numbers(self)
+
+
+def check_numbers(recipe: Recipe | PaperRecipe) -> None:
+    """Raises TrainError: a number of a recipe is negative or none."""
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        if isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise TrainError(f"{field.name} is {value}: it must be 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -197,6 +207,9 @@ class PaperRecipe:
                 raise TrainError(f"{name} is {getattr(self, name)}: it must be at least 1.")
         if not 0 <= self.dropout < 1:
             raise TrainError(f"dropout is {self.dropout:g}: it must be in 0..1 without 1.")
+        if not 0 < self.factor < 1:
+            raise TrainError(f"factor is {self.factor:g}: it must be between 0 and 1.")
+        check_numbers(self)
 
 
 AnyRecipe = Recipe | PaperRecipe
