@@ -72,7 +72,9 @@ def test_a_run_leaves_checkpoints_log_and_statistics(whole):
     assert {k: its[k] for k in SMALL} == SMALL
     # The whole configuration is in it.
     assert its["recipe"]["steps"] == 4 and its["recipe"]["bones"] == 1 and its["recipe"]["seed"] == 0
+    pictures = its["data"].pop("pictures")
     assert its["data"] == {"training": 8, "validation": 8, "photographs": 3, "start": "random"}
+    assert len(pictures) == 2 and all(pictures)
     log = log_of(whole)
     assert [line["step"] for line in log] == [2, 4] and [line["epoch"] for line in log] == [1, 2]
     assert {"loss", "landmarks", "bones", "points", "project", "val_loss", "val_score", "rate"} <= set(log[0])

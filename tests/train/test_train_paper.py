@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from handcoach_train.errors import TrainError
 from handcoach_train.networks import PaperNet, build, load_checkpoint
 from handcoach_train.training.paper import Paper, train
 from handcoach_train.training.recipe import PaperRecipe
-from handcoach_train.training.run import NONE, Machine
+from handcoach_train.training.run import NONE, Machine, checksum
 
 pytestmark = pytest.mark.usefixtures("one_thread", "tiny_backbone")
 CPU = Machine(device="cpu", workers=0, threads=1)
@@ -131,3 +132,13 @@ def test_a_checkpoint_knows_its_options():
     network = build(config)
     assert isinstance(network, PaperNet) and network.joints == 20
     assert [m.p for m in network.head if isinstance(m, nn.Dropout)] == [0.5]
+
+
+def test_a_run_goes_on_with_the_pictures_that_it_began_with_and_no_others(tmp_path, hands):
+    """As many of other people would mix what is trained on with what it is judged by."""
+    go(hands, tmp_path / "run", machine=replace(CPU, minutes=0))
+    other = replace(hands, joints=hands.joints + np.float32(0.001))
+    with pytest.raises(TrainError, match=r"other settings.*pictures"):
+        go(other, tmp_path / "run")
+    moved = replace(hands, files=[Path("elsewhere") / file.name for file in hands.files])
+    assert checksum(moved) == checksum(hands) != checksum(other)

@@ -31,13 +31,21 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--data", nargs="+", type=Path, required=True, metavar="DIR", help="data sets with 3D joints"
     )
-    p.add_argument("--variant", help="HanCo's or FreiHAND's picture variant (default: as it was trained)")
+    p.add_argument(
+        "--variant",
+        help="HanCo's or FreiHAND's picture variant (default: as a checkpoint was trained; "
+        "of an ONNX file the data set's own)",
+    )
     skip_option(p)
     p.add_argument(
         "--split", default="train,val,test",
         help="which, with commas between; `all` judges everything as one (default %(default)s)",
     )  # fmt: skip
-    p.add_argument("--how", choices=("sequence", "image", "subject"), help="default: as it was trained")
+    p.add_argument(
+        "--how",
+        choices=("sequence", "image", "subject"),
+        help="default: as a checkpoint was trained, else sequence",
+    )
     p.add_argument(
         "--most", type=int, default=2000, metavar="N",
         help="hands of each split of each data set, drawn at random (default %(default)s; 0: all)",

@@ -33,6 +33,7 @@ from handcoach_train.training.run import (
     NONE,
     Machine,
     Training,
+    about,
     began_with,
     fit,
     follow,
@@ -221,8 +222,8 @@ def train(
         recipe = replace(recipe, steps=there["steps"], check_every=there["check_every"])
     elif fill:
         recipe = _filling(recipe, config, training, photographs, validation, machine, fill)
-    described = {**(data or {}), "training": len(training), "validation": len(validation),
-                 "photographs": int(photographs.sum()), "start": began_with(weights, start)}  # fmt: skip
+    described = about(data, training, validation, photographs=int(photographs.sum()),
+                      start=began_with(weights, start))  # fmt: skip
     settings = {"config": config, "recipe": asdict(recipe), "data": described}
     module = Edge(settings, recipe)
     if not (run / "last.ckpt").is_file():

@@ -29,7 +29,7 @@ from handcoach_train.networks import LandmarkNet, load_checkpoint, load_training
 from handcoach_train.training.edge import Edge, check_enough, draws_of, landmark_network
 from handcoach_train.training.losses import SHOWN_AGAIN, Batch, Outputs, next_frame, unsteadiness
 from handcoach_train.training.recipe import HeadRecipe
-from handcoach_train.training.run import Machine, compare, fit, loaders, writing, written
+from handcoach_train.training.run import Machine, about, compare, fit, loaders, writing, written
 
 # Beside the features that are dropped: noise of points (in the MLP's units) and of depths.
 POINT_NOISE, DEPTH_NOISE = 0.016, 0.01
@@ -196,8 +196,7 @@ def train(
         raise TrainError("The last layers alone are trained by one process: one device of one machine.")
     torch.manual_seed(recipe.seed)
     network = widened(network, recipe.hidden)
-    described = {**(data or {}), "training": len(training), "validation": len(validation),
-                 "photographs": int(photographs.sum()), "start": start.name}  # fmt: skip
+    described = about(data, training, validation, photographs=int(photographs.sum()), start=start.name)
     config = {**config, "hidden": recipe.hidden}
     settings = {"config": config, "recipe": asdict(recipe), "data": described}
     if (run / "last.ckpt").is_file():  # before what that run saw is overwritten
@@ -243,14 +242,21 @@ def look_at(
         look: with another number the pictures of a training set are changed in other ways.
     """
     s = pictures.samples
-    about = [whose, pictures.size, pictures.roll, pictures.other_side, pictures.seed, *map(str, s.files)]
-    about += [name for name in ("steady", "late") if getattr(recipe, name)]
-    about += [
+    named = [
+        whose,
+        pictures.size,
+        pictures.roll,
+        pictures.other_side,
+        pictures.seed,
+        *map(str, s.files),
+    ]
+    named += [name for name in ("steady", "late") if getattr(recipe, name)]
+    named += [
         pictures.empty_share,
         *(f"{area['file']} {area['boxes']} {area['hard']}" for area in pictures.empty),
     ]
     arrays = [np.ascontiguousarray(a).tobytes() for a in (s.points, s.joints, s.right, s.K, s.lifted)]
-    key = hashlib.sha256(b"".join([json.dumps(about).encode(), *arrays])).hexdigest()
+    key = hashlib.sha256(b"".join([json.dumps(named).encode(), *arrays])).hexdigest()
     if file.is_file():
         kept = torch.load(file, weights_only=True)
         if kept["key"] == key:

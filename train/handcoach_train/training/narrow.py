@@ -39,7 +39,7 @@ from handcoach_train.networks import (
 from handcoach_train.training.edge import Edge, check_enough, draws_of, landmark_network
 from handcoach_train.training.losses import NOISE, Batch
 from handcoach_train.training.recipe import NarrowRecipe
-from handcoach_train.training.run import Machine, fit, loaders, say
+from handcoach_train.training.run import Machine, about, fit, loaders, say
 
 LOOKED_AT = 1000  # pictures by which channels are judged
 PROBE = 4  # batches of fifty of them by which blocks are judged
@@ -332,9 +332,8 @@ def train(
         thin = cut(whole, training, recipe.time, machine.workers)
         widths = [block.width for block in hidden_layers(thin.features)]
         say(f"hidden channels: {' '.join(map(str, widths))}")
-    described = {**(data or {}), "training": len(training), "validation": len(validation),
-                 "photographs": int(photographs.sum()), "start": start.name,
-                 "teacher": hashlib.sha256(start.read_bytes()).hexdigest()}  # fmt: skip
+    described = about(data, training, validation, photographs=int(photographs.sum()), start=start.name,
+                      teacher=hashlib.sha256(start.read_bytes()).hexdigest())  # fmt: skip
     config = {**config, "hidden": whole.hidden, "widths": widths}
     module = Narrow({"config": config, "recipe": asdict(recipe), "data": described}, recipe, whole)
     if thin is not None:

@@ -18,7 +18,7 @@ from handcoach_train.errors import TrainError
 from handcoach_train.networks import PaperNet, load_backbone
 from handcoach_train.training.draws import Draws
 from handcoach_train.training.recipe import PaperRecipe
-from handcoach_train.training.run import NONE, Machine, Training, began_with, fit, loaders
+from handcoach_train.training.run import NONE, Machine, Training, about, began_with, fit, loaders
 
 Batch = dict[str, Any]
 
@@ -97,8 +97,7 @@ def train(
             f"Too little data: {len(training)} training samples and {len(validation)} for validation; "
             "give more or a smaller --batch."
         )
-    described = {**(data or {}), "training": len(training), "validation": len(validation),
-                 "start": began_with(weights)}  # fmt: skip
+    described = about(data, training, validation, start=began_with(weights))
     settings = {"config": config, "recipe": asdict(recipe), "data": described}
     module = Paper(settings, recipe)
     if weights != NONE and not (run / "last.ckpt").is_file():

@@ -7,6 +7,7 @@ statistics.json and the TensorBoard logs. All are written beside and renamed: wh
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -32,7 +34,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from handcoach_train.data import ResidentSet
+from handcoach_train.data import FinderSet, LandmarkSet, ResidentSet, Samples
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import load_checkpoint, load_training, save_checkpoint
 from handcoach_train.training.draws import Draws
@@ -41,11 +43,37 @@ NONE = Path("none")  # as a file of weights: random ones
 PRECISIONS = {"auto": "", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
+Pictures = LandmarkSet | FinderSet | ResidentSet | Samples
+
+
 def began_with(weights: Path | None, start: Path | None = None) -> str:
     """For the record: which weights a training began with."""
     if start:
         return start.name
     return "random" if weights == NONE else "ImageNet" if weights is None else weights.name
+
+
+def about(
+    data: dict[str, Any] | None, training: Pictures, validation: Pictures, **more: Any
+) -> dict[str, Any]:
+    """For the record, and for whoever goes on: what a training is shown."""
+    return {
+        **(data or {}), "training": len(training), "validation": len(validation),
+        "pictures": [checksum(training), checksum(validation)], **more,
+    }  # fmt: skip
+
+
+def checksum(shown: Pictures) -> str:
+    """Of the pictures' names and what is known of them; not of where they lie, so that a run may move."""
+    if isinstance(shown, FinderSet):
+        frames = [(Path(frame["file"]).name, len(frame["hands"])) for frame in shown.frames]
+        return hashlib.sha256(repr(frames).encode()).hexdigest()[:16]
+    shown = shown.hands if isinstance(shown, ResidentSet) else shown
+    s = shown.samples if isinstance(shown, LandmarkSet) else shown
+    digest = hashlib.sha256("\n".join(Path(file).name for file in s.files).encode())
+    for known in (s.points, s.joints, s.right):
+        digest.update(np.ascontiguousarray(known).tobytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
