@@ -7,6 +7,7 @@ this module imports scikit-learn and skl2onnx only when it is used.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -163,14 +164,15 @@ def build(
 
 
 def check(
-    recording_dir: Path, folder: Path, settings: dict[str, Any] | None = None, lang: str = "en"
-) -> Report:
+    recording_dir: Path, folder: Path, settings: dict[str, Any] | None = None, lang: str = "en",
+    names: Mapping[str, str] | None = None,
+) -> Report:  # fmt: skip
     """Judge a recording without making an exercise of it; report.json and the pictures go into a folder.
 
     Args:
         recording_dir, settings: as of `build`.
         folder: of the report; made where new.
-        lang: of the sentences and pictures.
+        lang: of the sentences and pictures. names: what the pictures call the labels.
 
     Raises:
         HandCoachError: not a recording, or settings that do not fit. Frames that are not good enough are
@@ -209,7 +211,7 @@ def check(
                 "tolerance": posture.tolerance(fit, data, shown), "reference": shown.round(6).tolist(),
                 **seen.as_json(),
             }  # fmt: skip
-            pictures = figures.draw_all(seen, folder, texts)
+            pictures = figures.draw_all(seen.named(names or {}), folder, texts)
         report = Report(tuple(labels), counts, tuple(findings), pictures, measured)
         text = json.dumps(
             {

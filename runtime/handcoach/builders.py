@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,13 +40,15 @@ def _load(name: str) -> Any:
     return next(iter(points)).load()
 
 
-def check(recording: Path, folder: Path, settings: dict[str, Any], lang: str) -> Report:
-    """The verdict on a recording, with its pictures in a folder.
+def check(
+    recording: Path, folder: Path, settings: dict[str, Any], lang: str, names: Mapping[str, str]
+) -> Report:
+    """The verdict on a recording, with its pictures in a folder, which call the labels by these names.
 
     Raises:
         HandCoachError: MissingBuilder, or the recording cannot be read.
     """
-    return cast(Report, _load("check")(recording, folder, settings, lang))
+    return cast(Report, _load("check")(recording, folder, settings, lang, names))
 
 
 def build(recording: Path, output: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -94,6 +94,18 @@ def test_a_good_recording_gets_a_verdict_and_pictures(tmp_path, capsys):
     assert len(report["figures"]) == 6
 
 
+def test_the_pictures_call_postures_what_people_call_them(tmp_path, monkeypatch):
+    from handcoach_export import exercise
+    from handcoach_train.posture import figures
+
+    drawn = []
+    monkeypatch.setattr(figures, "draw_all", lambda study, *_: drawn.append(study) or {})
+    report = exercise.check(record(tmp_path / "rec"), tmp_path / "report", names={"open": "Flat hand"})
+    assert drawn[0].labels == ("Flat hand", *list(BEND)[1:]) and "Flat hand" in drawn[0].clusters
+    assert set(drawn[0].confusion) == set(drawn[0].confusion["Flat hand"]) == set(drawn[0].labels)
+    assert set(report.measured["confusion_held_out"]) == set(BEND)  # the files keep the labels
+
+
 def test_two_postures_of_one_frozen_picture_are_refused_in_plain_words(tmp_path, capsys, recwarn):
     frozen = np.tile(bent_hands(0.4)[:1], (40, 1, 1))
     folder = record(tmp_path / "rec", lambda data: {"open": frozen, "fist": frozen})

@@ -357,7 +357,7 @@ def test_missing_libraries_are_one_sentence_with_the_line_that_brings_them(studi
     monkeypatch.setattr(builders, "missing", lambda: ["sklearn"])
     studio.check_began()
     with pytest.raises(builders.MissingBuilder) as error:
-        builders.check(Path("x"), Path("y"), {}, "en")
+        builders.check(Path("x"), Path("y"), {}, "en", {})
     studio.check_done(None, error.value)
     view = studio.check()
     assert view.stage == "failed" and builders.PIP_LINE in view.verdict

@@ -5,7 +5,7 @@ and the joint-angle rule as a baseline to beat.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,21 @@ class Study:
     margins: dict[str, Floats]
     flexion: dict[str, Floats]
     angle_accuracy: float
+
+    def named(self, names: Mapping[str, str]) -> Study:
+        """The same with what people call the labels, for its pictures; names that are all different."""
+
+        def of(label: str) -> str:
+            return names.get(label, label)
+
+        return replace(
+            self,
+            labels=tuple(map(of, self.labels)),
+            clusters=tuple(map(of, self.clusters)),
+            confusion={of(a): {of(b): n for b, n in row.items()} for a, row in self.confusion.items()},
+            margins={of(label): values for label, values in self.margins.items()},
+            flexion={of(label): values for label, values in self.flexion.items()},
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Its figures, rounded, without what is there for every frame."""

@@ -356,15 +356,12 @@ class Studio:
     def check_again(self) -> None:
         if self._job is not None or self.folder is None:
             return
-        folder, settings, lang = (
-            self.folder,
-            self.presenter.settings(self.presenter.file_name),
-            self.texts.lang,
-        )
+        folder, lang, names = self.folder, self.texts.lang, self.presenter.draft.names
+        settings = self.presenter.settings(self.presenter.file_name)
         settings.pop("tolerance", None)
         self.presenter.check_began()
         self._in_background(
-            lambda: builders.check(draft.recording_of(folder), folder / "check", settings, lang),
+            lambda: builders.check(draft.recording_of(folder), folder / "check", settings, lang, names),
             self.presenter.check_done,
         )
         self._show()
