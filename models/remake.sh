@@ -121,12 +121,14 @@ export_() {
 }
 
 ship() {
-    better() { # better FILE: as good as the one that ships, on renderings that neither was trained on
-        local name=$(basename "$1" .onnx) which
-        for which in models "$new"; do
-            handcoach-train evaluate "$which/$1" --data "$WORK"/data/{any,table} --split test --out "$WORK/$name-${which##*/}"
-        done
-        python - "$name" "$WORK/$name"-{models,"${new##*/}"}/evaluation.json <<'BETTER'
+    evaluate() { # evaluate FILE OUT; `exit`, since a function that is asked `if` goes on after what fails
+        rm -rf "$2"
+        handcoach-train evaluate "$1" --data "$WORK"/data/{any,table} --split test --out "$2" || exit 2
+    }
+    better() { # better NAME: as good as the one that ships, on renderings that neither was trained on
+        evaluate "models/$1.onnx" "$WORK/$1-before"
+        evaluate "$new/$1.onnx" "$WORK/$1-now"
+        python - "$1" "$WORK/$1"-{before,now}/evaluation.json <<'BETTER'
 import json, sys
 from pathlib import Path
 old, new = (json.loads(Path(p).read_text())["table_2"]["test"]["jittered"]["mse"] for p in sys.argv[2:])
@@ -134,12 +136,12 @@ print(f"{sys.argv[1]}: mean squared error on the test split, jittered cut-outs: 
 sys.exit(new > old)
 BETTER
     }
-    if ! better mobilenetv2.onnx; then
+    if ! better mobilenetv2; then
         echo "models/remake.sh: the new landmark model is not better, so nothing is replaced." >&2
         exit 2
     fi
     rm -f "$new"/resnet50-*.onnx # for comparison, one is enough
-    if ! better resnet50.onnx; then
+    if ! better resnet50; then
         say "The new ResNet50 is not better, and stays out."
         rm -f "$new/resnet50.onnx"
     fi

@@ -133,7 +133,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--labels", nargs="+", metavar="LABEL", help="the postures to use, best first")
     sub.add_argument("--hold", type=float, dest="hold_s", metavar="S", help="seconds to hold")
     sub.add_argument("--repetitions", type=int, metavar="N")
-    sub.add_argument("--rest", type=float, dest="rest_s", metavar="S", help="seconds of rest between")
+    sub.add_argument(
+        "--rest", type=float, dest="rest_s", metavar="S", help="seconds of rest between (2 at least)"
+    )
     sub.add_argument(
         "--session", type=float, dest="session_s", metavar="S", help="seconds that a session may last"
     )

@@ -451,34 +451,37 @@ def _record(args: argparse.Namespace) -> int:
     runs, threads, _ = tune.choice(args.model, args.threads)
     name = model.family(model.read(model.find(runs, "landmarks"), "landmarks"))
     recording.check(Path(args.out), args.label, name)
-    early: list[BaseException] = []
+    early: BaseException | None = None
+    seen: list[tuple[Any, float, tuple[float, float], str]] = []  # landmarks, time, view and side
+    count, other, began = 0, 0, None
     with _open(args.source) as source:
         line = pipeline.load(None, runs, args.finder, hand=args.hand, still=source.still, threads=threads)
-        landmarks, times, views, sides, count, other, began = [], [], [], Counter[str](), 0, 0, None
         wait = recorder.COUNTDOWN_S if source.live else 0.0
-        for frame in _until_it_ends(_with_progress(source), early):
-            if began is None:  # the camera works
-                began = frame.t + wait
-                if source.live:
-                    print(f"In {wait:g} seconds, show the posture for {args.seconds:g} seconds.",
-                          file=sys.stderr)  # fmt: skip
-            if source.live and frame.t - began > args.seconds:
-                break
-            track, _ = line.step(frame)
-            if frame.t < began:  # the hand is on its way
-                continue
-            count += 1
-            if track.mismatch:
-                other += 1
-            elif track.hand is not None:
-                landmarks.append(track.hand.canonical)
-                times.append(frame.t)
-                views.append(quality.view(frame.image, track.hand.points))
-                sides[track.hand.side] += 1
+        try:
+            for frame in _with_progress(source):
+                if began is None:  # the camera works
+                    began = frame.t + wait
+                    if source.live:
+                        print(f"In {wait:g} seconds, show the posture for {args.seconds:g} seconds.",
+                              file=sys.stderr)  # fmt: skip
+                if source.live and frame.t - began > args.seconds:
+                    break
+                track, _ = line.step(frame)
+                if frame.t < began:  # the hand is on its way
+                    continue
+                count += 1
+                if track.mismatch:
+                    other += 1
+                elif track.hand is not None:
+                    view = quality.view(frame.image, track.hand.points)
+                    seen.append((track.hand.canonical, frame.t, view, track.hand.side))
+        except (KeyboardInterrupt, HandCoachError) as error:  # a camera that drops out, or Ctrl-C
+            if len(seen) < quality.MIN_FRAMES:
+                print("It ended early, and nothing was recorded.", file=sys.stderr)
+                raise
+            early = error
         _tell_skipped(source)
-    if early and len(landmarks) < quality.MIN_FRAMES:
-        print("It ended early, and nothing was recorded.", file=sys.stderr)
-        raise early[0]
+    landmarks, times, views = ([one[n] for one in seen] for n in range(3))
     if other > len(landmarks):
         raise HandCoachError(
             f"{other} of the {count} frames of {args.source} show the other hand, and nothing was recorded: "
@@ -489,7 +492,8 @@ def _record(args: argparse.Namespace) -> int:
             f"No hand was found in the {count} frames of {args.source}, and nothing was recorded: show the "
             "whole hand in good light."
         )
-    hand = sides.most_common(1)[0][0] if max(sides.values()) > 0.9 * len(landmarks) else "either"
+    ((most, n),) = Counter(side for *_, side in seen).most_common(1)
+    hand = most if n > 0.9 * len(landmarks) else "either"
     total = recording.add(
         args.out, args.label, np.stack(landmarks), np.array(times), hand=hand, landmark_model=name,
         view=np.array(views), replace=args.replace,
@@ -498,18 +502,10 @@ def _record(args: argparse.Namespace) -> int:
     if other:
         print(f"{other} frames with the other hand were left out.")
     print(f"{args.out} has {total} frames of {args.label} now.")
-    if early:
+    if early is not None:
         print("It ended early: what was seen until then is kept.", file=sys.stderr)
-        raise early[0]
+        raise early
     return 0
-
-
-def _until_it_ends(frames: Iterator[Frame], early: list[BaseException]) -> Iterator[Frame]:
-    """The frames, also where a camera drops out or somebody presses Ctrl-C: what ended them is in `early`."""
-    try:
-        yield from frames
-    except (KeyboardInterrupt, HandCoachError) as error:
-        early.append(error)
 
 
 # --- the frames of landmarks and assess ---

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from handcoach import model, onnx_file, places, signature
-from handcoach.coach import SESSION_S
+from handcoach.coach import LEAST_REST_S, SESSION_S
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError, ModelError
 from handcoach.exercise import MOST_PRAISE, Exercise, text_of
@@ -80,10 +80,8 @@ def describe(file: ModelFile, lang: str) -> str:
     row("instructions", text_of(meta["instructions"], lang))
     hands = {"either": "either hand", "left": "the left hand", "right": "the right hand"}
     row("for", hands[meta["hand"]])
-    row(
-        "repetitions",
-        f"{meta['repetitions']}, each held {meta['hold_s']:g} s, then {meta['rest_s']:g} s of rest",
-    )
+    rest_s = max(meta["rest_s"], LEAST_REST_S)
+    row("repetitions", f"{meta['repetitions']}, each held {meta['hold_s']:g} s, then {rest_s:g} s of rest")
     row("session", f"ends after {meta.get('session_s', SESSION_S) / 60:g} minutes")
     speak_s = meta.get("speak_s", 0)
     row("corrects", f"every {speak_s:g} s at most" if speak_s else "at once")

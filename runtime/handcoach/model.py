@@ -218,7 +218,7 @@ def _number(finger: re.Match[str]) -> str:
 
 
 def is_shipped(exercise: Path) -> bool:
-    return exercise.parent == models_dir() / "exercises"
+    return exercise.resolve().parent == models_dir().resolve() / "exercises"
 
 
 def own_exercises() -> list[Path]:
@@ -244,12 +244,12 @@ def find(name_or_path: str, kind: str) -> Path:
         return path
     if path.is_dir() and not is_name:
         raise ModelError(_folder_instead(path))
+    what = {"exercise": "exercise", "finder": "hand finder", "landmarks": "landmark model"}[kind]
     beside = Path(f"{name_or_path}.onnx")
     if beside.is_file():  # its name without the ending
-        raise ModelError(f"There is no {kind} {name_or_path!r}; did you mean the file {beside}?")
+        raise ModelError(f"There is no {what} {name_or_path!r}; did you mean the file {beside}?")
     files = [*shipped(kind), *(own_exercises() if kind == "exercise" else [])]
     known = ", ".join(file.stem for file in files) or "none"
-    what = {"exercise": "exercise", "finder": "hand finder", "landmarks": "landmark model"}[kind]
     if is_name:
         raise ModelError(f"There is no {what} {name_or_path!r}; known are: {known} (or give a .onnx file).")
     raise ModelError(f"There is no file {path}; give a .onnx file or one of the known names: {known}.")

@@ -9,6 +9,7 @@ along the screen, the side that it comes from counts, too. The user's choice ove
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -43,9 +44,10 @@ SCORE_WEIGHT, EVIDENCE = 4.0, 5.0
 FIND_EVERY_S = 1.0
 # Seconds without a frame after which a track has no past: everything starts anew.
 FORGET_S = 1.0
-# Seconds for which a reason why there is no hand stands after a frame that gave it: frames are looked at in
-# turns (LOOKS) and each guesses anew, and a sentence that changes with every frame is none.
-REASON_S = 1.0
+# Frames are looked at in turns (LOOKS), and each guesses anew why there is no hand; but a sentence that
+# changes with every frame is none. A reason stands until in the last REASON_S another one was given by so
+# many times as many frames. That there is no hand tells least: it counts half.
+REASON_S, REASON_AHEAD = 1.0, 1.5
 # A followed hand is the one that the finder sees if their middle MCPs are nearer than this, in units of the
 # larger extent of the two.
 SAME_HAND = 0.6
@@ -176,8 +178,9 @@ class Tracker:
         """Forget the hand, for a new source or after a jump in time."""
         self._reading: Reading | None = None  # of the last frame, raw
         self._crop: Crop | None = None  # in which it was read, while a hand is followed
-        self._t = self._found_t = self._why_t = 0.0
-        self._why: Reason | None = None  # there was no hand, and when a frame last said so
+        self._t = self._found_t = 0.0
+        self._why: Reason | None = None  # there is no hand, as it was said last
+        self._whys: deque[tuple[float, Reason]] = deque()  # and as the frames of late have it
         self._look = 0  # which of LOOKS is next
         self._misses = 0  # looks at the whole frame that did not see the followed hand
         self._rights, self._count = 0.5, 0  # running average of `_right`, and of how many
@@ -433,12 +436,16 @@ class Tracker:
         return Hand(landmarks, points, self._side, reading.presence)
 
     def _none(self, reason: Reason, t: float) -> Track:
-        """No hand, for this reason, or for the one of the frames before while that stands. That there is
-        none tells least, and gives way at once."""
-        if self._why in (None, "no_hand") or t - self._why_t > REASON_S:
-            self._why = reason
-        if reason == self._why:
-            self._why_t = t
+        """No hand, for the reason that most frames of late give."""
+        self._whys.append((t, reason))
+        while t - self._whys[0][0] > REASON_S:
+            self._whys.popleft()
+        given = Counter[Reason]()
+        for _, why in self._whys:
+            given[why] += 1 if why == "no_hand" else 2
+        ((most, times),) = given.most_common(1)
+        if self._why is None or times > REASON_AHEAD * given[self._why]:
+            self._why = most
         return Track(None, self._why)
 
     def _reason(self, image: NDArray[np.uint8], detections: list[Detection]) -> Reason:

@@ -270,7 +270,7 @@ class Worker:
 
     @property
     def pipeline(self) -> Pipeline | None:
-        """Worker's thread: what runs."""
+        """Any thread: what runs."""
         return self._pipeline  # type: ignore[return-value]
 
     def reload(self, load: Load) -> bool:

@@ -20,6 +20,7 @@ from handcoach import cli, recording
 from handcoach.camera import Source
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
+from handcoach.tracker import Track, Tracker
 
 TINY = Path(__file__).parents[1] / "tiny"
 MODELS = ["--model", str(TINY / "landmarks.onnx"), "--finder", str(TINY / "finder.onnx")]
@@ -271,11 +272,12 @@ def test_record_from_a_camera_ends_by_itself(
     assert len(recording.read(out).labels["open"]) == 11
 
 
+@pytest.mark.parametrize("where", ["camera", "reading"])
 @pytest.mark.parametrize(("after", "kept"), [(30, True), (3, False)])
 @pytest.mark.parametrize("ends", [KeyboardInterrupt(), HandCoachError("The camera is gone: plug it in.")])
 def test_what_was_recorded_until_it_broke_off_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, after: int,
-    kept: bool, ends: BaseException,
+    kept: bool, ends: BaseException, where: str,
 ) -> None:  # fmt: skip
     class Breaks(Source):
         live = True
@@ -283,8 +285,17 @@ def test_what_was_recorded_until_it_broke_off_is_kept(
         def __iter__(self) -> Iterator[Frame]:
             for i in range(30 + after):  # the countdown's frames come first
                 yield Frame(draw_hand(blank(), 320, 250, 110), i / 10, i)
-            raise ends
+            if where == "camera":
+                raise ends
+            yield Frame(blank(), 9, 99)
 
+    def step(tracker: Tracker, frame: Frame) -> Track:
+        if frame.index == 99:
+            raise ends
+        return read(tracker, frame)
+
+    read = Tracker.step
+    monkeypatch.setattr(Tracker, "step", step)
     monkeypatch.setattr(cli, "_open", lambda spec: Breaks())
     out = tmp_path / "mine"
     code, _, err = run(capsys, "record", out, "--label", "open", "--source", "0", *MODELS)

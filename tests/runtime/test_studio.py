@@ -4,11 +4,13 @@ walks it to the end."""
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import threading
 import time
 import tkinter
+import weakref
 
 import pytest
 from tiny.hands import BENDS
@@ -142,7 +144,9 @@ def test_the_other_hand_in_the_middle_is_told_and_left_out(open_studio, hands):
     assert whole.hand == "right"
 
 
-def test_pictures_are_kept_only_where_they_are_ticked_and_deleted_at_once(open_studio, hands):
+def test_pictures_are_kept_only_where_they_are_ticked_and_deleted_when_asked_twice(
+    open_studio, hands, monkeypatch
+):
     studio = open_studio()
     describe(studio)
     studio.next()
@@ -151,6 +155,12 @@ def test_pictures_are_kept_only_where_they_are_ticked_and_deleted_at_once(open_s
     record(studio, hands, 0.0)
     pump(studio)
     assert draft.pictures(studio.folder) and studio.window.record.delete.winfo_ismapped()
+    for _ in range(2):  # a double click
+        studio.window.record.delete.invoke()
+    pump(studio)
+    assert draft.pictures(studio.folder)
+    assert studio.window.record.delete.cget("text") == studio.texts("delete_sure")
+    monkeypatch.setattr(keys, "MEANT_S", 0.0)
     studio.window.record.delete.invoke()
     pump(studio)
     assert not draft.pictures(studio.folder) and not studio.window.record.delete.winfo_manager()
@@ -183,7 +193,7 @@ def test_a_recording_that_cannot_be_read_is_put_aside_and_said(open_studio, hand
     (row,) = studio.presenter.home(draft.kept(), 0.0)
     assert row.status == studio.texts("home_unreadable")
     studio.go_on(str(folder))
-    assert "recording-damaged" in studio.presenter.note[0]
+    assert "recording-damaged" in studio.window._why.cget("text")
     assert (folder / "recording-damaged" / recording.INDEX).read_text() == "{"
     record(studio, hands, 0.0)  # a posture can be recorded again
     assert draft.kept()[0].recorded == (studio.presenter.draft.labels[0],)
@@ -248,6 +258,38 @@ def test_a_step_is_left_at_once_while_models_load_and_the_next_recorder_is_the_o
     slow.set()
     record(studio, hands, 0.0)
     assert studio.presenter.recorded
+
+
+def test_a_space_bar_that_bounces_records_once(open_studio, hands):
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    pump(studio, lambda: studio.window.record.record.cget("state") == "normal")
+    pressed = []
+    studio.window._go = keys.Once()(lambda: pressed.append("space"))
+    root = studio.window.root
+    root.focus_force()
+    root.update()
+    for _ in range(2):
+        studio.window.keys._held.clear()  # the key came up in between
+        root.event_generate("<space>")
+    assert pressed == ["space"]
+
+
+def test_earlier_workers_are_let_go(open_studio):
+    """Each holds its models: to and fro between two steps must not fill the memory."""
+    studio = open_studio()
+    describe(studio)
+    workers = []
+    for _ in range(4):
+        studio.next()
+        pump(studio, lambda: studio.recorder is not None)
+        workers.append(weakref.ref(studio.worker))
+        studio.back()
+    studio.next()
+    pump(studio, lambda: studio.recorder is not None)
+    gc.collect()
+    assert sum(worker() is not None for worker in workers) <= 1
 
 
 def test_page_down_turns_no_page_while_a_take_is_under_way(open_studio, hands):

@@ -237,14 +237,17 @@ def test_why_there_is_no_hand(make: Make, image: np.ndarray, reason: str, still:
 
 def test_a_reason_does_not_change_with_every_frame(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the whole picture and at a smaller one alternate, and guess differently."""
-    tracker = make()
-    guesses = itertools.cycle(["no_hand", "half_out", "too_far"])
-    monkeypatch.setattr(tracker, "_reason", lambda image, detections: next(guesses))
-    said = [tracker.step(Frame(blank(), n / 30, n)).reason for n in range(60)]
-    assert said == ["no_hand", *["half_out"] * 59]
-    monkeypatch.setattr(tracker, "_reason", lambda image, detections: "no_hand")
-    said = [tracker.step(Frame(blank(), n / 30, n)).reason for n in range(60, 120)]
-    assert said[0] == "half_out" and said[-1] == "no_hand"
+    tracker, n = make(), itertools.count()
+
+    def said(*guesses: str, frames: int = 60) -> list[str | None]:
+        guess = itertools.cycle(guesses)
+        monkeypatch.setattr(tracker, "_reason", lambda image, detections: next(guess))
+        return [tracker.step(Frame(blank(), next(n) / 30, 0)).reason for _ in range(frames)]
+
+    assert said("no_hand", "half_out", "too_far") == ["no_hand", *["half_out"] * 59]
+    turned = said("no_hand")
+    assert turned[0] == "half_out" and turned[-1] == "no_hand" and turned == sorted(turned)
+    assert said(*["too_far"] * 24, "half_out")[-30:] == ["too_far"] * 30  # a stray guess keeps nothing up
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (3, 2), (2000, 40), (2001, 1501)])

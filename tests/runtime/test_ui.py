@@ -289,6 +289,27 @@ def test_a_double_click_does_once_what_the_next_click_undoes(make_window, monkey
 
 
 @pytest.mark.ui
+def test_start_pause_and_space_undo_one_another_only_when_that_is_meant(make_window, monkeypatch):
+    """A hand that shakes, or a key that bounces, must not start and pause at once."""
+    from handcoach.ui import keys as module
+
+    now, pressed = [0.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    names = ("start", "pause", "toggle", "stop")
+    window = make_window(**{name: lambda name=name: pressed.append(name) for name in names})
+    window.stage.focus_force()
+    window.root.update()
+    window.buttons["pause"].invoke()
+    for after, counts in ((0.2, False), (0.2, False), (module.MEANT_S, True)):
+        now[0] += after
+        window.keys._held.clear()
+        window.root.event_generate("<space>")
+        assert pressed == ["pause", *(["toggle"] if counts else [])]
+    window._on_stop()  # at once, whatever was pressed before
+    assert pressed[-1] == "stop"
+
+
+@pytest.mark.ui
 def test_other_keys_that_are_held_count_once_and_stop_always_acts(make_window):
     import tkinter
 

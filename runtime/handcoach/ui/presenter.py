@@ -139,6 +139,7 @@ class Presenter:
         self._hand = hand
         self._side: Side = "right"
         self._exercise: Exercise | None = None
+        self._made_by = ""
         self._finger: tuple[int, bool] | None = None  # candidate for the hint, and whether it is to open
         self._finger_since = 0.0
         self._started = False  # in this session
@@ -160,7 +161,7 @@ class Presenter:
         progress, exercise = result.progress, result.exercise
         hand = result.track.hand if result.track else None
         if exercise is not self._exercise:  # until a hand is seen
-            self._exercise = exercise
+            self._exercise, self._made_by = exercise, self._maker(exercise)
             known = exercise.hand if self._hand == "auto" else self._hand
             self._side = "left" if known == "left" else "right" if known == "right" else self._side
         if hand is not None:
@@ -209,7 +210,7 @@ class Presenter:
             repetitions=progress.repetitions,
             title=exercise.title(texts.lang) if ready else "",
             instructions=self._instructions(exercise) if ready else "",
-            maker=self._maker(exercise) if ready else "",
+            maker=self._made_by if ready else "",
             hint=hint,
             checks=checks,
             thumb=thumb,

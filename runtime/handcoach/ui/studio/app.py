@@ -86,7 +86,7 @@ class Studio:
         self.closed = self.interrupted = False
         self.folder: Path | None = None  # of the draft
         self.worker: Worker | None = None
-        self._before: Worker | None = None  # may still load, or hold the camera
+        self._ending: list[Worker] = []  # they may still load, or hold the camera
         self._patient = Presenter(texts)
         self._replace = Twice()
         self._result: Result | None = None
@@ -120,12 +120,13 @@ class Studio:
         if kept is None or kept.draft is None:
             self._show()
             return
+        aside = draft.put_aside(folder) if kept.problem else None
         self.folder = folder
         known = {label: self._read(label, kept.draft.kept_axes) for label in kept.recorded}
         self.presenter.go_on(kept.draft, known, len(draft.pictures(folder)))
-        if kept.problem:
-            self.presenter.lost_recording(draft.put_aside(folder))
         self._entered()
+        if aside is not None:
+            self.window.problem(self.texts("recording_aside", where=aside))
 
     def delete_draft(self, key: str) -> None:
         draft.delete(Path(key))
@@ -255,22 +256,23 @@ class Studio:
 
     def _start(self, load: Load) -> None:
         self._unwatch()
-        before = self._before
+        before = self._ending[:]
 
         def opened() -> AbstractContextManager[SourceLike]:
-            if before is not None:  # two would fight for the camera
-                before.end()
+            for worker in before:  # two would fight for the camera
+                worker.end()
+            before.clear()
             return self._open(self.source)
 
         self.worker = Worker(load, opened, loop=True)
         self.worker.begin()
 
     def _unwatch(self) -> None:
-        """No wait here: a worker that loads would hold the window up for seconds."""
+        """No wait for a worker that loads: it would hold the window up for seconds."""
         self._collect()
-        if self.worker is not None:
-            self.worker.end(timeout=0)
-            self._before = self.worker
+        self._ending = [worker for worker in self._ending if not worker.end(timeout=0)]
+        if self.worker is not None and not self.worker.end(timeout=0):
+            self._ending.append(self.worker)
         self.worker = self._result = None
 
     def _collect(self) -> bool:
@@ -617,6 +619,6 @@ class Studio:
         self.closed = True
         self.window.root.withdraw()
         self._unwatch()
-        if self._before is not None:
-            self._before.end()
+        for worker in self._ending:
+            worker.end()
         self.window.root.destroy()

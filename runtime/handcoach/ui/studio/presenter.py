@@ -165,7 +165,7 @@ class CheckView:
 
 def _free(label: str, taken: Collection[str]) -> str:
     """A label that is not taken: this one, or with a number."""
-    numbered = (f"{label}-{n}" for n in itertools.count(2))
+    numbered = (f"{label[: 39 - len(str(n))]}-{n}" for n in itertools.count(2))
     return next(one for one in itertools.chain([label], numbered) if one not in taken)
 
 
@@ -241,10 +241,6 @@ class StudioPresenter:
         self.draft, self.recorded, self.pictures = draft, dict(recorded), pictures
         self.step = "new" if self.new_problem() else "record"
         self._select_unrecorded()
-
-    def lost_recording(self, place: Path) -> None:
-        """What was recorded cannot be read, and lies there now."""
-        self.note = self.texts("recording_aside", where=place), "look"
 
     def _select_unrecorded(self) -> None:
         labels = self.draft.labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handcoach.ui.keys import Twice
 from handcoach.ui.studio import drawings
 from handcoach.ui.studio.presenter import RecordView, Row
 from handcoach.ui.studio.widgets import CARD, INKS, SIGNS, SOFT, TRACK, Kit, Scroll
@@ -57,7 +58,8 @@ class RecordStep:
         kit.words(inner, texts("keep_pictures_help"), 14, ink=SOFT).grid(
             row=3, column=0, sticky="ew", pady=(2, 0)
         )
-        self.delete = kit.button(inner, "", studio.delete_pictures, "danger", size=15)
+        self.delete = kit.button(inner, "", self._delete, "danger", size=15)
+        self._sure, self._pictures = Twice(), ""
         buttons = kit.frame(side)
         buttons.grid(row=1, column=0, sticky="sew", pady=(6, 0))
         buttons.grid_columnconfigure(0, weight=1)
@@ -68,6 +70,13 @@ class RecordStep:
         self.other = kit.button(buttons, texts("other_camera"), studio.other_camera, "quiet")
         self.record.grid(row=0, column=0, sticky="ew", pady=3)
         self._buttons = buttons
+
+    def _delete(self) -> None:
+        """Pressed twice it is meant."""
+        if self._sure.press("pictures"):
+            self._studio.delete_pictures()
+        else:
+            self._kit.dress(self.delete, text=self._texts("delete_sure"))
 
     def show(self, view: RecordView) -> None:
         kit, texts = self._kit, self._texts
@@ -84,7 +93,10 @@ class RecordStep:
             self._advice.configure(text=view.advice)
         kit.dress(self.keep, text=("✓ " if view.keep_pictures else "☐ ") + texts("keep_pictures"),
                   kind="chosen" if view.keep_pictures else "plain", on=not view.busy)  # fmt: skip
-        kit.dress(self.delete, text=view.pictures_text)
+        if view.pictures_text != self._pictures:
+            self._pictures = view.pictures_text
+            self._sure.forget()
+        kit.dress(self.delete, text=texts("delete_sure") if self._sure.asked else view.pictures_text)
         _placed(self.delete, bool(view.pictures_text), row=4, column=0, sticky="ew", pady=(6, 0))
         key = texts("key_escape") if view.busy else texts("key_space")
         kit.dress(self.record, text=f"{view.record_text or texts('record')}  ({key})",
