@@ -273,7 +273,9 @@ def test_a_provider_that_runs_no_step_fails(tiny_landmarks, monkeypatch):
 
     def steps(ran: dict[str, int], alone: int) -> dict:
         """Of a model that has so many steps on the CPU alone."""
-        monkeypatch.setattr(model, "steps_by_provider", lambda f, a, t, p: ran if p == cuda else {CPU: alone})
+        monkeypatch.setattr(
+            session, "steps_by_provider", lambda f, a, t, p: ran if p == cuda else {CPU: alone}
+        )
         return child.steps(fake)
 
     with pytest.raises(HandCoachError, match="every step ran on CPUExecutionProvider instead of CUDA"):
