@@ -65,8 +65,8 @@ class Held(Source):
 
 
 def main(out: Path) -> None:
+    from handcoach.texts import Texts
     from handcoach.ui.studio.app import Studio
-    from handcoach.ui.texts import Texts
 
     hands = Held()
     studio = Studio(Texts("en", "studio"), scale=1.0, open_source=hands.opened, countdown_s=1, burst_s=10)

@@ -11,7 +11,7 @@ from typing import Any
 
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError, ModelError
-from handcoach.ui.texts import LANGUAGES, Texts
+from handcoach.texts import LANGUAGES, Texts
 
 IMAGES = Path("tests/data/parity")
 

@@ -22,7 +22,7 @@ from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, mirror
 from handcoach.quality import Report
 from handcoach.session import Session
-from handcoach.ui.texts import Texts
+from handcoach.texts import Texts
 
 # What a therapist may set; everything else in the file follows from the recording.
 SETTINGS: dict[str, type | tuple[type, ...]] = {

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from handcoach import exercise_commands
 from handcoach.defaults import EXERCISE, FINDER, LANDMARKS
 from handcoach.errors import HandCoachError
-from handcoach.ui.texts import LANGUAGES
+from handcoach.texts import LANGUAGES
 
 if TYPE_CHECKING:
     from handcoach.camera import Source
@@ -429,7 +429,7 @@ def _warn_of_another_model(exercise: str, landmarks: str) -> None:
 
 def _assess(args: argparse.Namespace) -> int:
     from handcoach import pipeline, tune
-    from handcoach.ui.texts import Texts
+    from handcoach.texts import Texts
 
     name, threads, _ = tune.choice(args.model, args.threads)
     _warn_of_another_model(args.exercise, name)

@@ -122,9 +122,9 @@ def write_video(
     """
     from handcoach import pipeline
     from handcoach.camera import open_source
+    from handcoach.texts import Texts
     from handcoach.ui import drawing
     from handcoach.ui.presenter import Presenter
-    from handcoach.ui.texts import Texts
 
     texts = Texts(lang)
     presenter = Presenter(texts)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from handcoach.crop import extent_of
 from handcoach.hand import Array, hand_frame
-from handcoach.ui.texts import Texts
+from handcoach.texts import Texts
 
 MIN_FRAMES, GOOD_FRAMES = 20, 60
 # Of the webcam sessions at hand every frame has the whole hand in the picture.

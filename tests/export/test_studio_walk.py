@@ -14,9 +14,9 @@ from tiny.hands import BENDS, blank, draw_hand
 from tiny.live import Hands, pump
 
 from handcoach import cli, model, places
+from handcoach.texts import Texts
 from handcoach.ui import keys
 from handcoach.ui.studio.presenter import FIGURES
-from handcoach.ui.texts import Texts
 
 pytestmark = pytest.mark.ui
 

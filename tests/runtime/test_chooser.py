@@ -12,9 +12,9 @@ from tiny.hands import blank
 from tiny.onnx_parts import with_meta
 
 from handcoach import exercise_file, model
+from handcoach.texts import LANGUAGES, Texts
 from handcoach.ui import chooser, drawing
 from handcoach.ui.presenter import ViewState
-from handcoach.ui.texts import LANGUAGES, Texts
 
 
 @pytest.fixture

@@ -369,8 +369,8 @@ def test_another_landmark_model_is_said(
 def test_the_window_shows_who_signed_apart_from_what_the_file_says(signed: Path) -> None:
     """A file's own texts may imitate a signature."""
     from handcoach.exercise import Exercise
+    from handcoach.texts import Texts
     from handcoach.ui.presenter import Presenter
-    from handcoach.ui.texts import Texts
 
     bare, _ = onnx_file.unsigned(signed.read_bytes())
     forged = signed.with_name("forged.onnx")

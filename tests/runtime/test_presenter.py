@@ -16,10 +16,10 @@ from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
 from handcoach.hand import Frame, Hand, as_held, hand_frame
 from handcoach.model import find, read
+from handcoach.texts import LANGUAGES, Texts
 from handcoach.tracker import Reason, Track
 from handcoach.ui import drawing
 from handcoach.ui.presenter import Presenter
-from handcoach.ui.texts import LANGUAGES, Texts
 from handcoach.worker import Result
 
 FRAME = Frame(blank(), 0.0, 0)

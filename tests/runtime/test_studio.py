@@ -18,8 +18,8 @@ from tiny.live import Hands, pump
 
 from handcoach import builders, draft, recording
 from handcoach.errors import HandCoachError
+from handcoach.texts import Texts
 from handcoach.ui import drawing, keys
-from handcoach.ui.texts import Texts
 
 pytestmark = pytest.mark.ui
 

@@ -20,10 +20,10 @@ from handcoach.draft import Draft, Posture, label_of
 from handcoach.hand import Frame, Hand
 from handcoach.quality import Finding, Report
 from handcoach.recorder import Moment, Take
+from handcoach.texts import LANGUAGES, Texts
 from handcoach.tracker import Track
 from handcoach.ui.studio import presenter as module
 from handcoach.ui.studio.presenter import STEPS, Recorded, StudioPresenter, recorded_of
-from handcoach.ui.texts import LANGUAGES, Texts
 from handcoach.worker import Result
 
 TOLERANCE = {"green": 0.1, "red": 0.4}

@@ -20,9 +20,9 @@ import pytest
 from tiny.hands import blank, draw_hand
 
 from handcoach import model
+from handcoach.texts import LANGUAGES, Texts
 from handcoach.ui import drawing
 from handcoach.ui.presenter import ViewState
-from handcoach.ui.texts import LANGUAGES, Texts
 
 HERE = Path(__file__).parent
 

@@ -10,9 +10,9 @@ import sys
 import threading
 from pathlib import Path
 
+from handcoach.texts import Texts
 from handcoach.ui import keys, presenter, window
 from handcoach.ui.app import run
-from handcoach.ui.texts import Texts
 from handcoach.worker import loader, worker_for
 
 

@@ -26,11 +26,11 @@ from handcoach.finder import Finder
 from handcoach.hand import Frame
 from handcoach.landmarker import Landmarker
 from handcoach.session import Session
+from handcoach.texts import Texts
 from handcoach.tracker import OneEuro
 from handcoach.ui import drawing
 from handcoach.ui.presenter import Presenter
 from handcoach.ui.probe import window_problem
-from handcoach.ui.texts import Texts
 from handcoach.worker import Result, Worker, make_coach, worker_for
 from handcoach_bench.children.serve import serve, tell
 from handcoach_bench.stopwatch import measure, rss_mb

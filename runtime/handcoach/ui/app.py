@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from handcoach.errors import HandCoachError
+from handcoach.texts import Texts
 from handcoach.ui.presenter import Presenter
-from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
 from handcoach.worker import Mailbox, Result, Worker, loader, worker_for
 

@@ -16,9 +16,9 @@ from handcoach.errors import HandCoachError
 from handcoach.exercise import text_of
 from handcoach.exercise_file import Entry
 from handcoach.hand import Array
+from handcoach.texts import Texts
 from handcoach.ui import view3d
 from handcoach.ui.keys import HeldKeys, Once
-from handcoach.ui.texts import Texts
 
 PICTURE = (112, 116)  # units at 100 %
 GROUND, CARD, OVER, HERE = "#0f1520", "#1b2536", "#26344c", "#1b7a43"

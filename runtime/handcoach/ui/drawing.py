@@ -19,9 +19,9 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 from handcoach.hand import BONES, Side
+from handcoach.texts import Texts
 from handcoach.ui import view3d
 from handcoach.ui.presenter import Tone, ViewState
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.exercise import Arm

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from handcoach import angles, model, quality
 from handcoach.hand import FINGERS, Array, Side
+from handcoach.texts import Texts
 from handcoach.ui import view3d
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.exercise import Arm, Exercise, Posture

@@ -15,12 +15,12 @@ from typing import Any
 from PIL import Image as PilImage
 from PIL import ImageTk
 
+from handcoach.texts import Texts
 from handcoach.ui import drawing, view3d
 from handcoach.ui.chooser import Chooser
 from handcoach.ui.keys import HeldKeys, Once
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.scaling import choose_scale, place
-from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
 
 WIDTH, HEIGHT = 1280, 700  # units at 100 %

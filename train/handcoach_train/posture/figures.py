@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 
 from handcoach.hand import JOINTS
-from handcoach.ui.texts import Texts
+from handcoach.texts import Texts
 from handcoach_train.posture.study import Study
 
 matplotlib.use("Agg")

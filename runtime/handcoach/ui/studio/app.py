@@ -15,10 +15,10 @@ from handcoach import builders, draft, exercise_file, model, places, recording, 
 from handcoach.defaults import FINDER, LANDMARKS
 from handcoach.errors import HandCoachError
 from handcoach.recorder import BURST_S, COUNTDOWN_S, Moment, Recorder, Take
+from handcoach.texts import Texts
 from handcoach.ui.keys import Twice
 from handcoach.ui.presenter import Presenter, ViewState
 from handcoach.ui.studio.presenter import STEPS, Recorded, Step, StudioPresenter, recorded_of
-from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
 from handcoach.worker import Load, Mailbox, Result, SourceLike, Worker, make_coach
 

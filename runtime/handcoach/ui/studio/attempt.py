@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from handcoach.texts import Texts
 from handcoach.ui import drawing
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.studio.widgets import Kit
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handcoach.hand import Array
+from handcoach.texts import Texts
 from handcoach.ui import view3d
 from handcoach.ui.drawing import Image
 from handcoach.ui.studio import drawings
 from handcoach.ui.studio.presenter import FIGURES, CheckView
 from handcoach.ui.studio.widgets import CARD, FOCUS, GROUND, INKS, SIGNS, SOFT, Choice, Kit, Scroll, tone_ink
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

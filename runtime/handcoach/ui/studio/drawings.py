@@ -10,11 +10,11 @@ import numpy as np
 
 from handcoach.camera import read_still
 from handcoach.hand import Array
+from handcoach.texts import Texts
 from handcoach.ui import drawing, view3d
 from handcoach.ui.drawing import Box, Image
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.studio.presenter import RecordView
-from handcoach.ui.texts import Texts
 
 PAPER = (255, 255, 255)
 

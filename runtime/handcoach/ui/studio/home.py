@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handcoach.texts import Texts
 from handcoach.ui.keys import Twice
 from handcoach.ui.studio.presenter import HomeRow
 from handcoach.ui.studio.widgets import CARD, SOFT, Kit, Scroll
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handcoach.draft import NUMBERS, STRICTNESS
+from handcoach.texts import LANGUAGES, Texts
 from handcoach.ui.studio import drawings
 from handcoach.ui.studio.presenter import COLOURS, StudioPresenter
 from handcoach.ui.studio.widgets import CARD, FOCUS, INK, SOFT, Choice, Kit, Scroll, Stepper
-from handcoach.ui.texts import LANGUAGES, Texts
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

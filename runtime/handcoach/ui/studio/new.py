@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from handcoach.draft import MOST_POSTURES, TURNS
 from handcoach.hand import FINGERS
 from handcoach.recording import HANDS
+from handcoach.texts import Texts
 from handcoach.ui.keys import Twice
 from handcoach.ui.studio.presenter import StudioPresenter
 from handcoach.ui.studio.widgets import INKS, Choice, Kit, Scroll
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

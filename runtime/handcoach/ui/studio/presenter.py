@@ -19,9 +19,9 @@ from handcoach.draft import MOST_POSTURES, NUMBERS, STRICTNESS, Draft, Posture, 
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, Side, beside, hand_frame
 from handcoach.quality import Finding, Report
+from handcoach.texts import LANGUAGES, Texts
 from handcoach.ui import view3d
 from handcoach.ui.presenter import Tone, ViewState
-from handcoach.ui.texts import LANGUAGES, Texts
 
 if TYPE_CHECKING:
     from handcoach.draft import Kept

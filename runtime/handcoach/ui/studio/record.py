@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handcoach.texts import Texts
 from handcoach.ui.keys import Twice
 from handcoach.ui.studio import drawings
 from handcoach.ui.studio.presenter import RecordView, Row
 from handcoach.ui.studio.widgets import CARD, INKS, SIGNS, SOFT, TRACK, Kit, Scroll
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

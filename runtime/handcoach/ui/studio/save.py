@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from handcoach.texts import Texts
 from handcoach.ui.studio.presenter import StudioPresenter
 from handcoach.ui.studio.widgets import CARD, INKS, SOFT, Kit, Scroll
-from handcoach.ui.texts import Texts
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from handcoach.texts import Texts
 from handcoach.ui.keys import HeldKeys, Once
 from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.studio.attempt import AttemptStep
@@ -18,7 +19,6 @@ from handcoach.ui.studio.presenter import STEPS, StudioPresenter
 from handcoach.ui.studio.record import RecordStep
 from handcoach.ui.studio.save import SaveView
 from handcoach.ui.studio.widgets import GROUND, INKS, SOFT, Kit
-from handcoach.ui.texts import Texts
 from handcoach.ui.toolkit import toolkit
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The sentences of the window in each language, from `locale/*.json`. No toolkit, no state."""
+"""What people read, in each language, from `locale/*.json`. No toolkit, no state."""
 
 from __future__ import annotations
 
