@@ -221,7 +221,7 @@ def empty_clips(
     def places() -> Iterator[Image]:
         files = sorted(rooms.glob("*.hdr")) if rooms else []
         for file in files:
-            data = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+            data = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
             if data is None or data.ndim != 3:
                 continue
             light = data[..., 2::-1] / (4 * max(float(np.median(data)), 1e-6))

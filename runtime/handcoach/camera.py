@@ -167,8 +167,9 @@ def read_still(path: Path) -> Image | None:
     try:
         if path.stat().st_size > MAX_STILL_BYTES:
             return None
-        # Not cv2.imread: it cannot open a path with letters outside the code page on Windows.
-        data = np.fromfile(path, dtype=np.uint8)
+        # Not cv2.imread: it cannot open a path with letters outside the code page on Windows. Not
+        # np.fromfile: it makes a SystemError of a Ctrl-C that comes while it asks for the path.
+        data = np.frombuffer(path.read_bytes(), np.uint8)
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     except (OSError, cv2.error):
         return None

@@ -474,7 +474,7 @@ def test_ctrl_c_ends_quietly_with_130(folder: Path, tmp_path: Path) -> None:
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and "Traceback" not in err
+    assert process.returncode == 130 and "Traceback" not in err, err
     assert "frames" in out.splitlines()[-1]  # what was seen until then
 
 

@@ -121,7 +121,7 @@ def read_image(file: Path) -> NDArray[np.uint8]:
             that was not copied to its end in grey, and say nothing.
     """
     try:
-        content = np.fromfile(file, np.uint8)
+        content = np.frombuffer(file.read_bytes(), np.uint8)
     except OSError as error:
         raise TrainError(f"{file} is missing or not a picture.") from error
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
