@@ -174,7 +174,7 @@ def test_what_another_network_saw_is_not_taken_for_its_own(tmp_path, samples, st
 
 def test_other_pictures_without_a_hand_are_looked_at_anew(tmp_path, samples, start):
     network, _ = load_checkpoint(start)
-    files, machine = [str(samples.files[0])], replace(CPU, minutes=0)
+    files, machine = samples.files[:1], replace(CPU, minutes=0)
     columns = []
     for empty in ([], [{"file": files[0], "boxes": [], "hard": []}]):
         pictures = LandmarkSet(samples, 64, True, empty=empty, empty_share=1.0)
