@@ -11,6 +11,7 @@ Everything is written as it is chosen, so that nothing is lost when the window c
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -185,9 +186,7 @@ def put_aside(folder: Path) -> Path:
     Raises:
         DraftError: it cannot be moved.
     """
-    place, n = folder / "recording-damaged", 2
-    while place.exists():
-        place, n = folder / f"recording-damaged-{n}", n + 1
+    place = _unused(folder / "recording-damaged")
     try:
         recording_of(folder).rename(place)
     except OSError as error:
@@ -201,10 +200,13 @@ def new_folder(stamp: str) -> Path:
     Args:
         stamp: date and time, such as 2026-01-31-1405.
     """
-    folder, n = studio_folder() / stamp, 2
-    while folder.exists():
-        folder, n = studio_folder() / f"{stamp}-{n}", n + 1
-    return folder
+    return _unused(studio_folder() / stamp)
+
+
+def _unused(folder: Path) -> Path:
+    """This folder, or with a number where it is there."""
+    numbered = (folder.with_name(f"{folder.name}-{n}") for n in itertools.count(2))
+    return next(place for place in itertools.chain([folder], numbered) if not place.exists())
 
 
 def save(folder: Path, draft: Draft) -> None:

@@ -242,19 +242,10 @@ def look_at(
         look: with another number the pictures of a training set are changed in other ways.
     """
     s = pictures.samples
-    named = [
-        whose,
-        pictures.size,
-        pictures.roll,
-        pictures.other_side,
-        pictures.seed,
-        *map(str, s.files),
-    ]
-    named += [name for name in ("steady", "late") if getattr(recipe, name)]
-    named += [
-        pictures.empty_share,
-        *(f"{area['file']} {area['boxes']} {area['hard']}" for area in pictures.empty),
-    ]
+    named = [whose, pictures.size, pictures.roll, pictures.other_side, pictures.seed, pictures.empty_share]
+    named += map(str, s.files)
+    named += (name for name in ("steady", "late") if getattr(recipe, name))
+    named += (f"{area['file']} {area['boxes']} {area['hard']}" for area in pictures.empty)
     arrays = [np.ascontiguousarray(a).tobytes() for a in (s.points, s.joints, s.right, s.K, s.lifted)]
     key = hashlib.sha256(b"".join([json.dumps(named).encode(), *arrays])).hexdigest()
     if file.is_file():

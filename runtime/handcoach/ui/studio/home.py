@@ -7,9 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handcoach.texts import Texts
-from handcoach.ui.keys import Twice
 from handcoach.ui.studio.presenter import HomeRow
-from handcoach.ui.studio.widgets import CARD, SOFT, Kit, Scroll
+from handcoach.ui.studio.widgets import CARD, SOFT, Kit, Scroll, Sure
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio
@@ -21,7 +20,7 @@ class HomeView:
         self._scroll = Scroll(kit, parent)
         self.frame = self._scroll.outer
         self._rows: tuple[HomeRow, ...] | None = None
-        self._sure = Twice()
+        self._delete = Sure(kit, texts("delete"), texts("delete_sure"), studio.delete_draft)
         self._list: Any = None
         inner = self._scroll.inner
         inner.grid_columnconfigure(0, weight=1)
@@ -32,13 +31,11 @@ class HomeView:
         small = kit.words(inner, texts("disclaimer"), 14, ink=SOFT)
         small.grid(row=3, column=0, sticky="ew", pady=(18, 0))
         self.open: list[Any] = []
-        self.delete: dict[str, Any] = {}
+        self.delete = self._delete.buttons
 
     def show(self, rows: Sequence[HomeRow]) -> None:
         if self._rows == tuple(rows):
-            if self._sure.asked:
-                self._sure.forget()
-                self._dress()
+            self._delete.forget()
             return
         self._rows = tuple(rows)
         kit, texts = self._kit, self._texts
@@ -47,8 +44,8 @@ class HomeView:
         self._list = kit.frame(self._scroll.inner)
         self._list.grid(row=2, column=0, sticky="ew")
         self._list.grid_columnconfigure(0, weight=1)
-        self.open, self.delete = [], {}
-        self._sure.forget()
+        self.open = []
+        self._delete.clear()
         if not rows:
             kit.words(self._list, texts("home_none"), 16, ink=SOFT).grid(row=0, column=0, sticky="ew", pady=6)
         for i, row in enumerate(rows):
@@ -62,19 +59,4 @@ class HomeView:
                 button = kit.button(card, texts("open_draft"), go_on, width=120)
                 button.grid(row=0, column=1, rowspan=2, padx=4)
                 self.open.append(button)
-            delete = kit.button(card, texts("delete"), partial(self._delete, row.key), "quiet", 100)
-            delete.grid(row=0, column=2, rowspan=2, padx=(4, 10))
-            self.delete[row.key] = delete
-
-    def _delete(self, key: str) -> None:
-        """Pressed twice it is meant."""
-        if self._sure.press(key):
-            self._studio.delete_draft(key)
-        else:
-            self._dress()
-
-    def _dress(self) -> None:
-        for key, button in self.delete.items():
-            sure = key == self._sure.asked
-            self._kit.dress(button, text=self._texts("delete_sure" if sure else "delete"),
-                            kind="danger" if sure else "quiet")  # fmt: skip
+            self._delete.button(card, row.key, 100).grid(row=0, column=2, rowspan=2, padx=(4, 10))

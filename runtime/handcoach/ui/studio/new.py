@@ -9,9 +9,8 @@ from handcoach.draft import MOST_POSTURES, TURNS
 from handcoach.hand import FINGERS
 from handcoach.recording import HANDS
 from handcoach.texts import Texts
-from handcoach.ui.keys import Twice
 from handcoach.ui.studio.presenter import StudioPresenter
-from handcoach.ui.studio.widgets import INKS, Choice, Kit, Scroll
+from handcoach.ui.studio.widgets import INKS, Choice, Kit, Scroll, Sure
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio
@@ -37,8 +36,11 @@ class NewView:
         kit.words(self._left, texts("label_postures"), 17, True).grid(row=2, column=0, sticky="ew")
         self._list: Any = None
         self.names: list[Any] = []
-        self.remove: dict[str, Any] = {}  # by the number of the posture
-        self._sure = Twice()
+        # By the number of the posture; what was recorded of it goes too.
+        self._remove = Sure(
+            kit, texts("remove"), texts("delete_sure"), lambda i: studio.remove_posture(int(i))
+        )
+        self.remove = self._remove.buttons
         self.add = kit.button(self._left, "+ " + texts("add_posture"), studio.add_posture, "quiet")
         self.add.grid(row=4, column=0, sticky="w", pady=6)
         self.hand = Choice(kit, self._right, {h: texts(f"hand_{h}") for h in reversed(HANDS)},
@@ -74,8 +76,7 @@ class NewView:
         if len(self.names) == len(draft.postures):
             for entry, posture in zip(self.names, draft.postures, strict=True):
                 self._kit.fill(entry, posture.name)
-            self._sure.forget()
-            self._dress()
+            self._remove.forget()
             return
         kit, texts, studio = self._kit, self._texts, self._studio
         if self._list is not None:
@@ -83,8 +84,8 @@ class NewView:
         self._list = kit.frame(self._left)
         self._list.grid(row=3, column=0, sticky="ew")
         self._list.grid_columnconfigure(1, weight=1)
-        self.names, self.remove = [], {}
-        self._sure.forget()
+        self.names = []
+        self._remove.clear()
         for i, posture in enumerate(draft.postures):
             kit.words(self._list, f"{i + 1}.", 16, True).grid(row=2 * i, column=0, padx=(0, 6))
             entry = kit.entry(self._list, posture.name, partial(studio.rename, i))
@@ -99,24 +100,9 @@ class NewView:
                     row=2 * i, column=2, columnspan=2, sticky="ew", padx=8
                 )
             if i and len(draft.postures) > 2:
-                remove = kit.button(self._list, texts("remove"), partial(self._remove, i), "quiet")
-                remove.grid(row=2 * i, column=3)
-                self.remove[str(i)] = remove
+                self._remove.button(self._list, str(i)).grid(row=2 * i, column=3)
         if not draft.postures[-1].name:
             self.names[-1].focus_set()
-
-    def _remove(self, index: int) -> None:
-        """Pressed twice it is meant: what was recorded of the posture goes too."""
-        if self._sure.press(str(index)):
-            self._studio.remove_posture(index)
-        else:
-            self._dress()
-
-    def _dress(self) -> None:
-        for index, button in self.remove.items():
-            sure = index == self._sure.asked
-            self._kit.dress(button, text=self._texts("delete_sure" if sure else "remove"),
-                            kind="danger" if sure else "quiet")  # fmt: skip
 
     def entered(self) -> None:
         self.title.focus_set()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from handcoach.ui import drawing
-from handcoach.ui.keys import HeldKeys
+from handcoach.ui.keys import HeldKeys, Twice
 from handcoach.ui.picture import Picture
 
 GROUND, CARD, TRACK = "#0f1520", "#1b2536", "#3a4860"
@@ -140,6 +140,47 @@ class Kit:
 
     def picture(self, parent: Any, ground: str = GROUND) -> Picture:
         return Picture(parent, ground)
+
+
+class Sure:
+    """Buttons that do what they say when they are pressed twice; one that was pressed once asks first.
+
+    Attributes:
+        buttons: by what they are about.
+    """
+
+    def __init__(self, kit: Kit, text: str, asking: str, act: Callable[[str], Any]) -> None:
+        self._kit, self._text, self._asking, self._act = kit, text, asking, act
+        self._twice = Twice()
+        self.buttons: dict[str, Any] = {}
+
+    def button(self, parent: Any, what: str, width: int = 60) -> Any:
+        made = self._kit.button(parent, self._text, partial(self._press, what), "quiet", width)
+        self.buttons[what] = made
+        return made
+
+    def clear(self) -> None:
+        """The buttons are gone."""
+        self.buttons.clear()
+        self._twice.forget()
+
+    def forget(self) -> None:
+        """What was asked is not meant."""
+        if self._twice.asked:
+            self._twice.forget()
+            self._dress()
+
+    def _press(self, what: str) -> None:
+        if self._twice.press(what):
+            self._act(what)
+        else:
+            self._dress()
+
+    def _dress(self) -> None:
+        for what, button in self.buttons.items():
+            sure = what == self._twice.asked
+            self._kit.dress(button, text=self._asking if sure else self._text,
+                            kind="danger" if sure else "quiet")  # fmt: skip
 
 
 class Choice:
