@@ -154,7 +154,8 @@ def render(work: Path, assets: Assets, counts: dict[str, int], workers: int = 1)
                 godot=assets.godot, arms=people,
             )  # fmt: skip
             how = starter.SHOWN.get(posture)
-            as_shown = repr((how, starter.DISTANCE, *([starter.TOUCH] if how and how.touch else [])))
+            touch = [starter.TOUCH] if how and how.touch else []
+            as_shown = repr((write.RENDERER, how, starter.DISTANCE, *touch))
             said = job.out / "shown.txt"
             if said.is_file() and said.read_text("utf-8") != as_shown:
                 shutil.rmtree(job.out)  # the posture was shown in another way

@@ -64,14 +64,10 @@ def apart(
 ) -> float:
     """How far a hand (21, 3) is from the teacher's, degrees: the mean over these fingers (0 index).
 
-    Of a stretched hand it is what extension lacks to the teacher's, for who stretches farther lacks nothing;
-    of any other the difference of total flexion.
+    Of a finger that the teacher stretches it is what extension lacks to the teacher's, for who stretches
+    farther lacks nothing; of any other the difference of total flexion.
     """
-    one, other = (flexion(h)[list(fingers)] for h in (hand, teacher))
-    lacks, allowed = extension_deficit(one), extension_deficit(other)
-    if allowed.mean() <= STRETCHED:
-        return float(np.maximum(lacks - allowed, 0.0).mean())
-    return float(np.abs(one.sum(-1) - other.sum(-1)).mean())
+    return float(np.abs(too_bent(hand, teacher))[list(fingers)].mean())
 
 
 def fan(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:

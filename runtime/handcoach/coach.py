@@ -6,7 +6,9 @@ always give the same progress.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,11 +18,15 @@ State = Literal["ready", "search", "hold", "move", "rest", "paused", "stopped", 
 UNSURE = "unsure"
 # Seconds that a new label must last before it is believed: shorter changes are flicker.
 DWELL_S = 0.3
+# Seconds whose frames say together what a hand shows that never rests: three turns of a slow tremor.
+MOSTLY_S = 1.0
 # Seconds without a hand, or with an unsure one, before the hold is given up: a hand that is lost for a moment
 # must not cost the patient the whole hold. The hold's clock stands still meanwhile, and nothing is praised.
 GRACE_S = 0.8
 # Seconds of exercise, rests included, after which a session ends, where the exercise says nothing else.
 SESSION_S = 15 * 60.0
+# Seconds without exercise, after which it is another session.
+APART_S = 3600.0
 # Seconds of rest at least, whatever an exercise says: the praise and the result are read in it.
 LEAST_REST_S = 2
 # A longer gap between two frames counts as no time at all: a laptop that slept held nothing. One beyond
@@ -45,11 +51,13 @@ class Progress:
             move (a hand in another posture), rest (forced), paused, stopped (by the patient), done.
         label: the believed posture; None where there is none.
         message: what to say, a key: a label of the exercise, or leave (open from the best posture first),
-            ready, search, rest, paused, stopped, done, enough (done, and no more in this session).
+            look (nothing is known of the hand yet), search (it cannot be judged), ready, rest, paused,
+            stopped, done, enough (no more in this session).
         hold: 0..1 of this repetition's hold.
         repetition: repetitions finished.
         repetitions: repetitions in all.
         rest: 0..1 of this rest.
+        enough: the session's time is over; it does not start again.
     """
 
     state: State
@@ -59,6 +67,7 @@ class Progress:
     repetition: int
     repetitions: int
     rest: float
+    enough: bool = False
 
 
 class OwnRange:
@@ -104,8 +113,8 @@ class Coach:
     lying there counts once.
 
     Attributes:
-        spent_s: seconds of exercise and rest since it was made, over all starts. From `session_s` on it ends,
-            after a hold that is under way, and does not start again.
+        spent_s: seconds of this session with a hand in view or in a rest, over all starts. From `session_s`
+            on it ends, after a hold that is under way, and does not start again for `APART_S`.
         own_range: how much easier it is for this person, over all starts.
     """
 
@@ -129,6 +138,7 @@ class Coach:
         self.repetitions = repetitions
         self.labels = tuple(labels)
         self.session_s, self.spent_s = session_s, 0.0
+        self._spent_t = 0.0  # when any of it was spent last
         self.own_range = OwnRange(widest)
         self._state: Literal["ready", "running", "rest", "paused", "stopped", "done"] = "ready"
         self._reset()
@@ -149,11 +159,19 @@ class Coach:
         self._label: str | None = None  # believed
         self._candidate: str | None = None  # seen, not yet believed
         self._since = 0.0  # when the candidate was first seen
+        self._recent: deque[tuple[float, str | None]] = deque()  # times and labels of the last MOSTLY_S
         self._best_t = -math.inf  # when a frame last showed the best posture while that was believed
         self.own_range.try_anew()
 
+    def take_over(self, before: Coach, *, same_exercise: bool) -> None:
+        """Go on with the same person's session, and with how easy the same exercise had become for them."""
+        self.spent_s, self._spent_t = before.spent_s, before._spent_t
+        if same_exercise:
+            self.own_range = before.own_range
+
     def start(self, t: float) -> Progress:
         """Begin, go on after a pause, or begin anew after the end or a stop; not after a whole session."""
+        self._another_session(t)
         if self._enough():
             self._state = "done"
         elif self._state == "paused":
@@ -193,13 +211,15 @@ class Coach:
         asleep = gap > MAX_STEP_S
         step = 0.0 if asleep else gap
         self._t = t
+        self._another_session(t)
         if self._state in ("running", "rest", "ready"):
             if gap > GRACE_S:
                 self._new_hold()
                 self._forget_label()
             before = self._label
             self._believe(label, t, restart=asleep)
-            self.spent_s += step if self._state != "ready" else 0.0
+            if self._state == "rest" or (self._state == "running" and self._candidate is not None):
+                self.spent_s, self._spent_t = self.spent_s + step, t
             if self._state == "rest":
                 self._rest(step)
             elif self._state == "running":
@@ -211,13 +231,26 @@ class Coach:
     def _enough(self) -> bool:
         return self.spent_s >= self.session_s
 
+    def _another_session(self, t: float) -> None:
+        if t - self._spent_t >= APART_S:
+            self.spent_s = 0.0
+
     def _believe(self, label: str | None, t: float, *, restart: bool) -> None:
-        """Debounce: a label is believed once it has been seen without a break for the dwell time."""
+        """Debounce: a label is believed once it has been seen without a break for the dwell time. Of a hand
+        that trembles between postures no label lasts so long: then the one of most frames is enough, if it is
+        none to praise."""
         if label != self._candidate or restart:
             self._candidate, self._since = label, t
+        if restart:
+            self._recent.clear()
+        self._recent.append((t, label))
+        while t - self._recent[0][0] > MOSTLY_S:
+            self._recent.popleft()
+        best = self.labels[0]
         if t - self._since >= DWELL_S - 1e-9:
             self._label = self._candidate
-        best = self.labels[0]
+        elif self._label != best and t - self._recent[0][0] >= DWELL_S - 1e-9:
+            self._label = self._mostly()
         if label == self._label == best:
             self._best_t = t
         elif t - self._best_t > GRACE_S + DWELL_S:  # whoever comes back within the grace is believed by then
@@ -225,6 +258,14 @@ class Coach:
             self._new_hold()
             if self._label == best:
                 self._label = None
+
+    def _mostly(self) -> str | None:
+        """What is seen most of all that is not the best posture; what is believed already stays so as long as
+        it is a third of it, that sentences do not flicker."""
+        seen = Counter(label for _, label in self._recent if label != self.labels[0])
+        if 3 * seen[self._label] >= seen.total():
+            return self._label
+        return seen.most_common(1)[0][0]
 
     def _rest(self, step: float) -> None:
         self._rested += step
@@ -234,14 +275,18 @@ class Coach:
             self._new_hold()
 
     def _leave(self) -> None:
-        """Only another posture that was believed frees the next repetition; a hand out of view does not."""
-        if self._label in self.labels[1:]:
+        """Only a hand that shows other postures for the dwell time frees the next repetition, whichever they
+        are and be some of it unsure; one out of view does not."""
+        late = reversed(self._recent)
+        other = [*itertools.takewhile(lambda seen: seen[1] not in (None, self.labels[0]), late)]
+        sure = sum(label != UNSURE for _, label in other)
+        if other and other[0][0] - other[-1][0] >= DWELL_S - 1e-9 and 2 * sure >= len(other):
             self._must_leave = False
 
     def _run(self, step: float, before: str | None, t: float) -> None:
         self._leave()
         # Whoever nearly reaches it is between two postures, and unsure.
-        if self._label is not None and not self._must_leave and not self._held:
+        if self._candidate is not None and not self._must_leave and not self._held:
             self.own_range.tried(step)
         if self._label != self.labels[0]:
             if self._label in self.labels or t - self._since > GRACE_S:
@@ -266,11 +311,13 @@ class Coach:
         best = self.labels[0]
         if self._state != "running":
             state, message = self._state, str(self._state)
-            if state == "done" and self._enough():
+            if state in ("ready", "done") and self._enough():
                 message = "enough"
-        elif self._must_leave and self._label in (best, UNSURE):  # on its way to another posture
-            state, message = "move", "leave"
-        elif self._label is None or self._label == UNSURE:
+        elif self._must_leave and (self._label in (best, UNSURE) or (self._candidate and not self._label)):
+            state, message = "move", "leave"  # on its way to another posture
+        elif self._label is None:
+            state, message = "search", "look"
+        elif self._label == UNSURE:
             state, message = "search", "search"
         elif self._label == best:
             state, message = "hold", best
@@ -279,4 +326,6 @@ class Coach:
         done = self._state in ("rest", "done")
         hold = 1.0 if done else min(1.0, self._held / self.hold_s) if self.hold_s else 0.0
         rest = min(1.0, self._rested / self.rest_s) if self._state == "rest" and self.rest_s else 0.0
-        return Progress(state, self._label, message, hold, self._repetition, self.repetitions, rest)
+        return Progress(
+            state, self._label, message, hold, self._repetition, self.repetitions, rest, self._enough()
+        )

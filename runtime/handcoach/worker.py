@@ -358,10 +358,9 @@ class Worker:
     def _take(self, pipeline: PipelineLike, coach: Coach | None, **changes: object) -> None:
         """Go on with what was loaded. The lock is held."""
         if self._coach is not None and coach is not None:
-            coach.spent_s = self._coach.spent_s  # the session is the person's, not the exercise's
             before, after = (p.exercise for p in (self._pipeline, pipeline) if p is not None)
-            if before is not None and after is not None and before.name == after.name:
-                coach.own_range = self._coach.own_range  # with the other hand, or without the thumb
+            same = before is not None and after is not None and before.name == after.name
+            coach.take_over(self._coach, same_exercise=same)  # with the other hand, or without the thumb
         self._pipeline, self._coach, self._pace = pipeline, coach, Pace(pipeline.usual_s)
         t = self._now()
         if coach is not None:
@@ -434,7 +433,7 @@ class Worker:
                     pipeline.reset()
                     pace.reset()
                 idle = True
-                self._publish(stage="running", live=source.live, frame=frame, track=None, posture=None)
+                self._idle(source, frame)
                 continue
             idle = False
             if late > LATE_S and frame.file is None and count % 3:
@@ -464,6 +463,17 @@ class Worker:
                         return True
                     self._judge(source, frame, track, posture, fps)
         return count > 0
+
+    def _idle(self, source: SourceLike, frame: Frame) -> None:
+        """Show a picture that is not judged; the coach's clock goes on."""
+        with self._lock:
+            t = self._now()
+            progress = self._coach.update(None, t) if self._coach is not None else None
+            self._last = replace(
+                self._last, t=t, stage="running", live=source.live, frame=frame, track=None, posture=None,
+                progress=progress,
+            )  # fmt: skip
+            self.mailbox.put(self._last)
 
     def _judge(
         self, source: SourceLike, frame: Frame, track: Track, posture: Posture | None, fps: float

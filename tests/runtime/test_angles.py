@@ -34,6 +34,8 @@ def test_two_hands_are_as_far_apart_as_their_fingers_bend():
     one[5:9] = template(1.0)[5:9]
     assert angles.apart(one, template(0.0)) == pytest.approx(FIST.sum() / 4, rel=1e-6)
     assert angles.apart(one, template(0.0), [1, 2]) == pytest.approx(0, abs=1e-6)
+    # One finger that the teacher bends is asked to bend, however straight the others are.
+    assert angles.apart(template(0.0), one) == pytest.approx(FIST.sum() / 4, rel=1e-6)
 
 
 def test_who_stretches_farther_than_the_teacher_lacks_nothing():

@@ -11,6 +11,7 @@ from tiny.hands import blank, template
 from tiny.hands import points as hand_points
 
 import handcoach
+from handcoach import angles
 from handcoach.coach import Progress
 from handcoach.errors import HandCoachError
 from handcoach.exercise import Exercise
@@ -144,9 +145,45 @@ def test_that_the_posture_is_to_be_left_is_said_at_once_and_no_longer_than_it_is
 
 def test_who_stops_is_told_so_even_where_the_camera_is_gone(presenter, exercise):
     gone = result(exercise, progress("stopped"), stage="error", error="The camera is gone.")
+    assert presenter.present(gone).message == "The camera is gone."  # nothing was under way
+    presenter.present(result(exercise, progress("hold", "open", "open"), seen=hand()))
     view = presenter.present(gone)
-    assert (view.state, view.message) == ("stopped", Texts("en")("stopped"))
+    assert (view.state, view.message, view.hint) == (
+        "stopped", Texts("en")("stopped"), "The camera is gone.",
+    )  # fmt: skip
     assert presenter.present(replace(gone, progress=progress("hold", "open"))).state == "error"
+
+
+def test_the_last_praise_and_result_outlast_the_camera(presenter, exercise):
+    for repetition, t in ((0, 10.0), (1, 20.0)):
+        held(presenter, exercise, 0.2, t, repetition)
+    done = presenter.present(result(exercise, progress("done", message="done", repetition=2)))
+    assert done.thumb
+    silent = presenter.present(result(exercise, progress("done", message="done"), stage="camera"))
+    gone = result(exercise, progress("done", message="done"), stage="error", error="The camera is gone.")
+    for view in (silent, presenter.present(gone)):
+        assert (view.state, view.message, view.thumb) == ("done", done.message, done.thumb)
+
+
+def test_a_hand_that_has_only_come_is_not_told_to_turn(presenter, exercise, monkeypatch):
+    monkeypatch.setattr(exercise, "speak_s", 4.0)
+    looks, turn = Texts("en")("look"), Texts("en")("search")
+    fist = exercise.message("fist", "en")
+    for t, what, says in (
+        (0.0, progress("search", None, "look"), looks),
+        (0.3, progress("move", "fist", "fist"), fist),  # what is looked at is no correction that stands
+        (1.0, progress("search", None, "look"), fist),  # and what was said is not wiped
+        (9.0, progress("search", None, "look"), looks),
+        (9.5, progress("search", None, "search"), turn),
+    ):
+        assert presenter.present(result(exercise, what, t=t, seen=hand())).message == says
+
+
+def test_a_computer_that_is_too_slow_is_told_of_and_no_hand_is_blamed(presenter, exercise):
+    what = progress("search", None, "look")
+    assert presenter.present(result(exercise, what, seen=hand(), fps=1.5)).message == Texts("en")("slow")
+    for fps in (0.0, 5.0):
+        assert presenter.present(result(exercise, what, seen=hand(), fps=fps)).message == Texts("en")("look")
 
 
 def test_hold_praises_and_counts_down(presenter, exercise):
@@ -340,6 +377,18 @@ def test_where_neither_bending_nor_opening_helps_nothing_is_said(presenter, exer
     assert hints(presenter, exercise, seen) == ["", "", ""]
 
 
+def test_a_finger_that_lies_straight_is_not_told_to_open(presenter, exercise):
+    """Bent in its knuckle alone, it is to be lifted."""
+    seen = with_finger(5, 0.4)
+    assert hints(presenter, exercise, seen)[-1] == "Open the index finger a little more"
+    straight = template(0.0)
+    knuckle, bones = straight[5], np.linalg.norm(straight[6:9] - straight[5], axis=1)
+    ahead = knuckle * np.cos(np.radians(80)) / np.linalg.norm(knuckle) - [0, 0, np.sin(np.radians(80))]
+    seen.landmarks[6:9] = knuckle + bones[:, None] * ahead
+    np.testing.assert_allclose(angles.flexion(seen.landmarks)[0], [80, 0, 0], atol=1e-3)
+    assert hints(Presenter(Texts("en")), exercise, seen) == ["", "", ""]
+
+
 def test_touching_with_another_finger_is_not_cheered_on():
     """The exercise's own sentence says that it is another finger."""
     exercise = Exercise(read(find("thumb-to-index", "exercise"), "exercise"))
@@ -452,9 +501,12 @@ def test_the_thumb_has_a_line_of_its_own(presenter, tiny_exercise_path, thumb, w
 
 
 def test_a_whole_session_ends_kindly_and_offers_no_more(presenter, exercise):
-    view = presenter.present(result(exercise, progress("done", message="enough"), seen=hand()))
+    over = replace(progress("done", message="enough"), enough=True)
+    view = presenter.present(result(exercise, over, seen=hand()))
     assert view.message == Texts("en")("enough")
     assert (view.can_start, view.can_choose, view.tone) == (False, False, "done")
+    stopped = presenter.present(result(exercise, replace(progress("stopped"), enough=True), seen=hand()))
+    assert (stopped.can_start, stopped.can_choose) == (False, False)  # what would be refused
     usual = presenter.present(result(exercise, progress("done"), seen=hand()))
     assert (usual.can_start, usual.can_choose) == (True, True)
 

@@ -145,7 +145,10 @@ class Chooser:
 
     def close(self) -> None:
         if self._frame is not None:
-            self._frame.destroy()
+            # The key that closes it may be let go of a moment later: a release that finds no widget is lost,
+            # and `HeldKeys` would wait for it.
+            self._frame.grid_remove()
+            self._frame.after(300, self._frame.destroy)
             self._frame, self.rows = None, []
             self._on_close()
 

@@ -28,6 +28,8 @@ HINT_S = 0.7
 # A finger is named if it is at least this far off (0..1), this much farther than the next one, and bent more
 # or less than the teacher's by so many degrees.
 HINT_FAR, HINT_AHEAD, HINT_BENT = 0.35, 0.18, 2 * angles.CHANGE
+# Judged pictures a second, below which the coach cannot follow a hand (its MAX_STEP_S).
+SLOW_FPS = 2.2
 UNDER_WAY = ("search", "hold", "move")
 # A check of the set-up, or a word about the thumb, changes once the new one has lasted so long, seconds.
 SETTLE_S = 0.5
@@ -192,11 +194,11 @@ class Presenter:
         hint = self._hint(state, far, result)
         accent = exercise.colours.get(progress.message, "") if state in ("hold", "move") else ""
         said = message, tone, hint, accent
-        message, tone, hint, accent = self._seldom(state, _leaves(result), said, exercise.speak_s, result.t)
+        message, tone, hint, accent = self._seldom(state, result, said, exercise.speak_s)
         if result.track and result.track.mismatch and running:
             hint = texts("mismatch")
         start = {"paused": "go_on", "stopped": "again", "done": "again"}.get(progress.state, "start")
-        over = result.stage == "ended" or progress.message == "enough"
+        over = result.stage == "ended" or progress.enough
         ready = state == "ready"
         return ViewState(
             state=state,
@@ -239,17 +241,18 @@ class Presenter:
         return view3d.facing(turned, self._side, exercise.kept_axes, result.live or result.frame is None)
 
     def _seldom(
-        self, state: str, leaves: bool, said: tuple[str, Tone, str, str], least_s: float, t: float
+        self, state: str, result: Result, said: tuple[str, Tone, str, str], least_s: float
     ) -> tuple[str, Tone, str, str]:
         """A correction stands for as long as the therapist wished before another one takes its place; that
         the good posture is to be left is none, and is said until it is."""
-        if state not in CORRECTING or leaves:
+        if state not in CORRECTING or _leaves(result):
             self._correction = None
             return said
-        if self._correction is not None and t - self._correction[1] < least_s:
+        if self._correction is not None and result.t - self._correction[1] < least_s:
             return self._correction[0]
-        if self._correction is None or self._correction[0] != said:
-            self._correction = said, t
+        looks = result.progress is not None and result.progress.message == "look"
+        if not looks and (self._correction is None or self._correction[0] != said):
+            self._correction = said, result.t
         return said
 
     def _checks(self, result: Result) -> tuple[tuple[Check, ...], str]:
@@ -343,9 +346,16 @@ class Presenter:
             error = self.texts("crashed", what=error[1:].split(":")[0])
         elif result.error_key is not None:
             error = self.texts(result.error_key)
-        if result.progress is not None and result.progress.state == "stopped":  # who stopped is told so first
-            return ViewState("stopped", self.texts("word_stopped"), self.texts("stopped"), "stop",
-                             start_text=self.texts("again"))  # fmt: skip
+        progress = result.progress
+        if self._started and progress is not None and progress.state in ("stopped", "done"):
+            # Who stopped or finished is told so first.
+            done = progress.state == "done"
+            return ViewState(
+                progress.state, self.texts(f"word_{progress.state}"), self.texts(progress.message),
+                "done" if done else "stop", hint=error, hold=progress.hold, repetition=progress.repetition,
+                repetitions=progress.repetitions, start_text=self.texts("again"),
+                thumb=self._say_result(result.exercise) if done and result.exercise else "", thumb_good=True,
+            )  # fmt: skip
         return ViewState("error", self.texts("word_error"), error, "error", start_text=self.texts("start"))
 
     def _state(self, result: Result) -> str:
@@ -353,7 +363,7 @@ class Presenter:
         state: str = result.progress.state
         if result.stage == "ended" and state not in ("stopped", "done"):
             return "ended"
-        if result.stage == "camera" and state not in ("stopped", "paused"):
+        if result.stage == "camera" and state not in ("stopped", "paused", "done"):
             return "loading"
         lost = result.track is not None and result.track.hand is None
         if lost and state in UNDER_WAY and result.t - self._seen > LOST_S:
@@ -374,6 +384,8 @@ class Presenter:
                 return exercise.message(progress.message, self.texts.lang), tone
             # A hand whose turn counts is relaxed and still turned.
             return self.texts("leave_turn" if exercise.kept_axes else "leave"), "calm"
+        if state == "search" and 0 < result.fps < SLOW_FPS:
+            return self.texts("slow"), "look"
         if state == "search" and progress.label == "unsure":
             return exercise.message("unsure", self.texts.lang), "look"
         if result.note is not None and state in ("ready", "stopped", "done"):
@@ -382,8 +394,9 @@ class Presenter:
             "loading": "calm", "ready": "ready", "search": "look", "rest": "rest", "paused": "rest",
             "stopped": "stop", "done": "done", "ended": "done",
         }  # fmt: skip
-        # After a whole session there is no next round.
-        return self.texts(progress.message if progress.message == "enough" else state), tones[state]
+        # After a whole session there is no next round, and a hand that has only come is not to turn yet.
+        said = progress.message if progress.message in ("enough", "look") and state != "loading" else state
+        return self.texts(said), tones[state]
 
     def _farthest(
         self, far: NDArray[np.float64], posture: Posture, exercise: Exercise | None
@@ -398,7 +411,11 @@ class Presenter:
         if fingers[first] < HINT_FAR or fingers[first] - fingers[second] < HINT_AHEAD:
             return None
         bent = angles.too_bent(posture.aligned, exercise.reference_aligned)[first]
-        return (int(first), bool(bent > 0)) if abs(bent) >= HINT_BENT else None
+        # A finger that is straight, and bent in its knuckle alone, is to be lifted and not to open.
+        curled = angles.extension_deficit(angles.flexion(posture.aligned)[:, 1:])[first]
+        if abs(bent) < HINT_BENT or (bent > 0 and curled < HINT_BENT):
+            return None
+        return int(first), bool(bent > 0)
 
     def _hint(self, state: str, far: NDArray[np.float64] | None, result: Result) -> str:
         """What the finger that is clearly farthest from the teacher's is to do, once that has lasted."""

@@ -6,6 +6,7 @@ import sys
 import tkinter
 from typing import Any
 
+BARS = 80  # units of the height that the desktop's bar and the window's title take: 48 and 31 on Windows
 WIDE = 2.4  # times its height: beyond it a screen is two monitors, as wide as 21:9 is one
 
 
@@ -25,9 +26,9 @@ def xft_dpi() -> float | None:
 
 
 def room(root: Any) -> tuple[int, int]:
-    """Width and height in pixels that a window may have: of one monitor, less the bar of the desktop."""
+    """Width and height in pixels of one monitor."""
     width, height = root.winfo_screenwidth(), root.winfo_screenheight()
-    return width // 2 if width > WIDE * height else width, height - 70
+    return width // 2 if width > WIDE * height else width, height
 
 
 def choose_scale(ctk: Any, root: Any, wanted: float | None, smallest: tuple[int, int]) -> float:
@@ -43,7 +44,7 @@ def choose_scale(ctk: Any, root: Any, wanted: float | None, smallest: tuple[int,
         if sys.platform.startswith("linux"):
             wanted = round((xft_dpi() or root.winfo_fpixels("1i")) / 96 * 4) / 4
     across, down = room(root)
-    scale = float(max(0.75, min(wanted, across / smallest[0], down / smallest[1])))
+    scale = float(max(0.75, min(wanted, across / smallest[0], down / (smallest[1] + BARS))))
     ctk.set_widget_scaling(scale / automatic)
     ctk.set_window_scaling(1 / automatic)  # sizes of the window are given in pixels below
     return scale
@@ -52,6 +53,7 @@ def choose_scale(ctk: Any, root: Any, wanted: float | None, smallest: tuple[int,
 def place(root: Any, scale: float, size: tuple[int, int], smallest: tuple[int, int]) -> None:
     """Put the window in the middle of the first monitor, as large as `size` or that; both sizes in units."""
     room_w, room_h = room(root)
+    room_h -= round(BARS * scale)
     w, h = min(round(size[0] * scale), room_w), min(round(size[1] * scale), room_h)
     # While it scales its widgets, customtkinter nails the window to its present size for a second.
     root.maxsize(1_000_000, 1_000_000)

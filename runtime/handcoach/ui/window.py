@@ -206,7 +206,10 @@ class Window:
         self._redraw()
 
     def _space_pressed(self) -> None:
-        if self.chooser is None or not self.chooser.opened:
+        """Start, or pause; where the window offers neither, as while a camera is gone, nothing unseen."""
+        view = self._view
+        offered = view is None or view.state == "loading" or view.can_start or view.can_pause
+        if offered and (self.chooser is None or not self.chooser.opened):
             self._on_toggle()
 
     def _resized(self) -> None:
@@ -253,6 +256,8 @@ class Window:
 
     def show(self, view: ViewState) -> None:
         """Show a view state, at once."""
+        if self._view is not None and view.exercise != self._view.exercise:
+            self.camera = view3d.Camera()  # another hand, as it is to be seen
         self._view = view
         if self.chooser is not None and self.chooser.opened and not view.can_choose:
             self.chooser.close()

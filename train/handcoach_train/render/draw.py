@@ -504,10 +504,10 @@ class Painter:
         draws = []
         for arm, vertices, look, mirrored in arms:
             normals = vertex_normals(vertices, arm.triangles)
-            shown = (
-                vertices
-                + normals * (np.clip((arm.traits[:, 3] - look.sleeve) * 200, 0, 1) * look.loose)[:, None]
-            )
+            # A mirrored arm's triangles run the other way round: its normals point inwards, see `flip`.
+            outwards = -normals if mirrored else normals
+            cloth = np.clip((arm.traits[:, 3] - look.sleeve) * 200, 0, 1) * look.loose
+            shown = vertices + outwards * cloth[:, None]
             data = np.hstack([shown[arm.corner], normals[arm.corner], arm.uv, arm.traits[arm.corner]]).astype(
                 "f4"
             )

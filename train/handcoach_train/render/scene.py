@@ -66,14 +66,10 @@ class Studio:
     def background(
         self, rng: np.random.Generator, env: int, rotation: Floats, focal: float, true: bool
     ) -> NDArray[np.float32]:
-        """float32 RGB 0..255 (H, W, 3) behind the hand; `true`: turned as the camera is, for a table."""
+        """float32 RGB 0..255 (H, W, 3) behind the hand; `true`: always turned as the camera is."""
         size = (self.width, self.height)
-        if (
-            not true and rng.random() < 0.75
-        ):  # rooms as webcams see them: level, whatever way the hand is turned
-            way, tilt = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.25)
-            aim = np.array([np.cos(way) * np.cos(tilt), np.sin(way) * np.cos(tilt), np.sin(tilt)])
-            rotation = look_at(np.zeros(3), aim, np.array([0, rng.normal(0, 0.08), 1]))[:3, :3]
+        if not true and rng.random() < 0.75:  # level, whatever way the hand is turned
+            rotation = in_a_room(rng)[:3, :3]
         if env >= 0 and rng.random() < 0.75:
             fov = 2 * np.arctan(self.width / 2 / focal)
             fov = min(max(fov, 0.5), 1.6)
@@ -97,6 +93,13 @@ def look_at(eye: Floats, target: Floats, up: Floats) -> Floats:
     m[:3, :3] = np.stack([x, np.cross(z, x), z])
     m[:3, 3] = -m[:3, :3] @ eye
     return m
+
+
+def in_a_room(rng: np.random.Generator) -> Floats:
+    """World to camera (4, 4) of a webcam at the origin: it looks ahead, and up is nearly up."""
+    way, tilt = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.25)
+    aim = np.array([np.cos(way) * np.cos(tilt), np.sin(way) * np.cos(tilt), np.sin(tilt)])
+    return look_at(np.zeros(3), aim, np.array([0, rng.normal(0, 0.08), 1]))
 
 
 def project(k: Floats, m: Floats, points: Floats) -> Floats:
@@ -271,6 +274,17 @@ def hand_views(
     return joints, views, about
 
 
+def _raised(rng: np.random.Generator, joints: Floats, left: bool) -> Floats:
+    """A rotation (3, 3) that holds a hand of joints (21, 3) up to a camera, three of four times its palm."""
+    _, forward, out = _axes(joints)
+    out = -out if left else out  # a left hand's joints say the back's normal
+    face = -1.0 if rng.random() < 0.75 else 1.0
+    up, towards = np.array([0, -1.0, 0]), np.array([0, 0, face])
+    wobble = cv2.Rodrigues(rng.normal(0, [0.35, 0.5, 0.4]))[0]
+    held = np.stack([np.cross(up, towards), up, towards])
+    return np.asarray(wobble @ held.T @ np.stack([np.cross(forward, out), forward, out]))
+
+
 def _in_the_picture(
     rng: np.random.Generator, joints: Floats, k: Floats, width: int, height: int, margin: float = 24
 ) -> Floats:
@@ -332,7 +346,7 @@ def full_frame(
     if view == "exercise":
         m, focal = _webcam(rng, np.array([0, 0, 0.03]))
     else:
-        m, focal = np.eye(4), float(rng.uniform(0.7, 1.1))
+        m, focal = in_a_room(rng), float(rng.uniform(0.7, 1.1))
     f = focal * width
     k = np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1.0]])
     truths = []
@@ -365,21 +379,15 @@ def full_frame(
             if left:
                 vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
             # Mostly upright, as people raise a hand to a webcam; any turn otherwise.
-            turn = _random_rotation(rng)
-            if rng.random() < 0.6:
-                axes = _axes(joints) * ([[-1], [1], [1]] if left else [[1], [1], [1]])
-                face = -1.0 if rng.random() < 0.75 else 1.0  # palm to the camera, or its back
-                forward, out = np.array([0, -1.0, 0]), np.array([0, 0, face])
-                target = np.stack([np.cross(forward, out), forward, out])
-                axes[0] = np.cross(axes[1], axes[2])
-                wobble = cv2.Rodrigues(rng.normal(0, [0.35, 0.5, 0.4]))[0]
-                turn = wobble @ target.T @ axes
+            turn = _raised(rng, joints, left) if rng.random() < 0.6 else _random_rotation(rng)
             vertices, joints = vertices @ turn.T, joints @ turn.T
             depth = float(np.exp(rng.uniform(np.log(0.25), np.log(1.1))))
             lo, hi = (0.0, 1.0) if hands == 1 else ((0.0, 0.45) if n == 0 else (0.55, 1.0))
             place = np.array([rng.uniform(lo, hi) * width, rng.uniform(0.05, 0.95) * height])
             shift = np.array([*((place - [width / 2, height / 2]) / f * depth), depth]) - joints[9]
         vertices, joints = vertices + shift, joints + shift
+        if view != "exercise":  # until here as the camera sees them
+            vertices, joints = vertices @ m[:3, :3], joints @ m[:3, :3]
         if (joints @ m[:3, :3].T + m[:3, 3])[:, 2].min() < 0.08:
             continue
         placed.append((arm, vertices, look, left))
@@ -397,7 +405,7 @@ def full_frame(
         )
         if not left and not (shown and kind):
             things += random_things(rng, joints, view == "exercise")
-    behind: NDArray[np.floating] = studio.background(rng, env, m[:3, :3], f, view == "exercise")
+    behind: NDArray[np.floating] = studio.background(rng, env, m[:3, :3], f, true=True)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.55, 0.35, 0.1])) if view == "any" else 0):
         behind = backdrop.person(rng, behind, look)
     if placed:

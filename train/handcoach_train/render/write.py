@@ -27,7 +27,7 @@ from handcoach_train.render.webcam import Picture
 
 FRAMES_PER_SEQUENCE = 10  # of one person each; eight cameras per frame
 PEOPLE = 500
-RENDERER = 4  # raised when the same job gives other pictures: they are not mixed in one folder
+RENDERER = 5  # raised when the same job gives other pictures: they are not mixed in one folder
 
 
 @dataclass(frozen=True)
