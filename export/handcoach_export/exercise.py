@@ -30,7 +30,7 @@ SETTINGS: dict[str, type | tuple[type, ...]] = {
     "colours": dict, "tolerance": dict, "unsure": dict, "hold_s": (int, float), "repetitions": int,
     "rest_s": (int, float), "session_s": (int, float), "speak_s": (int, float),
     "kept_axes": str, "fingers": list, "weights": str, "hand": str,
-    "author": str, "licence": str,
+    "author": str, "licence": str, "recorded_as": dict,
 }  # fmt: skip
 GENERAL = {
     "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "fingers": list(FINGERS),
@@ -95,7 +95,8 @@ def build(
     Args:
         recording_dir: what `handcoach record` wrote.
         output: the .onnx file; written only if it gives what scikit-learn gives.
-        settings: entries of `SETTINGS`. Without "labels" the postures are those recorded, in that order; the
+        settings: entries of `SETTINGS`; "recorded_as" says under which name the recording has a label, where
+            that is another one. Without "labels" the postures are those recorded, in that order; the
             first is the one to reach. Words that are not given are those of the built-in exercise that has
             the same labels in the same order, or general ones.
         paper: one k-means with scikit-learn's defaults, as the paper's.
@@ -116,8 +117,8 @@ def build(
         ) from error
 
     recording_dir, output = Path(recording_dir), Path(output)
-    recorded = recording.read(recording_dir)
-    words = _words(check_settings(dict(settings or {})), list(recorded.labels), output.stem)
+    recorded, given = _named(recording.read(recording_dir), settings)
+    words = _words(given, list(recorded.labels), output.stem)
     labels = words["labels"]
     data = {label: recorded.labels[label] for label in labels}
     gate.refuse(gate.frames(recorded, labels))
@@ -187,8 +188,8 @@ def check(
             f'Judging a recording needs {error.name}: run pip install "handcoach[studio]".'
         ) from error
     recording_dir, folder = Path(recording_dir), Path(folder)
-    recorded = recording.read(recording_dir)
-    words = _words(check_settings(dict(settings or {})), list(recorded.labels), recording_dir.name)
+    recorded, given = _named(recording.read(recording_dir), settings)
+    words = _words(given, list(recorded.labels), recording_dir.name)
     labels = words["labels"]
     counts = {label: len(recorded.labels[label]) for label in labels}
     findings = gate.frames(recorded, labels)
@@ -226,9 +227,18 @@ def check(
         places.save(folder / "report.json", (text + "\n").encode())
     except OSError as error:
         raise HandCoachError(
-            f"The report {folder} cannot be written ({error.strerror or error}): choose another folder."
+            f"The report {folder} cannot be written ({error.strerror or error}): choose another folder.",
+            "cannot_write",
         ) from error
     return report
+
+
+def _named(
+    recorded: recording.Recording, settings: dict[str, Any] | None
+) -> tuple[recording.Recording, dict[str, Any]]:
+    """The recording with the labels that `recorded_as` gives it, and the other settings, checked."""
+    given = check_settings(dict(settings or {}))
+    return recorded.named(given.pop("recorded_as", {})), given
 
 
 def _trial_hands(recorded: Array) -> Array:

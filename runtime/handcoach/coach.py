@@ -40,6 +40,8 @@ TRY_S = 15.0
 EASIER, HARDER, STEPS = 3, 1, 6
 # Times the therapist's tolerance at most, in an exercise whose therapist says nothing else.
 WIDEST = 1.25
+# Times as far as from another posture that a praised hand may be, however much it is widened.
+MOST_PRAISE = 2.0
 
 
 @dataclass(frozen=True)

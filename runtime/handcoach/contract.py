@@ -261,6 +261,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+def one_line(text: str) -> str:
+    """A text as a line of a file's words: what cannot be shown or begins another line is a space."""
+    return re.sub(r"[\n\t\u2028\u2029]", " ", _NO_TEXT.sub(" ", text))
+
+
 def _all_texts(value: Any) -> Iterator[str]:
     """Every text and key in JSON."""
     waiting = [value]  # a list of its own: generators within generators take a second for what is nested deep

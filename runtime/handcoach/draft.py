@@ -39,6 +39,14 @@ NUMBERS = {"hold_s": (1, 1, 30), "repetitions": (1, 1, 30), "rest_s": (1, LEAST_
 class DraftError(HandCoachError):
     """A draft cannot be read or written."""
 
+    key = "cannot_write"
+
+
+class DeleteError(DraftError):
+    """Something of a draft is still there."""
+
+    key = "cannot_delete"
+
 
 @dataclass(frozen=True)
 class Posture:
@@ -55,8 +63,10 @@ class Draft:
     Attributes:
         postures: best first.
         kept_axes: one of TURNS. fingers: those that count.
-        instructions, messages: texts by language; messages by label first. What is not there has a default.
+        instructions, messages: texts by language; messages by label first, each with the posture's place for
+            which they were written, under `role`. What is not there has a default.
         colours: by label, like #2e9e5b.
+        lang: the therapist's language, in which the postures are named; "" in drafts of before it was kept.
         hold_s, rest_s: seconds. session_min: longest session, minutes.
         speak_s: seconds between two corrections at least; 0: at once.
         easier: per cent by which the tolerance may grow for a person whose tries fail.
@@ -80,6 +90,7 @@ class Draft:
     easier: int = round(100 * (WIDEST - 1))
     author: str = ""
     keep_pictures: bool = False
+    lang: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -180,13 +191,13 @@ def kept() -> list[Kept]:
     return sorted(found, key=lambda one: -one.changed)
 
 
-def put_aside(folder: Path) -> Path:
-    """Make room for a new recording, where the draft's cannot be read; the older one's new place.
+def put_aside(folder: Path, why: str = "damaged") -> Path:
+    """Make room for a new recording, where the draft's cannot be gone on with; the older one's new place.
 
     Raises:
         DraftError: it cannot be moved.
     """
-    place = _unused(folder / "recording-damaged")
+    place = _unused(folder / f"recording-{why}")
     try:
         recording_of(folder).rename(place)
     except OSError as error:
@@ -221,9 +232,18 @@ def save(folder: Path, draft: Draft) -> None:
 
 
 def delete(folder: Path) -> None:
-    """A draft with its recording and pictures."""
-    # The index goes first: what is left after an error is no draft any more.
-    (folder / FILE).unlink(missing_ok=True)
+    """A draft with its recording and pictures.
+
+    Raises:
+        DeleteError: some of it cannot be deleted; it is a draft still, so that it can be asked for again.
+    """
+    try:
+        for place in (pictures_of(folder), recording_of(folder)):
+            if place.exists():
+                shutil.rmtree(place)
+        (folder / FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise _undeleted(folder, error) from error
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -247,9 +267,19 @@ def add_pictures(folder: Path, label: str, jpegs: list[bytes]) -> None:
 
 
 def delete_pictures(folder: Path, label: str | None = None) -> None:
-    """All pictures, or those of one posture."""
-    for path in pictures(folder) if label is None else _own(folder, label):
-        path.unlink(missing_ok=True)
+    """All pictures, or those of one posture. Raises DeleteError: some cannot be deleted."""
+    try:
+        for path in pictures(folder) if label is None else _own(folder, label):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _undeleted(pictures_of(folder), error) from error
+
+
+def _undeleted(folder: Path, error: OSError) -> DeleteError:
+    return DeleteError(
+        f"{folder} cannot be deleted ({error.strerror or error}): close what has its files open, then delete "
+        "it again."
+    )
 
 
 def _own(folder: Path, label: str) -> list[Path]:

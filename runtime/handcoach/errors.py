@@ -12,6 +12,10 @@ class HandCoachError(Exception):
 
     key: str | None = None
 
+    def __init__(self, sentence: str, key: str | None = None) -> None:
+        super().__init__(sentence)
+        self.key = key or self.key
+
 
 class ModelError(HandCoachError):
     """A file is no model, or not one that this program runs; or onnxruntime does not start."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach import angles, clusters
-from handcoach.coach import SESSION_S, UNSURE
+from handcoach.coach import MOST_PRAISE, SESSION_S, UNSURE
 from handcoach.hand import (
     FINGERS,
     MIDDLE_MCP,
@@ -34,8 +34,6 @@ Arm = Literal["up", "towards", "along"]
 
 # Presence below which a hand is followed, but not judged.
 MIN_PRESENCE = 0.6
-# Times as far as from another posture at most, however much it is widened.
-MOST_PRAISE = 2.0
 # An exercise is about the thumb if its outer half moves so far from the teacher's hand to another posture,
 # in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.18
 # and 1.03 or more where it touches a finger; of the others 0.13 at most where the thumb goes farther than the

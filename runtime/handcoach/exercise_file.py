@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from handcoach import model, onnx_file, places, signature
-from handcoach.coach import LEAST_REST_S, SESSION_S
+from handcoach.coach import LEAST_REST_S, MOST_PRAISE, SESSION_S
 from handcoach.defaults import LANDMARKS
 from handcoach.errors import HandCoachError, ModelError
-from handcoach.exercise import MOST_PRAISE, Exercise, text_of
+from handcoach.exercise import Exercise, text_of
 from handcoach.hand import FINGERS, Hand, hand_frame
 from handcoach.model import ModelFile
 
@@ -70,7 +70,7 @@ def as_fields(file: ModelFile) -> dict[str, Any]:
 def describe(file: ModelFile, lang: str) -> str:
     """All that a therapist wants to know, as text of several lines."""
     meta = file.meta
-    languages = sorted(meta["title"])
+    languages = sorted(set().union(meta["title"], meta["instructions"], *meta["messages"].values()))
     lines = [f"{text_of(meta['title'], lang)}  ({file.name}, version {meta['version']})", ""]
 
     def row(name: str, value: object) -> None:

@@ -19,10 +19,10 @@ import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ HANDS = ("left", "right", "either")
 MAX_FRAMES = 1_000_000  # of one label, 252 MB: more is no recording of an exercise
 _AGAIN = "record this posture again (by command with --replace)"
 _LABEL = re.compile(r"\w[\w-]{0,39}")
+V = TypeVar("V")
 
 
 class RecordingError(HandCoachError):
@@ -55,6 +56,7 @@ class Recording:
             side of a split.
         times: label to float64 (N,), seconds in each frame's source.
         views: label to float32 (N, 2), share of the hand in the picture and its brightness; NaN if unknown.
+        hands: label to the hand that showed it.
     """
 
     labels: dict[str, Array]
@@ -63,6 +65,25 @@ class Recording:
     takes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     times: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     views: dict[str, Array] = field(default_factory=dict)
+    hands: dict[str, str] = field(default_factory=dict)
+
+    def named(self, names: Mapping[str, str]) -> Recording:
+        """The same with other labels; `names` says what the recording calls each of them.
+
+        Raises:
+            RecordingError: it has no such posture, or one twice.
+        """
+        if set(names.values()) - set(self.labels) or len(set(names.values())) < len(names):
+            raise RecordingError(f"The recording has no {', '.join(names.values())}: name each posture once.")
+        new = {old: label for label, old in names.items()}
+
+        def again(column: Mapping[str, V]) -> dict[str, V]:
+            return {new.get(label, label): value for label, value in column.items()}
+
+        return replace(
+            self, labels=again(self.labels), takes=again(self.takes), times=again(self.times),
+            views=again(self.views), hands=again(self.hands),
+        )  # fmt: skip
 
 
 def read(folder: str | Path, only: str | None = None) -> Recording:
@@ -84,7 +105,8 @@ def read(folder: str | Path, only: str | None = None) -> Recording:
     views: dict[str, Array] = {}
     for label, name in index["labels"].items():
         labels[label], times[label], takes[label], views[label] = _read_label(folder / name)
-    return Recording(labels, index["hand"], index["landmark_model"], takes, times, views)
+    hands = {label: index["hands"][label] for label in labels}
+    return Recording(labels, index["hand"], index["landmark_model"], takes, times, views, hands)
 
 
 def add(
@@ -154,6 +176,16 @@ def labels_in(folder: str | Path) -> list[str]:
     return list(_read_index(folder)["labels"]) if (folder / INDEX).exists() else []
 
 
+def model_of(folder: str | Path) -> str:
+    """Name of the landmark model that a recording was made with; "" where there is no recording.
+
+    Raises:
+        RecordingError: it is damaged, or of another format.
+    """
+    folder = Path(folder)
+    return str(_read_index(folder)["landmark_model"]) if (folder / INDEX).exists() else ""
+
+
 def remove(folder: str | Path, label: str) -> None:
     """Forget a posture of a recording, where it has it.
 
@@ -220,7 +252,8 @@ def _agree_on_hand(index: dict[str, Any]) -> None:
 def _unwritable(folder: Path, error: OSError) -> RecordingError:
     return RecordingError(
         f"The recording {folder} cannot be written ({error.strerror or error}): give a folder that you "
-        "may write to."
+        "may write to.",
+        "cannot_write",
     )
 
 

@@ -37,6 +37,12 @@ class SignatureError(HandCoachError):
     """A signature is wrong, or there is no key or library. Of a file, the message begins after its name."""
 
 
+class KeyTrouble(SignatureError):
+    """There is a key, and it is not usable; or a new one cannot be written."""
+
+    key = "key_trouble"
+
+
 def _cryptography() -> tuple[Any, Any]:
     """The Ed25519 and serialization modules; imported for a signed file only, as it takes 50 ms."""
     try:
@@ -121,7 +127,7 @@ def make_key() -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         places.save(path, text, mode=0o600)
     except OSError as error:
-        raise SignatureError(
+        raise KeyTrouble(
             f"The key {path} cannot be written ({error.strerror or error}): make that folder writable."
         ) from error
     return True
@@ -132,14 +138,14 @@ def _key() -> Any:
     path = key_file()
     try:
         if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise SignatureError(f"The key {path} can be read by others: run chmod 600 on it.")
+            raise KeyTrouble(f"The key {path} can be read by others: run chmod 600 on it.")
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         if not isinstance(key, ed25519.Ed25519PrivateKey):
             raise ValueError("another kind of key")
     except FileNotFoundError as error:
         raise SignatureError("You have no key yet: make one with `handcoach exercise key`.") from error
     except (OSError, ValueError, TypeError) as error:
-        raise SignatureError(
+        raise KeyTrouble(
             f"The key {path} cannot be read: put back a copy, or move it away and make a new one."
         ) from error
     return key

@@ -126,6 +126,29 @@ def test_other_labels_get_words_and_colours(tmp_path):
     assert meta["trained_on"].startswith("a recording of 60 frames")
 
 
+def test_a_posture_may_have_another_name_in_the_file_than_in_the_recording(tmp_path):
+    folder = record(tmp_path / "rec", {"flat": 0.0, "hook": 0.9})
+    straight = builder.build(folder, tmp_path / "a.onnx", {"labels": ["hook", "flat"]})
+    names = {"labels": ["flat", "claw"], "recorded_as": {"flat": "hook", "claw": "flat"}}  # one is exchanged
+    meta = builder.build(folder, tmp_path / "b.onnx", names)
+    assert meta["labels"] == ["flat", "claw"] and "recorded_as" not in meta
+    assert meta["reference"] == straight["reference"]
+    assert meta["quality"]["frames"] == {"flat": 30, "claw": 30}
+    with pytest.raises(HandCoachError, match="has no point"):
+        builder.build(folder, tmp_path / "c.onnx", {"recorded_as": {"flat": "point"}})
+
+
+def test_only_the_hands_of_the_postures_that_are_used_are_told(tmp_path):
+    folder = record(tmp_path / "rec", {"flat": 0.0, "hook": 0.9})
+    left = bent_hands(0.5, 30, 5)
+    recording.add(folder, "other", left, np.arange(30) / 30.0, hand="left", landmark_model="tiny")
+    kinds = {
+        labels: [f.kind for f in builder.check(folder, tmp_path / "check", {"labels": [*labels]}).findings]
+        for labels in (("flat", "hook"), ("flat", "other"))
+    }
+    assert "both_hands" not in kinds["flat", "hook"] and "both_hands" in kinds["flat", "other"]
+
+
 def test_settings_come_from_a_file(tmp_path):
     folder = record(tmp_path / "rec")
     words = tmp_path / "words.json"

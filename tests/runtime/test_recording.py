@@ -74,6 +74,17 @@ def test_landmarks_of_two_models_are_not_mixed(tmp_path: Path) -> None:
         add(tmp_path, "fist", 2, model="other")
 
 
+def test_labels_may_be_given_other_names(tmp_path: Path) -> None:
+    add(tmp_path, "open", 2)
+    add(tmp_path, "fist", 3)
+    swapped = recording.read(tmp_path).named({"open": "fist", "fist": "open"})
+    assert {label: len(hands) for label, hands in swapped.labels.items()} == {"fist": 2, "open": 3}
+    assert len(swapped.takes["open"]) == len(swapped.views["open"]) == 3
+    for wrong in ({"open": "point"}, {"a": "open", "b": "open"}):
+        with pytest.raises(recording.RecordingError):
+            recording.read(tmp_path).named(wrong)
+
+
 @pytest.mark.parametrize("label", ["", "../out", "a/b", "a b", "-x", "x" * 41, "C:", "unsure"])
 def test_a_label_never_leaves_the_folder(tmp_path: Path, label: str) -> None:
     with pytest.raises(recording.RecordingError, match="label"):

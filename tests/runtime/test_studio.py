@@ -199,6 +199,39 @@ def test_a_recording_that_cannot_be_read_is_put_aside_and_said(open_studio, hand
     assert draft.kept()[0].recorded == (studio.presenter.draft.labels[0],)
 
 
+def test_a_recording_of_another_landmark_model_is_put_aside_and_said(open_studio, hands):
+    """Nothing could be added to it: every take would be refused."""
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    record(studio, hands, 0.0)
+    folder = studio.folder
+    index = draft.recording_of(folder) / recording.INDEX
+    index.write_text(index.read_text().replace(recording.model_of(index.parent), "oldnet"))
+    studio.presenter.step = "home"
+    studio._entered()
+    studio.go_on(str(folder))
+    assert "recording-of-another-model" in studio.window._why.cget("text")
+    assert recording.model_of(folder / "recording-of-another-model") == "oldnet"
+    record(studio, hands, 0.0)
+    assert recording.model_of(draft.recording_of(folder)) != "oldnet"
+
+
+def test_a_take_is_not_left_by_back_next_or_a_steps_name(open_studio, hands):
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    record(studio, hands, 0.0)
+    studio.select(0)
+    studio.record_more()
+    end = time.monotonic() + 20
+    while not studio.recording and time.monotonic() < end:
+        time.sleep(0.01)
+    for leave in (studio.back, studio.next, lambda: studio.go("new")):
+        leave()
+        assert studio.presenter.step == "record"
+
+
 def test_a_posture_is_removed_when_it_is_asked_for_twice(open_studio, monkeypatch):
     """A double click must not take what was recorded, nor the next posture with it."""
     from handcoach.ui import keys as module

@@ -271,6 +271,21 @@ def test_a_patchy_take_does_not_replace_a_good_one(studio):
     assert studio.took(take(label, 40, frames=80))  # nor is there anything to lose
 
 
+def test_a_take_with_the_other_hand_in_it_does_not_replace_a_good_one_either(studio):
+    label = studio.draft.labels[0]
+    studio.keep(label, known(0.0))
+    assert not studio.took(take(label, 40, frames=80, other=20)) and "50%" in studio.note[0]
+
+
+def test_a_posture_that_is_refused_is_shown_before_anything_is_said_to_be_done(studio):
+    record_all(studio)
+    label = studio.draft.labels[1]
+    bad = replace(known(0.5), findings=(Finding("out_of_view", True, label, {"share": 0.4}),))
+    studio.go_on(studio.draft, studio.recorded | {label: bad}, 0)
+    assert studio.step == "record" and studio.posture.label == label
+    assert studio.note == (bad.findings[0].say(studio.texts, studio.draft.names), "look")
+
+
 @pytest.mark.parametrize("replaces", [True, False])
 def test_a_take_that_would_be_refused_neither_replaces_nor_spoils_a_good_one(studio, replaces):
     label = studio.draft.labels[0]
@@ -384,6 +399,85 @@ def test_settings_are_what_the_builder_takes(studio):
     assert len(set(made["colours"].values())) == 3
 
 
+def test_the_files_labels_are_the_names_that_are_read(studio):
+    """However a posture was called when it was recorded, and also where two names were exchanged."""
+    record_all(studio)
+    (first, one), _, (last, two) = ((p.label, p.name) for p in studio.draft.postures)
+    studio.rename(0, two)
+    studio.rename(2, one)
+    check_all(studio)
+    made = studio.settings("stretch")
+    assert (made["labels"][0], made["labels"][2]) == (last, first)
+    assert (made["recorded_as"][last], made["recorded_as"][first]) == (first, last)
+    assert list(made["messages"]) == list(made["colours"]) == made["labels"]
+
+
+def test_words_and_colours_of_a_posture_to_reach_do_not_stay_where_it_is_none(studio):
+    best, other, _ = studio.draft.labels
+    default = studio.message(best, studio.lang)
+    studio.set_message(best, "Lovely, hold it just like that!")
+    studio.next_colour(best)
+    studio.move_up(1)
+    assert studio.draft.labels[:2] == (other, best)
+    assert studio.message(best, studio.lang) not in ("Lovely, hold it just like that!", default)
+    assert studio.message(other, studio.lang) == default and studio.colour(best) == "yellow"
+    studio.move_up(1)  # a press too much takes no words away
+    assert studio.message(best, studio.lang) == "Lovely, hold it just like that!"
+
+
+def test_words_that_are_the_default_follow_the_names(studio):
+    _, almost, _ = studio.draft.labels
+    default = studio.message(almost, studio.lang)
+    studio.set_message(almost, default + " x")
+    studio.set_message(almost, default)
+    studio.rename(0, "Star")
+    assert "star" in studio.message(almost, studio.lang)
+    studio.set_message(almost, "Mine.")
+    studio.remove_posture(1)
+    studio.add_posture()
+    studio.rename(2, almost)
+    assert almost not in studio.draft.messages
+
+
+def test_a_draft_keeps_the_language_that_its_postures_are_named_in(studio):
+    other = StudioPresenter(Texts(next(lang for lang in LANGUAGES if lang != studio.texts.lang), "studio"))
+    other.go_on(studio.draft, {}, 0)
+    for label in studio.draft.labels:
+        assert [other.message(label, lang) for lang in LANGUAGES] == [
+            studio.message(label, lang) for lang in LANGUAGES
+        ]
+
+
+def test_lines_and_signs_that_a_file_may_not_hold_are_spaces(studio):
+    studio.set(title="A\x0bB", author="C\nD\u202e")
+    studio.set_message(studio.draft.labels[0], "E\u2028F ")
+    assert (studio.draft.title, studio.draft.author) == ("A B", "C D ")
+    assert studio.message(studio.draft.labels[0], studio.lang) == "E F "  # a space is typed before a word
+
+
+def test_a_gentle_exercise_says_how_much_easier_it_really_gets(studio):
+    studio.set(easier=50, strictness="gentle")
+    assert studio.number_text("easier") == "33 %" and studio.tolerance()["widest"] == 1.33
+    studio.step_number("easier", -1)
+    assert studio.number_text("easier") == "28 %"
+
+
+def test_saved_is_said_of_what_is_in_the_file(studio):
+    record_all(studio)
+    studio.save_done("/x/stretch.onnx", "stretch", None)
+    studio.keep(studio.draft.labels[0], known(0.0))
+    assert studio.saved == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [("fist", False), ("C:\\a\\b.onnx", False), ("fist(2).onnx", True), ("a b", True), ("$x", True)],
+)
+def test_a_line_for_the_terminal_is_quoted_where_a_shell_would_read_it_otherwise(studio, name, quoted):
+    studio.save_done(name, name, None)
+    assert studio.run_lines()[0].endswith(f'"{name}"' if quoted else f" {name}")
+
+
 def test_an_empty_message_stops_here(studio):
     record_all(studio)
     check_all(studio)
@@ -478,6 +572,27 @@ def test_the_start_page_says_how_far_a_draft_is():
     for now, says in ((60.0, "a moment ago"), (2 * 3600.0, "2 h ago"), (3 * 86400.0, "3 days ago")):
         (row,) = studio.home([kept], now)
         assert row.title == "Stretch" and row.status == f"1 of 2 postures recorded, {says}"
+
+
+def test_what_cannot_be_deleted_is_told_and_stays_in_the_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(draft, "studio_folder", lambda: tmp_path)
+    folder = tmp_path / "one"
+    draft.save(folder, Draft(postures=(Posture("open", "Open"),)))
+    draft.add_pictures(folder, "open", [b"1"])
+
+    def refuse(*args, **more):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(draft.shutil, "rmtree", refuse)
+        broken.setattr(Path, "unlink", refuse)
+        for delete in (draft.delete, draft.delete_pictures):
+            with pytest.raises(draft.DeleteError, match="delete it again") as told:
+                delete(folder)
+            assert told.value.key in Texts("da", "studio")
+    assert len(draft.kept()) == 1 and len(draft.pictures(folder)) == 1
+    draft.delete(folder)
+    assert not folder.exists()
 
 
 def test_pictures_are_deleted_alone_or_all(tmp_path):

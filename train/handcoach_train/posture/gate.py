@@ -32,7 +32,8 @@ def frames(recorded: Recording, labels: Sequence[str]) -> list[Finding]:
     )
     if spread is not None and spread < quality.LIGHT_SPREAD:
         found.append(Finding("one_lighting", False, ""))
-    if recorded.hand == "either":
+    hands = {recorded.hands.get(label, recorded.hand) for label in labels}
+    if len(hands) > 1 or "either" in hands:
         found.append(Finding("both_hands", False, ""))
     return _sorted(found)
 

@@ -120,25 +120,38 @@ class Studio:
         if kept is None or kept.draft is None:
             self._show()
             return
-        aside = draft.put_aside(folder) if kept.problem else None
+        aside, said, recorded = None, "", kept.recorded
+        if kept.problem:
+            aside, said = draft.put_aside(folder), "recording_aside"
+        elif self._of_another_model(folder):  # nothing could be added to it
+            aside, said, recorded = draft.put_aside(folder, "of-another-model"), "recording_aside_model", ()
         self.folder = folder
-        known = {label: self._read(label, kept.draft.kept_axes) for label in kept.recorded}
+        known = {label: self._read(label, kept.draft.kept_axes) for label in recorded}
         self.presenter.go_on(kept.draft, known, len(draft.pictures(folder)))
         self._entered()
         if aside is not None:
-            self.window.problem(self.texts("recording_aside", where=aside))
+            self.window.problem(self.texts(said, where=aside))
+
+    def _of_another_model(self, folder: Path) -> bool:
+        theirs = recording.model_of(draft.recording_of(folder))
+        ours = self._models["landmarks"]
+        return bool(theirs) and theirs != model.read(model.find(ours, "landmarks"), "landmarks").name
 
     def delete_draft(self, key: str) -> None:
-        draft.delete(Path(key))
-        self._show()
+        try:
+            draft.delete(Path(key))
+        finally:
+            self._show()
 
     # --- moving between steps ---
 
     def go(self, step: Step) -> None:
-        if step != self.presenter.step and self.presenter.go(step):
+        if step != self.presenter.step and not self.recording and self.presenter.go(step):
             self._entered()
 
     def next(self) -> None:
+        if self.recording:  # the take would be lost; Cancel is beside it
+            return
         if self.presenter.step == STEPS[-1]:
             self.presenter.step = "home"
             self._entered()
@@ -146,7 +159,7 @@ class Studio:
             self._entered()
 
     def back(self) -> None:
-        if self.presenter.step != "home" and self.presenter.back():
+        if self.presenter.step != "home" and not self.recording and self.presenter.back():
             self._entered()
 
     def _entered(self) -> None:
@@ -349,9 +362,11 @@ class Studio:
 
     def delete_pictures(self) -> None:
         assert self.folder is not None
-        draft.delete_pictures(self.folder)
-        self.presenter.pictures = 0
-        self._show()
+        try:
+            draft.delete_pictures(self.folder)
+        finally:
+            self.presenter.pictures = len(draft.pictures(self.folder))
+            self._show()
 
     # --- check ---
 
@@ -361,6 +376,9 @@ class Studio:
         folder, lang, names = self.folder, self.texts.lang, self.presenter.draft.names
         settings = self.presenter.settings(self.presenter.file_name)
         settings.pop("tolerance", None)
+        # The verdict is on what was recorded, by the labels of that.
+        settings = {**settings, "labels": list(settings.pop("recorded_as").values())}
+        del settings["messages"], settings["colours"]
         self.presenter.check_began()
         self._in_background(
             lambda: builders.check(draft.recording_of(folder), folder / "check", settings, lang, names),
@@ -438,20 +456,24 @@ class Studio:
     # --- save ---
 
     def _own_key(self) -> None:
+        self.presenter.fingerprint = self.presenter.key_problem = ""
         try:
             self.presenter.fingerprint = signature.own_fingerprint()
+        except signature.KeyTrouble as error:
+            self.presenter.key_problem = self.presenter.sentence_of(error)
         except signature.SignatureError:
-            self.presenter.fingerprint = ""
+            pass  # there is none yet
 
     def toggle_sign(self) -> None:
         self.presenter.sign = not self.presenter.sign
+        self.presenter.saved = self.presenter.save_problem = self.presenter.replacing = ""
         if self.presenter.sign:
             try:
                 signature.make_key()
                 self.presenter.fingerprint = signature.own_fingerprint()
-                self.presenter.save_problem = ""
             except signature.SignatureError as error:
-                self.presenter.sign, self.presenter.save_problem = False, str(error)
+                self.presenter.sign = False
+                self.presenter.save_problem = self.presenter.sentence_of(error)
         self._show()
 
     def save_here(self) -> None:
@@ -462,6 +484,7 @@ class Studio:
             self._replace.forget()
         if target.exists() and not self._replace.press(name):
             self.presenter.replacing = name
+            self.presenter.unsigns = not self.presenter.sign and _is_signed(target)
             self._show()
             return
         self._save(target)
@@ -500,7 +523,8 @@ class Studio:
                 places.save(target, ready.read_bytes())
             except OSError as error:
                 raise HandCoachError(
-                    f"{target} cannot be written ({error.strerror or error}): choose another folder."
+                    f"{target} cannot be written ({error.strerror or error}): choose another folder.",
+                    "cannot_write",
                 ) from error
             # By its name, unless a shipped exercise has that name.
             by_name = (
@@ -622,3 +646,10 @@ class Studio:
         for worker in self._ending:
             worker.end()
         self.window.root.destroy()
+
+
+def _is_signed(file: Path) -> bool:
+    try:
+        return bool(model.read(file, "exercise").signed_by)
+    except HandCoachError:
+        return False

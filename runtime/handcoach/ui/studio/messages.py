@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from handcoach.draft import NUMBERS, STRICTNESS
 from handcoach.texts import LANGUAGES, Texts
 from handcoach.ui.studio import drawings
-from handcoach.ui.studio.presenter import COLOURS, StudioPresenter
+from handcoach.ui.studio.presenter import COLOURS, MOST_TEXT, StudioPresenter
 from handcoach.ui.studio.widgets import CARD, FOCUS, INK, SOFT, Choice, Kit, Scroll, Stepper
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class MessagesView:
     def _wrote(self) -> None:
         box = self.instructions
         if box.edit_modified():  # else `_rebuild` filled it, or this is the event of the line below
+            if len(box.get("1.0", "end-1c")) > MOST_TEXT["instructions"]:  # nobody reads what is not kept
+                box.delete(f"1.0+{MOST_TEXT['instructions']}c", "end")
             box.edit_modified(False)
             self._studio.set_instructions(box.get("1.0", "end"))
 
@@ -115,7 +117,7 @@ class MessagesView:
         for i, posture in enumerate(presenter.draft.postures):
             kit.words(self._list, posture.name, 16, ink=SOFT).grid(row=2 * i, column=0, sticky="ew")
             entry = kit.entry(self._list, presenter.message(posture.label, presenter.lang),
-                              partial(studio.set_message, posture.label))  # fmt: skip
+                              partial(studio.set_message, posture.label), MOST_TEXT["message"])  # fmt: skip
             entry.grid(row=2 * i + 1, column=0, sticky="ew", pady=(0, 4))
             entry.bind("<FocusIn>", lambda e, i=i: studio.select(i), add="+")
             swatch = kit.frame(self._list, "#000000", 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from handcoach import quality
 from handcoach.builders import PIP_LINE
+from handcoach.coach import MOST_PRAISE, UNSURE
+from handcoach.contract import one_line
 from handcoach.draft import MOST_POSTURES, NUMBERS, STRICTNESS, Draft, Posture, label_of
 from handcoach.errors import HandCoachError
 from handcoach.hand import FINGERS, Array, Side, beside, hand_frame
@@ -163,6 +166,12 @@ class CheckView:
     figure: str = ""
 
 
+def _role(labels: Sequence[str], label: str) -> str:
+    """A posture's place: best, almost or last."""
+    rank = labels.index(label)
+    return "best" if rank == 0 else "last" if rank == len(labels) - 1 else "almost"
+
+
 def _free(label: str, taken: Collection[str]) -> str:
     """A label that is not taken: this one, or with a number."""
     numbered = (f"{label[: 39 - len(str(n))]}-{n}" for n in itertools.count(2))
@@ -198,10 +207,11 @@ class StudioPresenter:
         self._building_for: tuple[object, ...] = ()
         self.takes_made = 0  # changes of the recording, so that a verdict on an older one is not taken
         self.sign = False
-        self.fingerprint = ""
+        self.fingerprint = self.key_problem = ""
         self.saved = self.saved_as = ""
         self.save_problem = ""
         self.replacing = ""
+        self.unsigns = False  # what is replaced is signed, and what replaces it is not
 
     # --- home ---
 
@@ -226,13 +236,14 @@ class StudioPresenter:
             return self.texts("ago_now")
         if days < 1:
             return self.texts("ago_hours", n=round(hours))
-        return self.texts("ago_days", n=round(days))
+        return self.texts("ago_day" if round(days) == 1 else "ago_days", n=round(days))
 
     def begin(self) -> None:
         """A new exercise."""
         self._forget()
         names = [self.texts(f"posture_{n}") for n in (1, 2, 3)]
-        self.draft = Draft(postures=tuple(Posture(label_of(name), name) for name in names))
+        named = tuple(Posture(label_of(name), name) for name in names)
+        self.draft = Draft(postures=named, lang=self.texts.lang)
         self.step = "new"
 
     def go_on(self, draft: Draft, recorded: Mapping[str, Recorded], pictures: int) -> None:
@@ -243,10 +254,9 @@ class StudioPresenter:
         self._select_unrecorded()
 
     def _select_unrecorded(self) -> None:
-        labels = self.draft.labels
-        self.current = next((i for i, label in enumerate(labels) if not self._enough(label)), 0)
-        if all(self._enough(label) for label in labels):
-            self.note = self.texts("all_recorded"), "praise"
+        self.current = -1
+        self._next_posture()
+        self.current = max(self.current, 0)
 
     # --- steps ---
 
@@ -265,7 +275,7 @@ class StudioPresenter:
         if wanted > 3 and (problem := self.messages_problem()):
             return problem
         if wanted > 4 and not self.is_built():
-            return self.texts("need_built")
+            return self.texts("need_built_again" if self.build_problem else "need_built")
         return ""
 
     def can_next(self) -> bool:
@@ -309,12 +319,23 @@ class StudioPresenter:
     # --- new exercise ---
 
     def set(self, **changes: Any) -> None:
-        """Change fields of the draft; texts that are too long are cut."""
+        """Change fields of the draft; texts that are too long are cut, and lines are made one."""
         for key in changes.keys() & MOST_TEXT.keys():
             if isinstance(changes[key], str):
-                changes[key] = changes[key][: MOST_TEXT[key]]
+                changes[key] = one_line(changes[key])[: MOST_TEXT[key]]
         self.draft = replace(self.draft, **changes)
         self.saved = self.save_problem = self.replacing = ""
+
+    def _set_postures(self, postures: Sequence[Posture]) -> None:
+        """A colour that was chosen for another place is none for this one; of words see `message`."""
+        labels = [posture.label for posture in postures]
+        before = {label: _role(self.draft.labels, label) for label in self.draft.labels}
+        kept = {
+            label: colour
+            for label, colour in self.draft.colours.items()
+            if label in labels and before.get(label) == _role(labels, label)
+        }
+        self.set(postures=tuple(postures), colours=kept)
 
     def rename(self, index: int, name: str) -> None:
         """What is recorded keeps its label, which names its file, and no other posture gets that one."""
@@ -323,21 +344,22 @@ class StudioPresenter:
         taken = {posture.label for posture in postures if posture.label in self.recorded}
         keeps = old.label in self.recorded and old.label not in taken
         label = old.label if keeps else _free(label_of(name), taken)
-        postures.insert(index, Posture(label, name[: MOST_TEXT["name"]]))
+        postures.insert(index, Posture(label, one_line(name)[: MOST_TEXT["name"]]))
         self.set(postures=tuple(postures))
 
     def add_posture(self) -> None:
         if len(self.draft.postures) < MOST_POSTURES:
-            self.set(postures=(*self.draft.postures, Posture("", "")))
+            self._set_postures((*self.draft.postures, Posture("", "")))
 
     def remove_posture(self, index: int) -> str:
         """Its label, whose recording goes too; "" where another posture has come to be named alike."""
         postures = list(self.draft.postures)
         gone = postures.pop(index)
-        self.set(postures=tuple(postures))
+        self._set_postures(postures)
         if gone.label in self.draft.labels:
             self.current = 0
             return ""
+        self.set(messages={k: v for k, v in self.draft.messages.items() if k != gone.label})
         self.recorded.pop(gone.label, None)
         self.takes_made += 1
         self.current = 0
@@ -346,7 +368,7 @@ class StudioPresenter:
     def move_up(self, index: int) -> None:
         postures = list(self.draft.postures)
         postures[index - 1], postures[index] = postures[index], postures[index - 1]
-        self.set(postures=tuple(postures))
+        self._set_postures(postures)
 
     def toggle_finger(self, finger: str) -> None:
         on = set(self.draft.fingers) ^ {finger}
@@ -364,7 +386,7 @@ class StudioPresenter:
         for posture in d.postures:
             if not posture.name.strip() or not label_of(posture.name):
                 return texts("need_name")
-            if posture.label == "unsure":
+            if UNSURE in (posture.label, label_of(posture.name)):
                 return texts("need_other_name", name=posture.name)
             name, label = label_of(posture.name).casefold(), posture.label.casefold()
             if name in names or label in labels:
@@ -406,12 +428,13 @@ class StudioPresenter:
         if refused and self._is_good(take.label):  # it would replace, or spoil, what can be used
             self.note = texts("take_refused", why=refused[0].say(texts, names)), "look"
             return False
+        patchy = n < FEW_HANDS * take.frames
+        if patchy and take.replace and self._is_good(take.label):
+            self.note = texts("take_worse", name=name, share=n / take.frames), "almost"
+            return False
         if take.other > 0.1 * n:
             self.note = texts("take_some_other", name=name, n=take.other), "almost"
-        elif n < FEW_HANDS * take.frames:
-            if take.replace and self._is_good(take.label):
-                self.note = texts("take_worse", name=name, share=n / take.frames), "almost"
-                return False
+        elif patchy:
             self.note = texts("take_patchy", name=name, share=n / take.frames), "almost"
         else:
             self.note = texts("take_good", name=name, n=n), "praise"
@@ -431,17 +454,22 @@ class StudioPresenter:
         """What lies in the recording of a label now."""
         self.recorded[label] = recorded
         self.takes_made += 1
+        self.saved = self.replacing = ""  # the file holds the older recording
         if self.note is None or self.note[1] == "praise" or any(f.refuses for f in recorded.findings):
             self._say_finding(recorded)  # else there was something to say of the take itself
         if self.note and self.note[1] == "praise" and label == self.posture.label:
             self._next_posture()
 
     def _next_posture(self) -> None:
-        lacking = [i for i, label in enumerate(self.draft.labels) if not self._enough(label)]
-        if lacking:
-            self.current = next((i for i in lacking if i > self.current), lacking[0])
-        else:
+        """The next one that is still to be recorded, or to be recorded again."""
+        labels = self.draft.labels
+        lacking = [i for i, label in enumerate(labels) if not (self._enough(label) and self._is_good(label))]
+        if not lacking:
             self.note = self.texts("all_recorded"), "praise"
+            return
+        self.current = next((i for i in lacking if i > self.current), lacking[0])
+        if self._enough(labels[self.current]):
+            self._say_finding(self.recorded[labels[self.current]])
 
     def record(self, result: Result | None, moment: Moment) -> RecordView:
         """The record step at one moment."""
@@ -450,7 +478,9 @@ class StudioPresenter:
         base = RecordView(
             ViewState("loading", texts("word_loading"), texts("loading_model"), "calm"), rows,
             keep_pictures=self.draft.keep_pictures,
-            pictures_text=texts("delete_pictures", n=self.pictures) if self.pictures else "",
+            pictures_text=texts("delete_pictures" if self.pictures > 1 else "delete_picture", n=self.pictures)
+            if self.pictures
+            else "",
         )  # fmt: skip
         if result is None or result.stage == "models":
             return base
@@ -594,15 +624,20 @@ class StudioPresenter:
 
     def message(self, label: str, lang: str) -> str:
         """What the patient reads: as written, or a default."""
-        given = self.draft.messages.get(label, {}).get(lang)
-        if given is not None:
-            return given
-        texts, labels = _words(lang), self.draft.labels
-        rank = labels.index(label)
-        key = "default_best" if rank == 0 else "default_last" if rank == len(labels) - 1 else "default_almost"
+        return self._given(label).get(lang, self._default(label, lang))
+
+    def _given(self, label: str) -> Mapping[str, str]:
+        """What was written for a posture, by language; what was written for it in another place, as praise
+        of one that is none to reach any more, is kept for when it comes back there."""
+        role, given = _role(self.draft.labels, label), self.draft.messages.get(label, {})
+        return given if given.get("role", role) == role else {}
+
+    def _default(self, label: str, lang: str) -> str:
+        texts, role = _words(lang), _role(self.draft.labels, label)
         # The postures' names are in the therapist's language.
-        name = self.draft.postures[0].name.lower() if lang == self.texts.lang else texts("default_name")
-        return texts(key, name=name) if rank else texts(key)
+        named = lang == (self.draft.lang or self.texts.lang)
+        name = self.draft.postures[0].name.lower() if named else texts("default_name")
+        return texts("default_best") if role == "best" else texts(f"default_{role}", name=name)
 
     def instructions(self, lang: str) -> str:
         given = self.draft.instructions.get(lang)
@@ -611,12 +646,18 @@ class StudioPresenter:
         return _words(lang)("default_instructions")
 
     def set_message(self, label: str, text: str) -> None:
-        texts = {**self.draft.messages.get(label, {}), self.lang: text[: MOST_TEXT["message"]]}
-        self.set(messages={**self.draft.messages, label: texts})
+        text = one_line(text)[: MOST_TEXT["message"]]
+        written = {k: v for k, v in self._given(label).items() if k in LANGUAGES and k != self.lang}
+        if text != self._default(label, self.lang):  # else it goes on following the names
+            written[self.lang] = text
+        messages = {k: v for k, v in self.draft.messages.items() if k != label}
+        if written:
+            messages[label] = {**written, "role": _role(self.draft.labels, label)}
+        self.set(messages=messages)
 
     def set_instructions(self, text: str) -> None:
-        one_line = " ".join(text.split())[: MOST_TEXT["instructions"]]
-        self.set(instructions={**self.draft.instructions, self.lang: one_line})
+        words = " ".join(one_line(text).split())[: MOST_TEXT["instructions"]]
+        self.set(instructions={**self.draft.instructions, self.lang: words})
 
     def colour(self, label: str) -> str:
         """The name of a posture's colour."""
@@ -624,9 +665,7 @@ class StudioPresenter:
         for name, code in COLOURS.items():
             if code == given:
                 return name
-        labels = self.draft.labels
-        rank = labels.index(label)
-        return "green" if rank == 0 else "red" if rank == len(labels) - 1 else "yellow"
+        return {"best": "green", "last": "red", "almost": "yellow"}[_role(self.draft.labels, label)]
 
     def next_colour(self, label: str) -> None:
         names = list(COLOURS)
@@ -635,10 +674,16 @@ class StudioPresenter:
 
     def step_number(self, name: str, up: int) -> None:
         step, least, most = NUMBERS[name]
-        self.set(**{name: min(max(getattr(self.draft, name) + up * step, least), most)})
+        self.set(**{name: min(max(self._number(name) + up * step, least), most)})
+
+    def _number(self, name: str) -> int:
+        """As it will be: a verdict that is gentle already can be widened less."""
+        n: int = getattr(self.draft, name)
+        most = 100 * (MOST_PRAISE / STRICTNESS[self.draft.strictness] - 1)
+        return min(n, math.floor(most)) if name == "easier" else n
 
     def number_text(self, name: str) -> str:
-        return self.texts(f"value_{name}", n=getattr(self.draft, name))
+        return self.texts(f"value_{name}", n=self._number(name))
 
     def messages_problem(self) -> str:
         for posture in self.draft.postures:
@@ -655,7 +700,7 @@ class StudioPresenter:
         given = self.report.measured["tolerance"] if self.report is not None else {"green": 0.1, "red": 0.4}
         factor = STRICTNESS[self.draft.strictness]
         scaled = {key: round(float(given[key]) * factor, 4) for key in ("green", "red")}
-        return {**scaled, "praise": factor, "widest": 1 + self.draft.easier / 100}
+        return {**scaled, "praise": factor, "widest": 1 + self._number("easier") / 100}
 
     def preview(self) -> ViewState:
         """What the patient sees in the posture that is edited."""
@@ -690,17 +735,21 @@ class StudioPresenter:
         )  # fmt: skip
 
     def settings(self, name: str) -> dict[str, Any]:
-        """What the exercise builder is given."""
+        """What the exercise builder is given. Whoever reads the file finds the postures' names of now, by
+        whichever the recording calls them."""
         d = self.draft
+        called = {posture.label: label_of(posture.name) for posture in d.postures}
         made: dict[str, Any] = {
             "name": name,
             "title": {lang: d.title.strip() for lang in LANGUAGES},
             "instructions": {lang: self.instructions(lang).strip() for lang in LANGUAGES},
-            "labels": list(d.labels),
+            "labels": list(called.values()),
+            "recorded_as": {new: label for label, new in called.items()},
             "messages": {
-                label: {lang: self.message(label, lang).strip() for lang in LANGUAGES} for label in d.labels
+                new: {lang: self.message(label, lang).strip() for lang in LANGUAGES}
+                for label, new in called.items()
             },
-            "colours": {label: COLOURS[self.colour(label)] for label in d.labels},
+            "colours": {new: COLOURS[self.colour(label)] for label, new in called.items()},
             "hold_s": d.hold_s, "repetitions": d.repetitions, "rest_s": d.rest_s,
             "session_s": 60 * d.session_min, "speak_s": d.speak_s,
             "kept_axes": d.kept_axes, "fingers": list(d.fingers), "hand": d.hand,
@@ -736,7 +785,8 @@ class StudioPresenter:
 
     @staticmethod
     def _run_line(exercise: str) -> str:
-        return "handcoach run --exercise " + (f'"{exercise}"' if " " in exercise else exercise)
+        plain = re.fullmatch(r"[\w./\\:-]+", exercise)  # to every shell
+        return "handcoach run --exercise " + (exercise if plain else f'"{exercise}"')
 
     def save_done(self, where: str, name: str, error: Exception | None) -> None:
         """Args:

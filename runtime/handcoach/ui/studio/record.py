@@ -56,7 +56,7 @@ class RecordStep:
         self.keep = kit.button(inner, texts("keep_pictures"), studio.toggle_pictures, "quiet", size=15)
         self.keep.grid(row=2, column=0, sticky="ew", pady=(8, 0))
         kit.words(inner, texts("keep_pictures_help"), 14, ink=SOFT).grid(
-            row=3, column=0, sticky="ew", pady=(2, 0)
+            row=4, column=0, sticky="ew", pady=(2, 0)
         )
         self.delete = kit.button(inner, "", self._delete, "danger", size=15)
         self._sure, self._pictures = Twice(), ""
@@ -97,7 +97,7 @@ class RecordStep:
             self._pictures = view.pictures_text
             self._sure.forget()
         kit.dress(self.delete, text=texts("delete_sure") if self._sure.asked else view.pictures_text)
-        _placed(self.delete, bool(view.pictures_text), row=4, column=0, sticky="ew", pady=(6, 0))
+        _placed(self.delete, bool(view.pictures_text), row=3, column=0, sticky="ew", pady=(6, 0))
         key = texts("key_escape") if view.busy else texts("key_space")
         kit.dress(self.record, text=f"{view.record_text or texts('record')}  ({key})",
                   kind="plain" if view.busy else "main", on=view.can_record or view.busy)  # fmt: skip

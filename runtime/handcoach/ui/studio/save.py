@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handcoach.texts import Texts
-from handcoach.ui.studio.presenter import StudioPresenter
+from handcoach.ui.studio.presenter import MOST_TEXT, StudioPresenter
 from handcoach.ui.studio.widgets import CARD, INKS, SOFT, Kit, Scroll
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class SaveView:
         self._summary = kit.words(inner, "", 18, True)
         self._summary.grid(row=0, column=0, sticky="ew", pady=(0, 8))
         kit.words(inner, texts("label_author"), 16, True).grid(row=1, column=0, sticky="ew")
-        self.author = kit.entry(inner, "", lambda text: studio.change(author=text))
+        self.author = kit.entry(inner, "", lambda text: studio.change(author=text), MOST_TEXT["author"])
         self.author.grid(row=2, column=0, sticky="ew", pady=(2, 10))
         self.sign = kit.button(inner, "", studio.toggle_sign, "quiet", size=15)
         self.sign.configure(anchor="w")
@@ -51,7 +51,7 @@ class SaveView:
         kit.dress(self.sign, text=("✓ " if presenter.sign else "☐ ") + texts("label_sign"),
                   kind="chosen" if presenter.sign else "plain")  # fmt: skip
         key = "sign_key" if presenter.fingerprint else "sign_makes_key"
-        _say(self._key, texts(key, fingerprint=presenter.fingerprint))
+        _say(self._key, presenter.key_problem or texts(key, fingerprint=presenter.fingerprint))
         kit.dress(self.here, text=texts("replace_it" if presenter.replacing else "save_here"),
                   kind="danger" if presenter.replacing else "main", on=not busy)  # fmt: skip
         kit.dress(self.file, on=not busy)
@@ -61,7 +61,8 @@ class SaveView:
         elif presenter.save_problem:
             said, ink = "✗ " + presenter.save_problem, INKS["poor"]
         elif presenter.replacing:
-            said, ink = "! " + texts("replace_sure", name=presenter.replacing), INKS["fair"]
+            sure = "replace_unsigned" if presenter.unsigns else "replace_sure"
+            said, ink = "! " + texts(sure, name=presenter.replacing), INKS["fair"]
         elif presenter.saved:
             said = "✓ " + texts("saved", where=presenter.saved)
             here, there = presenter.run_lines()

@@ -118,8 +118,9 @@ class Kit:
             text_color=ink, border_color=FOCUS if focused else ground,
         )  # fmt: skip
 
-    def entry(self, parent: Any, text: str, changed: Callable[[str], Any]) -> Any:
-        """One line to write in; `changed` is told of whatever is typed or pasted."""
+    def entry(self, parent: Any, text: str, changed: Callable[[str], Any], most: int = 0) -> Any:
+        """One line to write in; `changed` is told of whatever is typed or pasted, of `most` characters, if
+        that is not 0, and no more are there to see."""
         value = tkinter.StringVar(parent, text)
         entry = self.ctk.CTkEntry(parent, textvariable=value, height=TALL, corner_radius=10, border_width=2,
                                   border_color=SOFT, fg_color=CARD, text_color=INK,
@@ -128,7 +129,15 @@ class Kit:
         entry.bind("<FocusOut>", lambda e: entry.configure(border_color=SOFT, border_width=2), add="+")
         entry.bind("<Control-a>", lambda e: _all(entry))
         entry.value, entry.filling = value, False
-        value.trace_add("write", lambda *_: None if entry.filling else changed(value.get()))
+
+        def written(*_: object) -> None:
+            if entry.filling:
+                return
+            if most:
+                self.fill(entry, value.get()[:most])
+            changed(value.get())
+
+        value.trace_add("write", written)
         return entry
 
     def fill(self, entry: Any, text: str) -> None:
