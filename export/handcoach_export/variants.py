@@ -24,7 +24,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from handcoach import model, pipeline, places
-from handcoach.crop import Crop, crop_around
+from handcoach.crop import MARGIN, Crop, crop_around
 from handcoach.errors import HandCoachError
 from handcoach.hand import Frame
 from handcoach.measure import interval
@@ -70,9 +70,14 @@ class Hands:
     choose: data.Samples
     judge: data.Samples
 
-    def calibration(self, size: int) -> NDArray[np.uint8]:
-        """(N, size, size, 3)."""
-        return np.stack([crop.cut(data.read_image(file), size) for file, crop in self.calibrate])
+    def calibration(self, size: int, margin: float = MARGIN, roll: bool = True) -> NDArray[np.uint8]:
+        """(N, size, size, 3), cut out as the network's own crop says."""
+        crops = (
+            replace(crop, size=crop.size * margin / MARGIN, roll=crop.roll if roll else 0.0)
+            for _, crop in self.calibrate
+        )
+        files = (file for file, _ in self.calibrate)
+        return np.stack([crop.cut(data.read_image(f), size) for f, crop in zip(files, crops, strict=True)])
 
 
 def gather(
@@ -214,6 +219,7 @@ class Maker:
         self.checkpoint, self.hands, self.images, self.folder = checkpoint, hands, images, folder
         source = networks.load("landmarks", checkpoint)
         self.of, self.size = str(source.meta["name"]), int(source.meta["size"])
+        self.crop: dict[str, Any] = source.meta["crop"]
         self.float = optimise(source.to_onnx(source.pictures(images)))
         self.error, self.unit, _ = error(self._session(self.float, source), hands.judge)
         self.chosen: dict[str, Any] = {}
@@ -296,7 +302,7 @@ class Maker:
     def _integers(
         self, graph: onnx.ModelProto, size: int, ranges: str, in_float: tuple[str, ...]
     ) -> Quantised:
-        return quantise(graph, self.hands.calibration(size), METHODS[ranges], in_float)
+        return quantise(graph, self.hands.calibration(size, **self.crop), METHODS[ranges], in_float)
 
     def _session(self, graph: onnx.ModelProto, source: networks.Source) -> Session:
         """The graph as the runtime runs it, without a promise."""

@@ -284,7 +284,6 @@ class Tracker:
                 reading = self._read(image, reading.points)
                 self._believe(reading)
             if self._convincing(detection, reading):
-                reading = self._other_side(image, reading)
                 # A posture that no hand of this side has: the side is doubted, unless more speaks for it.
                 if reading.turned is not None and self.choice == "auto" and self._belief() < 0.5:
                     self._side = _opposite(self._side)

@@ -213,6 +213,8 @@ def test_what_an_environment_lacks_is_said(tmp_path):
 def test_the_papers_network_takes_the_checkpoints_of_our_training(tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("sklearn")
+    from handcoach_train.augment import normalise
+    from handcoach_train.data import squared
     from handcoach_train.networks import PaperNet, save_checkpoint
 
     torch.manual_seed(1)
@@ -224,6 +226,12 @@ def test_the_papers_network_takes_the_checkpoints_of_our_training(tmp_path):
     with torch.no_grad():
         ours, theirs = network.half().float().raw(x), child.resnet(str(file))(x)
     assert torch.allclose(ours, theirs, atol=1e-4) and ours.abs().max() > 1e-3
+    assert child.size_of(file) == 64
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    said = np.array(child.paper({"checkpoint": str(file)})(image, 0)[0])
+    cut = torch.from_numpy(squared(image, 64).transpose(2, 0, 1)[None].copy()).float() / 255
+    with torch.no_grad():  # of pictures as they were in its training
+        assert np.abs(said - network.raw(normalise(cut)).numpy().reshape(21, 3)).max() < 1e-3
     small = tmp_path / "small.safetensors"
     save_checkpoint(PaperNet(64, "mobilenetv2"), config, small)
     with pytest.raises(child.Refused, match=r"small\.safetensors is no ResNet50"):

@@ -20,6 +20,7 @@ from tiny import hands
 from tiny.networks import FINDER, SMALL, add_tiny_backbone
 
 from handcoach import model, pipeline
+from handcoach.crop import MARGIN
 from handcoach.errors import HandCoachError
 from handcoach_export import networks, quantise, variants
 from handcoach_export.cli import main
@@ -343,6 +344,10 @@ def test_calibration_sees_nothing_that_is_judged(place):
     assert not set(found.choose.files) & set(found.judge.files)
     photographs = {file.name for file in calibrate if file.parent.name == "photos"}
     assert 0 < len(photographs) <= 4
+    usual, wide = found.calibration(32), found.calibration(32, margin=2.0, roll=False)
+    assert usual.shape == wide.shape == (len(found.calibrate), 32, 32, 3)
+    assert (found.calibration(32, **{"margin": MARGIN, "roll": True}) == usual).all()
+    assert (usual != wide).any(axis=(1, 2, 3)).all()  # as another network sees them
     alone = variants.gather([place / "data"], [], 4)
     assert len(alone.calibrate) == 8 and all(file.parent.name == "data" for file, _ in alone.calibrate)
 

@@ -79,6 +79,20 @@ def test_a_lost_hand_stops_the_clock_and_then_the_hold() -> None:
     assert clock.show(None, GRACE_S * 1.5)[-1].hold == 0
 
 
+def test_another_posture_ends_the_hold() -> None:
+    clock = running(hold_s=3)
+    clock.show("open", 2)
+    assert clock.show("almost", DWELL_S + 0.1)[-1].hold == 0
+    assert clock.show("open", 1)[-1].hold < 0.4
+
+
+def test_a_hand_gone_longer_than_the_grace_gives_up_the_hold() -> None:
+    clock = running(hold_s=3)
+    clock.show("open", 2)
+    clock.show(None, GRACE_S + 0.1)
+    assert clock.show(None, 1 / FPS)[-1].hold == 0
+
+
 @pytest.mark.parametrize("flicker", [(None, "unsure"), ("almost", "fist"), (None, "almost", "unsure")])
 def test_labels_that_flicker_keep_neither_the_praise_nor_the_session(flicker: tuple[str | None, ...]) -> None:
     """None of them lasts long enough to be believed; what was believed before is over all the same."""

@@ -107,3 +107,14 @@ def test_a_fist_keeps_room_for_the_fingers_that_open() -> None:
 def test_a_hand_without_size_makes_no_endless_crop() -> None:
     crop = crop_around(np.full((21, 2), 50.0))
     assert crop.size >= 4 and np.isfinite(crop.matrix(64)).all()
+
+
+def test_the_assumed_camera_is_62_degrees_wide_across_its_longer_side():
+    for size in ((640, 480), (480, 640)):
+        assert math.degrees(2 * math.atan(320 / default_focal(*size))) == pytest.approx(62, abs=0.2)
+
+
+def test_a_square_beside_the_picture_is_black():
+    image = np.full((480, 640, 3), 255, np.uint8)
+    for x, y in ((3000, 240), (320, 3000), (-3000, 240), (320, -3000)):
+        assert not Crop(x, y, 700).cut(image, 64).any()

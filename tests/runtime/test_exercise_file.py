@@ -16,6 +16,7 @@ from tiny.onnx_parts import join, part, parts_of, with_meta
 
 from handcoach import cli, exercise_file, model, onnx_file, places, signature
 from handcoach.errors import HandCoachError, ModelError
+from handcoach.exercise import Exercise
 
 
 @pytest.fixture(autouse=True)
@@ -401,3 +402,14 @@ def test_user_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
                              ("darwin", "Library/Application Support/HandCoach")):  # fmt: skip
         monkeypatch.setattr(sys, "platform", platform)
         assert places.user_folder() == tmp_path / folder
+
+
+def test_a_graph_that_gives_no_numbers_fails_the_check(monkeypatch, tiny_exercise):
+    exercise = Exercise(model.read(tiny_exercise, "exercise"))
+    run = exercise.run
+
+    def nothing(hands):
+        return {k: v * np.float32("nan") if v.dtype.kind == "f" else v for k, v in run(hands).items()}
+
+    monkeypatch.setattr(exercise, "run", nothing)
+    assert exercise_file._graph_check(exercise).level == "fail"

@@ -131,3 +131,8 @@ def test_shapes_are_checked_where_things_are_made() -> None:
         Frame(np.zeros((4, 4, 3), np.float32), 0.0, 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="uint8"):
         Frame(np.zeros((4, 4), np.uint8), 0.0, 0)
+
+
+def test_among_many_hands_one_without_a_palm_is_refused():
+    with pytest.raises(DegenerateHandError):
+        hand_frame(np.stack([template(0.0), template(0.0) * [0, 1, 0]]))

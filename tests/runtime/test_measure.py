@@ -6,7 +6,7 @@ import pytest
 from tiny.hands import template
 
 from handcoach.crop import Crop
-from handcoach.measure import align, jitter, lag, off, pa_mpjpe
+from handcoach.measure import Watched, align, jitter, lag, off, pa_mpjpe
 
 
 def test_alignment_undoes_rotation_scale_and_shift_but_no_mirror():
@@ -93,3 +93,9 @@ def test_a_cut_out_is_off_by_a_tenth_and_15_degrees_every_time():
         assert abs(c.roll - 0.2) == pytest.approx(np.pi / 12)
     assert len({(c.size > 50, c.roll > 0.2) for c in seen}) == 4
     assert off(crop, np.random.default_rng(3)) == seen[3]
+
+
+def test_a_hand_that_was_lost_in_between_has_no_lag():
+    hands = np.stack([template(0.5 + 0.5 * np.sin(i / 9)) for i in range(90)]).astype(np.float32)
+    assert Watched(np.arange(90), hands, hands, 30.0).lag_ms() == pytest.approx(0, abs=1)
+    assert Watched(np.r_[0:45, 60:105], hands, hands, 30.0).lag_ms() is None

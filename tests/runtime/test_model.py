@@ -101,6 +101,18 @@ def test_wrong_format_version(exercise: bytes) -> None:
     refused(with_meta(exercise, lambda m: m.pop("format")))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crop": {"margin": 0.5, "roll": True}},
+        {"crop": {"margin": 9, "roll": True}},
+        {"presence_threshold": 1.5},
+    ],
+)
+def test_a_landmark_model_that_would_be_shown_something_else_is_refused(tiny_landmarks: Path, change) -> None:
+    assert "out of range" in refused(with_meta(tiny_landmarks.read_bytes(), lambda m: m.update(change)))
+
+
 def test_plain_onnx_without_description(exercise: bytes) -> None:
     assert "description" in refused(join([p for p in parts_of(exercise) if p[0] != 14]))
 
@@ -129,6 +141,8 @@ def test_every_missing_key_is_named(tiny_exercise: Path, tiny_finder: Path, tiny
         {"title": {}}, {"colours": {"open": "green", "almost": "#000000", "fist": "#000000"}},
         {"reference": [[0, 0, 0]] * 20}, {"reference": [[0, 0, "1"]] * 21}, {"reference": [[0, 0, 1e9]] * 21},
         {"tolerance": {"green": 0.6, "red": 0.2}}, {"tolerance": {}}, {"unsure": {}}, {"hold_s": "long"},
+        {"unsure": {"max_distance": 1.0, "min_margin": 2.0}},
+        {"unsure": {"max_distance": -1.0, "min_margin": 0.1}},
         {"hold_s": -1}, {"repetitions": 0}, {"repetitions": True}, {"hand": "both"}, {"inputs": "landmarks"},
         {"fingers": []}, {"fingers": ["toe"]}, {"fingers": ["thumb", "thumb"]}, {"fingers": [[]]},
         {"fingers": "thumb"},

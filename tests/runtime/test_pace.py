@@ -138,3 +138,24 @@ def test_throttles_are_summed_where_the_system_counts_them(tmp_path: Path):
         folder.mkdir(parents=True)
         (folder / "core_throttle_count").write_text(text)
     assert throttles(tmp_path) == 7
+
+
+def test_fingers_that_move_on_a_hand_that_rests_are_motion():
+    film = Film()
+    film.play(4)
+    start = film.t
+
+    def bent(t):
+        moved = HERE.copy()
+        moved[5:] += np.float32([0, 60 * (t - start)])  # wrist and thumb stay
+        return moved
+
+    assert len(film.play(1, bent)) >= 25
+
+
+def test_a_count_that_stays_is_no_throttling():
+    film = Film()
+    for _ in range(2):
+        film.pace.throttled(film.t, 7)
+        film.play(1, lambda t: HERE + np.float32([60 * t, 0]))
+    assert not film.pace.hot

@@ -682,3 +682,29 @@ def test_a_hand_whose_turn_counts_is_told_to_move_back(presenter, exercise, monk
     monkeypatch.setattr(exercise, "kept_axes", "z")
     view = presenter.present(result(exercise, progress("move", "open", "leave"), seen=hand()))
     assert view.message == Texts("en")("leave_turn")
+
+
+# --- who is told what ---
+
+
+def test_fingers_that_are_all_as_far_off_are_not_told_one_by_one(presenter, exercise):
+    assert hints(presenter, exercise, hand(bend=1.0)) == ["", "", ""]
+    two = template(0.0)
+    for base in (9, 13):
+        two[base : base + 4] = template(1.0)[base : base + 4]
+    seen = Hand(two.astype(np.float32), np.full((21, 2), 100, np.float32), "right", 0.9)
+    assert hints(Presenter(Texts("en")), exercise, seen) == ["", "", ""]
+
+
+def test_a_finger_that_is_nearly_right_is_not_corrected(presenter, exercise):
+    assert hints(presenter, exercise, with_finger(13, 0.2)) == ["", "", ""]
+
+
+def test_who_starts_without_a_hand_is_told_why_at_once(presenter, exercise):
+    view = presenter.present(result(exercise, progress("search"), reason="too_near"))
+    assert (view.state, view.message) == ("no_hand", Texts("en")("too_near"))
+
+
+def test_of_an_exercise_that_came_with_the_program_nobody_needs_to_ask_who_made_it(presenter):
+    ours = Exercise(read(find("finger-stretch", "exercise"), "exercise"))
+    assert presenter.present(result(ours, progress("ready"))).maker == ""

@@ -77,3 +77,11 @@ def test_frames_of_which_no_view_is_known_hide_nothing_of_the_others():
     view[7] = np.nan
     assert {finding.kind for finding in quality.of_posture("open", hands()[:60], views=view)} == kinds
     assert {"out_of_view", "dark"} <= kinds and quality.light_spread({"a": view}) == 0
+
+
+@pytest.mark.parametrize(("n", "refuses"), [(8, False), (24, True)])
+def test_a_few_frames_at_the_border_are_warned_of_and_many_refused(n, refuses):
+    views = GOOD.copy()
+    views[:n, 0] = 0.8
+    (found,) = quality.of_posture("fist", hands(), T, None, views)
+    assert (found.kind, found.refuses) == ("out_of_view", refuses)

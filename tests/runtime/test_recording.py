@@ -172,3 +172,19 @@ def test_a_crash_while_writing_leaves_the_old_recording(
     assert len(recording.read(tmp_path).labels["open"]) == 2
     assert not list(tmp_path.glob("*.part"))
     assert json.loads((tmp_path / "recording.json").read_text())["labels"] == {"open": "open.npz"}
+
+
+def test_a_recording_of_another_format_is_refused(tmp_path: Path) -> None:
+    add(tmp_path, "open", 2)
+    index = tmp_path / recording.INDEX
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"format": 2}))
+    with pytest.raises(recording.RecordingError, match="format 1"):
+        recording.read(tmp_path)
+
+
+def test_times_of_another_number_of_frames_are_damage(tmp_path: Path) -> None:
+    add(tmp_path, "open", 4)
+    whole = dict(np.load(tmp_path / "open.npz"))
+    np.savez(tmp_path / "open.npz", **{**whole, "t": np.zeros(3)})
+    with pytest.raises(recording.RecordingError, match="record this posture again"):
+        recording.read(tmp_path)

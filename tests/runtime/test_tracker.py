@@ -17,7 +17,7 @@ from handcoach.crop import Crop, crop_around, default_focal, extent_of
 from handcoach.finder import Detection, Finder
 from handcoach.hand import Array, Frame, hand_frame, normalise
 from handcoach.landmarker import Landmarker, Reading
-from handcoach.tracker import SIDE_READINGS, Choice, OneEuro, Track, Tracker
+from handcoach.tracker import SIDE_READINGS, Choice, OneEuro, Track, Tracker, _steady
 
 FPS = 30
 
@@ -716,3 +716,26 @@ def test_a_picture_without_a_hand_has_none(make: Make) -> None:
     tracker = make()
     assert tracker.all_hands(blank()) == []
     assert [h.side for h in tracker.all_hands(hand_at(300, 240, left=True))] == ["left"]
+
+
+class OneSided(Pinhole):
+    """Sees hardly a hand in the cut-out that is mirrored wrongly."""
+
+    def read(self, image: np.ndarray, crop: Crop) -> Reading:
+        reading = super().read(image, crop)
+        return replace(reading, presence=0.1) if crop.mirrored == (self.right > 0.5) else reading
+
+
+@pytest.mark.parametrize("right", [1.0, 0.0])
+def test_the_side_that_was_decided_is_the_one_that_is_read_again(right):
+    world = OneSided(template(0.4) * 0.09 * ([1, 1, 1] if right else [-1, 1, 1]) + [0, 0, 0.6], right)
+    track = Tracker(world, world, still=True).step(Frame(blank(), 0, 0))
+    assert track.hand is not None and track.hand.side == ("right" if right else "left")
+
+
+def test_a_hand_that_shrinks_grows_or_turns_is_cut_anew_at_once():
+    kept = Crop(320, 240, 200)
+    for size in (100, 150, 270, 400):
+        assert _steady(kept, Crop(320, 240, size)).size == size
+    for roll in (1.0, -1.0, math.pi):
+        assert _steady(kept, Crop(320, 240, 200, roll)).roll == roll

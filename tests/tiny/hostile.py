@@ -104,6 +104,7 @@ def made(exercise: bytes) -> dict[str, tuple[bytes, str]]:
             "another file",
         ),
         "a-tensor-of-1-gb": (graph((5, tensor("w", [2**28]))), "larger than the file"),
+        "a-tensor-of-many-small-sizes": (graph((5, tensor("w", [100] * 6))), "larger than the file"),
         "a-size-behind-a-zero": (graph((5, tensor("w", [0, 2**40]))), "larger than the file"),
         "a-million-sizes": (
             graph((5, part(1, bytes([1]) * 1_000_000) + part(2, 1) + part(8, "w"))), "too many numbers",

@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 import torch
 from tiny.hands import template
 
-from handcoach_train.augment import DRAWS, NOTHING, PAPER, Augmentation, augment, colour, normalise
+from handcoach_train.augment import DRAWS, NOTHING, PAPER, Augmentation, augment, colour, crop, normalise
 from handcoach_train.data import HandDataset, Samples
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -191,3 +191,14 @@ def test_a_change_depends_on_its_draw_alone(tmp_path):
     as_bytes = torch.utils.data.default_collate([HandDataset(painted(tmp_path), 128, as_bytes=True)[0]] * 6)
     assert as_bytes["image"].dtype == torch.uint8
     torch.testing.assert_close(augment({**as_bytes, "draw": batch["draw"]})["image"], whole["image"])
+
+
+def test_a_crop_lies_within_the_picture():
+    draw = torch.rand(500, DRAWS - 6, generator=torch.Generator().manual_seed(0))
+    corners = torch.tensor([[0.0, 0, 1], [128, 96, 1]]) @ torch.linalg.inv(crop(draw, PAPER, 128, 96)).mT
+    assert corners[..., :2].min() > -1e-3
+    assert corners[..., 0].max() < 128.001 and corners[..., 1].max() < 96.001
+
+
+def test_the_papers_augmentation_is_section_4_2s():
+    assert Augmentation(30, 0.5, 0.2, 0.02, (0.8, 1), (0.75, 1.33)) == PAPER

@@ -20,7 +20,7 @@ from tiny import hands
 from tiny.networks import FINDER, LANDMARKS, SMALL
 
 from handcoach_train import evaluate as rooms
-from handcoach_train import figures
+from handcoach_train import figures, metrics
 from handcoach_train.cli import main
 from handcoach_train.data import Samples
 from handcoach_train.evaluate import Predictor, evaluate, faces, groups, predict, predictor
@@ -298,3 +298,18 @@ def test_a_checkpoint_and_an_onnx_file_become_predictors(tmp_path, tiny_landmark
         assert landmarks.shape == (3, 21, 3) and points is not None and points.shape == (3, 21, 2)
         np.testing.assert_allclose(model(images), landmarks)
     assert predictor(checkpoint).crop == {"margin": 1.2, "roll": False}
+
+
+def test_the_figures_of_a_file_are_those_of_the_metrics():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(30, 21, 3)).astype(np.float32)
+    truth[:, 0] = 0
+    said = truth + rng.normal(0, 0.2, truth.shape).astype(np.float32)
+    said[:, 0] = 0.01 * rng.normal(size=(30, 3))
+    scale = rng.uniform(0.08, 0.1, 30).astype(np.float32)
+    got = rooms.measure(rooms.Predicted(said, truth, scale, np.full(30, np.nan, np.float32), []))
+    assert got["r2"] == pytest.approx(metrics.r2(said, truth), abs=1e-5)
+    assert got["r2_without_wrist"] == pytest.approx(metrics.r2(said, truth, wrist=False), abs=1e-5)
+    mm = 1000 * np.linalg.norm(said - said[:, :1] - truth, axis=2) * scale[:, None]
+    assert got["mpjpe_mm"]["mean"] == pytest.approx(mm.mean(), rel=1e-4)
+    assert got["pck_mm"][50] == pytest.approx((mm[:, 1:] <= 25).mean(), abs=0.01)

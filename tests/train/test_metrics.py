@@ -61,3 +61,8 @@ def test_no_torch():
 
     code = "import sys, handcoach_train.metrics; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_curves_go_to_50_mm_and_to_half_a_palm():
+    assert metrics.THRESHOLDS_MM[[0, 1, -1]].tolist() == [0, 0.5, 50]
+    np.testing.assert_allclose(100 * metrics.THRESHOLDS, metrics.THRESHOLDS_MM)

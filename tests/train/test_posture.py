@@ -15,6 +15,7 @@ pytest.importorskip("sklearn")
 from handcoach.errors import HandCoachError
 from handcoach.hand import hand_frame, mirror
 from handcoach_train import posture
+from handcoach_train.posture import clusters
 
 PAPER = (
     Path(__file__).parents[3] / "shared/data/paper_landmarks.json"
@@ -65,6 +66,24 @@ def test_fit_labels_are_right_whatever_the_cluster_ids():
         assert fit.pipeline["kmeans"].cluster_centers_.dtype == np.float32
         assert fit.quality["accuracy_held_out"] == 1.0
         assert fit.quality["frames"] == dict.fromkeys(LABELS, 30)
+
+
+def test_the_papers_held_out_figure_is_of_the_papers_way(monkeypatch):
+    """One start in each fold as well, and a fold whose one k-means merges postures is all wrong."""
+    starts, of = [], clusters.kmeans_of
+
+    def watched(rows, k, seed, n_init=clusters.N_INIT):
+        starts.append(n_init)
+        return of(rows, k, seed, n_init)
+
+    monkeypatch.setattr(clusters, "kmeans_of", watched)
+    fit = posture.fit(recording(), LABELS, paper=True)
+    assert set(starts) == {"auto"} and fit.quality["accuracy_held_out"] == 1.0
+    folds = {label: np.arange(30) % 2 for label in LABELS}
+    features = {label: hand_frame(rows).reshape(30, 63) for label, rows in recording().items()}
+    monkeypatch.setattr(clusters, "_cluster_all", lambda *args: None)
+    assert clusters.held_out(features, folds, 0, 0, paper=True)[0] == 0.0
+    assert clusters.held_out(features, folds, 0, 0)[0] == 1.0
 
 
 def test_impure_clusters_are_fitted_within_each_label():
@@ -202,3 +221,14 @@ def test_mirrored_hands_need_their_side_and_then_give_the_same_posture():
         np.testing.assert_array_equal(fit.predict(mirror(left)), fit.predict(x))
     # Judged without its side, a bent left hand reads as a stretched one: why the side is in the contract.
     assert (fit.predict(mirror(data["almost"])) == "open").mean() > 0.9
+
+
+def test_red_begins_at_twice_the_green_at_least_and_green_has_bounds():
+    data = recording()
+    fit = posture.fit(data, LABELS)
+    _, shown = posture.reference(fit, data)
+    noise = np.random.default_rng(0).normal(0, 0.01, data["open"].shape).astype(np.float32)
+    limits = posture.tolerance(fit, data | {"almost": data["open"] + noise}, shown)
+    assert limits["red"] == pytest.approx(2 * limits["green"], abs=1e-3)
+    assert posture.tolerance(fit, data | {"open": shown[None]}, shown)["green"] == 0.05
+    assert posture.tolerance(fit, data | {"open": data["fist"]}, shown)["green"] == 0.3

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 import pytest
 from tiny import arms
+from tiny.hands import template
 
 from handcoach_train.cli import main
-from handcoach_train.render import posture, starter
+from handcoach_train.render import posture, scene, starter
 from handcoach_train.render.arm import palm_normal
 from handcoach_train.render.write import FRAMES_PER_SEQUENCE, Job
 
@@ -256,6 +257,72 @@ def test_full_frames_and_their_labels(tmp_path):
             sides.append(hand["side"])
     assert set(counts) == {0, 1, 2}
     assert min(sides.count("left"), sides.count("right")) > 8
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_hand_that_is_held_up_mostly_shows_its_palm_whichever_hand_it_is(left):
+    joints = template(0.0) * [-1 if left else 1, 1, 1]
+    assert (palm_normal(template(0.0))[2] < 0) and (palm_normal(joints)[2] > 0) == left
+    rng, palms, ups = np.random.default_rng(0), [], []
+    for _ in range(600):
+        held = joints @ scene._raised(rng, joints, left).T
+        palms.append((palm_normal(held)[2] < 0) != left)
+        ups.append(held[9, 1] < 0)  # y points down
+    assert 0.68 < np.mean(palms) < 0.82 and np.mean(ups) > 0.95
+
+
+ROOM = """
+import sys
+from pathlib import Path
+import numpy as np
+from handcoach_train.render import draw, scene
+studio = scene.Studio(Path(sys.argv[1]), 64, 48, None, None)
+paint, seen = studio.painter.paint, []
+def look(arms, light, cameras, *more):
+    seen.append(cameras[0][1])
+    return paint(arms, light, cameras, *more)
+studio.painter.paint = look
+rng = np.random.default_rng(0)
+for view in ("any", "library", "exercise") * 6:
+    scene.full_frame(studio, rng, view)
+up = np.array([m[:3, :3] @ [0, 0, 1] for m in seen])  # where a room's light comes from
+assert len(up) > 12 and (up[:, 1] < -0.4).all(), up
+assert len({tuple(m[:3, :3].round(3).ravel()) for m in seen}) == len(seen)
+"""
+
+
+def test_up_is_up_in_whole_frames(tmp_path):
+    """The light of a room comes from above, not from behind the hand."""
+    arms.write_bodies(tmp_path / "bodies.npz", 3)
+    done = _child("-c", ROOM, str(tmp_path / "bodies.npz"))
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+SLEEVE = """
+import dataclasses, sys
+from pathlib import Path
+import numpy as np
+from handcoach_train.render import draw, scene
+studio = scene.Studio(Path(sys.argv[1]), 96, 96, None, None)
+rng = np.random.default_rng(0)
+arm = studio.bodies.arm(0)
+light, look = draw.random_light(rng), draw.random_look(rng, studio.painter.of_mesh[arm.mesh])
+k, m = np.array([[150.0, 0, 48], [0, 150, 48], [0, 0, 1]]), np.eye(4)
+rest = arm.vertices - arm.vertices.mean(0) + [0, 0, 0.6]
+def area(loose, mirrored):
+    worn = dataclasses.replace(look, sleeve=0.02, loose=loose)
+    shown = [(arm, rest * [-1 if mirrored else 1, 1, 1], worn, mirrored)]
+    return int((studio.painter.paint(shown, light, [(k, m)])[0][..., 3] > 127).sum())
+bare, loose = area(0.0, False), area(0.02, False)
+assert loose > 1.05 * bare, (bare, loose)
+assert abs(area(0.02, True) - loose) < 0.02 * loose, (bare, loose, area(0.02, True))
+"""
+
+
+def test_a_loose_sleeve_is_wider_than_the_arm_of_either_hand(tmp_path):
+    arms.write_bodies(tmp_path / "bodies.npz", 1)
+    done = _child("-c", SLEEVE, str(tmp_path / "bodies.npz"))
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_exercise_view_looks_down_on_a_table(tmp_path):

@@ -81,8 +81,8 @@ def test_a_run_leaves_checkpoints_log_and_statistics(whole):
     best = min(line["val_score"] for line in log)
     assert its["accuracy"]["score"] == pytest.approx(best, abs=1e-5)
     statistics = json.loads((whole / "statistics.json").read_text())
-    assert set(statistics) == {"val_loss", "epoch", "plateau"}
-    assert statistics["epoch"] == 2 and statistics["val_loss"] == pytest.approx(best, rel=1e-5)
+    assert set(statistics) == {"val_score", "epoch", "plateau"}
+    assert statistics["epoch"] == 2 and statistics["val_score"] == pytest.approx(best, rel=1e-5)
     assert [*(whole / "tensorboard").glob("events*")]
 
 

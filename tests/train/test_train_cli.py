@@ -76,6 +76,8 @@ def test_landmarks_refuses(tmp_path, capsys, labels):
         ([root, "--variant", "rgb_homo"], ["rgb_homo"]),
         ([root, "--photos", str(tmp_path / "l.json"), root], ["l.json is missing"]),
         ([root, "--frames", root], ["full frames"]),
+        ([root, "--boxes", str(labels)], ["--photos"]),
+        ([root, "--start", str(labels), "--weights", "none"], ["--start", "--weights", "not with both"]),
         ([root, "--photos", str(labels), root, "--boxes", str(labels)], ["labels.json", "CSV"]),
         ([root, "--steps", "2", "--check-every", "4"], ["multiple"]),
         ([root, "--sizes", "big"], ["--sizes big"]),

@@ -77,6 +77,32 @@ def test_a_guess_pulls_at_the_photographs_alone(samples):
     assert landmark_loss((elsewhere, *rest), batch, RECIPE)["lifted"] == before["lifted"]
 
 
+def test_joints_that_bend_too_far_cost_where_that_is_asked(samples):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    batch["presence"][:] = 1
+    back = torch.from_numpy(template(-1.0)).float().repeat(8, 1, 1)  # every finger the wrong way
+    rest = torch.rand(8, 21, 2), torch.zeros(8, 2)
+    asked = landmark_loss((back, *rest), batch, replace(RECIPE, limits=2.0))["limits"]
+    assert asked == pytest.approx(2 * float(beyond_limits(back, batch["right"]).mean())) and asked > 0
+
+
+@pytest.mark.parametrize(("mirror", "times"), [(True, 4.0), (False, 1.0)])
+def test_hands_of_the_side_that_is_shown_seldom_weigh_more_where_it_is(samples, mirror, times):
+    items = LandmarkSet(samples, 64, False)
+    batch = default_collate([items[i] for i in range(8)])
+    batch["presence"][:] = 1
+    cost = {}
+    for right in (0.0, 1.0):
+        batch["right"] = torch.tensor([right] + [1.0, 0.0] * 3 + [1.0])
+        flags = torch.stack([torch.zeros(8), 40 * batch["right"] - 20], 1)
+        flags[0, 1] *= -1  # the first one is taken for the other
+        outputs = batch["landmarks"], batch["points"], flags
+        weights = torch.where(batch["right"] > 0, 1.0, times)
+        cost[right] = landmark_loss(outputs, batch, replace(RECIPE, mirror=mirror))["right"] * weights.sum()
+    assert cost[0.0] / cost[1.0] == pytest.approx(times, rel=1e-4)
+
+
 def test_perfect_answers_cost_nothing(samples):
     items = LandmarkSet(samples, 64, False)
     batch = default_collate([items[i] for i in range(8)])
@@ -167,7 +193,7 @@ def test_a_teacher_is_followed_on_photographs_alone(samples):
     taught[0][5:] += 1
     once = landmark_loss(said, batch, RECIPE, taught)["distil"]
     assert once > 0.5
-    assert landmark_loss(said, batch, replace(RECIPE, distil=2.0), taught)["distil"] == 2 * once
+    assert landmark_loss(said, batch, replace(RECIPE, teacher="t", distil=2.0), taught)["distil"] == 2 * once
 
 
 def test_every_loss_can_be_switched_off(samples):
@@ -274,3 +300,23 @@ def test_following_the_limits_brings_a_fist_back():
         assert torch.isfinite(gradient).all() and (gradient[:, 0] == 0).all()
         hand = (hand - 0.05 * gradient).detach().requires_grad_()
     assert beyond_limits(hand, torch.ones(1)).sum() < 0.1 * before
+
+
+def test_the_finders_heat_is_centernets_focal_loss():
+    maps = torch.zeros(1, 7, 1, 3)
+    maps[0, 0, 0] = torch.tensor([0.3, 0.6, -0.4])
+    p = torch.sigmoid(maps[0, 0, 0])
+    hand, near, none = (
+        (1 - p[0]) ** 2 * p[0].log(),
+        0.5**4 * p[1] ** 2 * (1 - p[1]).log(),
+        p[2] ** 2 * (1 - p[2]).log(),
+    )
+    batch = {
+        "heat": torch.tensor([[[1.0, 0.5, 0]]]),
+        "known": torch.zeros(1, 1, 3),
+        "map": torch.zeros(1, 7, 1, 3),
+    }
+    for n in (1, 4):
+        many = {k: v.repeat(n, *[1] * (v.dim() - 1)) for k, v in batch.items()}
+        got = finder_loss(maps.repeat(n, 1, 1, 1), many, replace(FinderRecipe(), heat=1.0))["heat"]
+        assert got == pytest.approx(-float(hand + near + none))

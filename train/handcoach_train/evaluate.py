@@ -13,7 +13,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -24,7 +23,7 @@ from handcoach.hand import INDEX_MCP, LITTLE_MCP, WRIST, mirror, normalise
 from handcoach.measure import off, watch
 from handcoach.session import Session
 from handcoach_train import metrics
-from handcoach_train.data import Samples, read_image
+from handcoach_train.data import Samples, read_image, squared
 from handcoach_train.data.samples import read_json
 from handcoach_train.errors import TrainError
 
@@ -165,9 +164,8 @@ def predict(model: Predictor, samples: Samples, jittered: bool, what: str = "") 
             image, there = read_image(samples.files[i]), samples.points[i]
             if model.crop is None:  # stretched to a square, as in its training: see data/paper.py
                 height, width = image.shape[:2]
-                side = max(height, width)
-                image = np.asarray(cv2.resize(image, (side, side)), np.uint8)
-                there = there * [side / width, side / height]
+                image = squared(image, model.size)
+                there = there * [model.size / width, model.size / height]
             places.append(there)
             crop = _crop(model, samples, i, image, np.random.default_rng([7, i]) if jittered else None)
             crops.append(crop)

@@ -145,6 +145,7 @@ def paper(task: dict):
         torch.set_num_threads(task["cores"])
     torch.manual_seed(0)
     network = resnet(task.get("checkpoint"))
+    size = size_of(Path(task["checkpoint"])) if task.get("checkpoint") else 224
     change = transforms.Compose([
         transforms.ToTensor(),
         transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -153,7 +154,8 @@ def paper(task: dict):
     clusters = KMeans(3, random_state=0).fit(np.stack([hand_frame(np.array(p)) for p in known]))
 
     def look(image, number):
-        small = cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA)
+        how = cv2.INTER_AREA if size < max(image.shape[:2]) else cv2.INTER_LINEAR  # as in its training
+        small = cv2.resize(image, (size, size), interpolation=how)
         with torch.no_grad():
             said = network(change(small)[None])[0].numpy()
         clusters.predict(hand_frame(said)[None])
@@ -186,6 +188,13 @@ def resnet(checkpoint: str | None):
             raise Refused(f"{checkpoint} is no ResNet50 of handcoach-train landmarks --preset paper")
         network.load_state_dict(state, strict=False)
     return network.eval()
+
+
+def size_of(file: Path) -> int:
+    """Of the pictures that a checkpoint of handcoach-train was trained on."""
+    data = file.read_bytes()
+    about = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+    return int(json.loads(about.get("handcoach", "{}")).get("size", 224))
 
 
 def weights(file: Path) -> dict:

@@ -10,6 +10,7 @@ from handcoach_train.commands.options import (
     photographs,
     provenance,
     recipe_of,
+    refuse_in_vain,
     run_options,
 )
 
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     machine = machine_of(args)
     check_sides(args.height, args.width)
+    refuse_in_vain(args)
     recipe = recipe_of(FinderRecipe(), args, "steps", "check_every")
     # Where labels are missing, a hand that is seen would be called none.
     photos, held = ([f for f in some if f.get("complete", True)] for some in photographs(args))

@@ -14,6 +14,7 @@ from handcoach_train.commands.options import (
     machine_of,
     provenance,
     recipe_of,
+    refuse_in_vain,
     run_options,
     say_skipped,
     skip_option,
@@ -85,6 +86,7 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
     from handcoach_train.training.run import say
 
     started = time.monotonic()
+    refuse_in_vain(args)
     if args.fill is not None and (not args.fill > 0 or args.steps):
         raise TrainError("--fill wants minutes, more than none, and no --steps beside it.")
     recipe = recipe_of(LandmarkRecipe(), args, "steps", "check_every", "sizes")

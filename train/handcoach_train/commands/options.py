@@ -112,6 +112,14 @@ def machine_of(args: argparse.Namespace) -> Machine:
     )  # fmt: skip
 
 
+def refuse_in_vain(args: argparse.Namespace) -> None:
+    """Raises TrainError: an option that another one makes useless."""
+    if args.start and args.weights:
+        raise TrainError("A training begins with --start or with --weights, not with both.")
+    if args.boxes and not args.photos:
+        raise TrainError("--boxes are of hands in photographs: give those by --photos.")
+
+
 def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Photographs for training and for validation, split by recording; the same split for both networks."""
     import numpy as np
@@ -123,7 +131,7 @@ def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[di
     boxes = data.read_boxes(args.boxes) if args.boxes else {}
     for labels, folder in args.photos:
         frames = data.load_photos(labels, folder)
-        if any(f["file"].name in boxes for f in frames[:5]):
+        if any(f["file"].name in boxes for f in frames):
             frames = data.with_boxes(frames, boxes)
         held = data.held_out(np.array([f["group"] for f in frames]), data.PHOTOS_HELD_OUT)
         training += [f for f, out in zip(frames, held, strict=True) if not out]

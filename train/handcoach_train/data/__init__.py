@@ -18,7 +18,7 @@ from handcoach_train.data.layouts import (
     load_hanco,
     variant_of,
 )
-from handcoach_train.data.paper import HandDataset, split_by
+from handcoach_train.data.paper import HandDataset, split_by, squared
 from handcoach_train.data.photos import (
     AGREE,
     PHOTOS_HELD_OUT,
@@ -64,6 +64,7 @@ __all__ = [
     "shrink",
     "split",
     "split_by",
+    "squared",
     "target",
     "variant_of",
     "with_boxes",

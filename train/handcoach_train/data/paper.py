@@ -63,10 +63,7 @@ class HandDataset(Drawn):
         s = self.samples
         picture = read_image(s.files[i])
         h, w = picture.shape[:2]
-        if (h, w) != (size, size):
-            shrinks = size < max(h, w)
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            picture = np.asarray(cv2.resize(picture, (size, size), interpolation=how))
+        picture = squared(picture, size)
         image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
         item = {
             "image": image if self.as_bytes else image.float() / 255,
@@ -82,6 +79,14 @@ class HandDataset(Drawn):
         if self.train:
             item["draw"] = rng.random(DRAWS, dtype=np.float32)
         return item
+
+
+def squared(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A picture (H, W, 3), stretched to a square as the paper's network sees it."""
+    if picture.shape[:2] == (size, size):
+        return picture
+    how = cv2.INTER_AREA if size < max(picture.shape[:2]) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=how), np.uint8)
 
 
 def split_by(

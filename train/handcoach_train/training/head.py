@@ -223,6 +223,7 @@ def train(
         for name, value in learnt.state_dict().items():
             if value.is_floating_point():
                 value.lerp_(before[name], 0.5)
+        note = {**note, "accuracy": {}}  # of what was learnt; nobody has measured this
         with writing(best.with_stem(f"{best.stem}-mean")) as file:
             save_checkpoint(learnt, note, file)
     return figures

@@ -63,7 +63,7 @@ class LandmarkRecipe(Recipe):
     Attributes:
         project: photographs have no depth, but their landmarks must project on their points.
         lifted: weight of what `lift` guessed of the photographs' 3D, where the labels have it.
-        steady: a quarter of the pictures (of the last layers alone: all) are shown again, a little moved and
+        steady: a quarter of the pictures (of the MLP alone: all) are shown again, a little moved and
             with a camera's noise, and are to give the same landmarks and points; 0: not.
         limits: weight of joints that bend farther than people's do; 0: not asked.
         sizes: picture sizes with their share of the steps, as "128:0.6,160:0.4"; empty: one size throughout.
@@ -92,6 +92,11 @@ class LandmarkRecipe(Recipe):
     teacher: str = ""
     distil: float = 1.0
     freeze: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distil != type(self).distil and not self.teacher:
+            raise TrainError("distil weighs a teacher: --set teacher=CHECKPOINT.")
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,8 @@ class HeadRecipe(LandmarkRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         _of_a_trained_network(self)
+        if self.keep != type(self).keep and not self.late:
+            raise TrainError("keep belongs to the late layers: --set late=true.")
         if self.looks < 1 or self.hidden < 1 or not 0 <= self.dropout < 1:
             raise TrainError("looks and hidden must be at least 1, and dropout in 0..1 without 1.")
 

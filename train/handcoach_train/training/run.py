@@ -186,7 +186,9 @@ class Keep(pl.Callback):
         if trainer.is_global_zero:
             if better:
                 self._save_best(pl_module, figures, trainer.global_step)
-            statistics = {"val_loss": self.best, "epoch": trainer.current_epoch + 1, "plateau": self.waited}
+            statistics = {
+                pl_module.monitor: self.best, "epoch": trainer.current_epoch + 1, "plateau": self.waited,
+            }  # fmt: skip
             with written(self.folder / "statistics.json") as partial:
                 partial.write_text(json.dumps(statistics, indent=1) + "\n")
         with written(self.folder / "last.ckpt", trainer.is_global_zero) as partial:

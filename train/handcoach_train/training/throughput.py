@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ from handcoach_train.data import HandDataset, Samples
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import MEAN, STD, PaperNet
 from handcoach_train.training.run import Machine, bf16_pays
+
+AHEAD = 2  # batches that each worker loads before they are asked for
 
 
 class PlainSet(Dataset):
@@ -64,7 +66,7 @@ class _Loop:
     step: Callable[[Any], int]
     loader: DataLoader
 
-    def batches(self) -> Iterator[Any]:
+    def batches(self) -> Generator[Any, None, None]:
         while True:
             yield from self.loader
 
@@ -75,7 +77,8 @@ def compare(
     """Rates of both loops, measured in turns.
 
     Args:
-        images: pictures that each loop trains on in a round, after a warm-up of two batches.
+        images: pictures that each loop trains on in a round, after a warm-up that takes all that its workers
+            had loaded before: what is measured is what goes on for hours.
 
     Returns:
         images per second of every round and their medians, with the ratio, and what was measured where.
@@ -95,15 +98,14 @@ def compare(
         _plain(first, samples, batch, device, machine),
     ]
     rates: dict[str, list[float]] = {loop.name: [] for loop in loops}
-    streams = [loop.batches() for loop in loops]
     with tqdm(total=rounds * len(loops), desc="throughput", unit="round") as bar:
-        for loop, stream in zip(loops, streams, strict=True):
-            _run(loop, stream, 2, device)
         for turn in range(rounds):
             # Who begins changes, so that a machine that grows warm favours neither.
-            order = [0, 1] if turn % 2 == 0 else [1, 0]
-            for k in order:
-                rates[loops[k].name].append(_run(loops[k], streams[k], steps, device))
+            for loop in loops if turn % 2 == 0 else loops[::-1]:
+                stream = loop.batches()
+                _run(loop, stream, AHEAD * machine.workers + 2, device)
+                rates[loop.name].append(_run(loop, stream, steps, device))
+                stream.close()  # its workers must not load while the other loop is measured
                 bar.update()
     medians = {name: float(np.median(r)) for name, r in rates.items()}
     return {
@@ -134,7 +136,8 @@ def _run(loop: _Loop, stream: Iterator[Any], steps: int, device: str) -> float:
 
 def _loader(items: Dataset, batch: int, machine: Machine, device: str) -> DataLoader:
     return DataLoader(items, batch, shuffle=True, drop_last=True, num_workers=machine.workers,
-                      persistent_workers=machine.workers > 0, pin_memory=device == "cuda")  # fmt: skip
+                      prefetch_factor=AHEAD if machine.workers else None,
+                      pin_memory=device == "cuda")  # fmt: skip
 
 
 def _ours(network: PaperNet, samples: Samples, batch: int, device: str, machine: Machine) -> _Loop:
