@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from tiny.hands import bent_hands
+
 from handcoach_train.posture import HandFrame
 from handcoach_train.posture.study import angle_rule, elbow, explained, summed_flexion
 
@@ -69,3 +71,19 @@ def test_the_papers_figures_and_its_two_people(tmp_path):
     }
     assert share["almost"] < min(share["open"], share["fist"])
     assert len(list(tmp_path.glob("figure-*.png"))) == 3
+
+
+def test_what_smoothing_and_dwell_make_of_a_flicker():
+    """Sessions 1 and 2 teach; in session 4 one frame of an open hand is a fist's."""
+    from handcoach_train.posture.paper import across
+
+    bends = {"open": 0.02, "almost": 0.4, "fist": 1.2}
+    shown = {k: np.concatenate([bent_hands(b, 40, seed) for seed in (1, 2)]) for k, b in bends.items()}
+    sessions = {label: np.repeat([1, 4], 40) for label in bends}
+    calm = across(shown, sessions, (1,), (4,))
+    assert (calm["frames"], calm["right"], calm["right_believed"]) == (120, 1.0, 1.0)
+    assert (calm["flips"], calm["flips_believed"], calm["mirrored_the_same"]) == (0, 0, 1.0)
+    shown["open"][60] = shown["fist"][60]
+    flicker = across(shown, sessions, (1,), (4,))
+    assert flicker["right"] == pytest.approx(119 / 120, abs=1e-4) and flicker["flips"] == 2
+    assert flicker["right_believed"] == 1.0 and flicker["flips_believed"] == 0
