@@ -62,7 +62,8 @@ class ViewState:
         tone: which sign stands beside the sentence, and its colour.
         seconds: left to hold or to rest, None where nothing is counted.
         hold, rest: 0..1.
-        title, instructions: what the exercise is, before it is started; "" otherwise.
+        title, instructions: what the exercise is, before it is started, or what the camera wants after its
+            end; "" otherwise.
         maker: of one that is not ours, whether it is signed and by which key, and who says to have made it.
         checks: the set-up, before the first start of a session; empty later.
         hint: which finger is farthest from the teacher's, or that it may be the wrong hand; "" for none.
@@ -350,11 +351,13 @@ class Presenter:
         if self._started and progress is not None and progress.state in ("stopped", "done"):
             # Who stopped or finished is told so first.
             done = progress.state == "done"
+            came = self._say_result(result.exercise) if done and result.exercise else ""
             return ViewState(
                 progress.state, self.texts(f"word_{progress.state}"), self.texts(progress.message),
-                "done" if done else "stop", hint=error, hold=progress.hold, repetition=progress.repetition,
-                repetitions=progress.repetitions, start_text=self.texts("again"),
-                thumb=self._say_result(result.exercise) if done and result.exercise else "", thumb_good=True,
+                "done" if done else "stop", title=self.texts("word_error"),
+                instructions=f"{came}. {error}" if came else error, hold=progress.hold,
+                repetition=progress.repetition, repetitions=progress.repetitions,
+                start_text=self.texts("again"),
             )  # fmt: skip
         return ViewState("error", self.texts("word_error"), error, "error", start_text=self.texts("start"))
 
