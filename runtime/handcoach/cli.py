@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import locale
@@ -115,12 +116,14 @@ example:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0, 2 for something the user can mend, 130 after Ctrl-C."""
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # a file's name may have letters that a pipe's code page lacks
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by a shell, or never there as under pythonw
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may have letters that a pipe's code page lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = parser().parse_args(argv)
     try:
+        args = parser().parse_args(argv)
         code = args.command(args)
         sys.stdout.flush()
         return int(code)
@@ -129,14 +132,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`). Nothing may be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:  # a folder that may not be entered, a name that is too long, a full disk
+        if _nobody_reads(error):
+            # The reader has seen enough (`| head`). Nothing may be flushed into the closed pipe at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         what = error.filename if error.filename is not None else "A file"
         print(f"{what} cannot be used ({error.strerror or error}): choose another.", file=sys.stderr)
         return 2
+
+
+def _nobody_reads(error: OSError) -> bool:
+    """Whether a pipe was closed at its other end; Windows says so by EINVAL."""
+    windows = sys.platform == "win32" and error.errno == errno.EINVAL and error.filename is None
+    return isinstance(error, BrokenPipeError) or windows
 
 
 def parser() -> argparse.ArgumentParser:
@@ -346,7 +355,10 @@ def language(chosen: str | None) -> str:
     if chosen:
         return chosen
     system = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG")
-    code = (system or locale.getlocale()[0] or "en")[:2].lower()
+    try:
+        code = (system or locale.getlocale()[0] or "en")[:2].lower()
+    except ValueError:  # Python cannot read some systems' names
+        code = "en"
     return code if code in LANGUAGES else "en"
 
 

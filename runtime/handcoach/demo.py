@@ -182,6 +182,14 @@ class _Write:
         self._video.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
 
+def _plays(path: Path) -> bool:
+    video = cv2.VideoCapture(str(path))
+    try:
+        return bool(video.read()[0])
+    finally:
+        video.release()
+
+
 @contextmanager
 def _writer(out: Path, fps: float) -> Iterator[tuple[_Write, Path]]:
     """A video file: MPEG-4 where OpenCV can, else motion JPEG in an .avi beside it."""
@@ -200,5 +208,10 @@ def _writer(out: Path, fps: float) -> Iterator[tuple[_Write, Path]]:
                 yield _Write(video), path
             finally:
                 video.release()
+            if not _plays(path):  # OpenCV does not tell of a full disk
+                path.unlink(missing_ok=True)
+                raise HandCoachError(
+                    f"The video {path} cannot be written: make room, or choose another file."
+                )
             return
     raise HandCoachError(f"The video {out} cannot be written: choose another file with --output.")

@@ -145,7 +145,8 @@ def _are_texts(value: object) -> bool:
 
 def label_of(name: str) -> str:
     """The label of a posture's name: letters, digits, - and _; "" where nothing is left."""
-    return re.sub(r"[^\w]+", "-", name.strip()).strip("-_").lower()[:40].strip("-")
+    label = re.sub(r"[^\w]+", "-", name.strip()).strip("-_").lower()[:40].strip("-")
+    return f"{label}_" if label in recording.RESERVED else label
 
 
 # --- Folders ----------------------------------------------------------------------------------------------

@@ -223,7 +223,8 @@ def is_shipped(exercise: Path) -> bool:
 
 def own_exercises() -> list[Path]:
     """The exercise files in the user's own folder, sorted by name; whether they fit is not looked at."""
-    return sorted(places.exercises_folder().glob("*.onnx"))
+    # macOS leaves ._NAME.onnx beside what is written to a stick.
+    return sorted(p for p in places.exercises_folder().glob("*.onnx") if not p.name.startswith("."))
 
 
 def find(name_or_path: str, kind: str) -> Path:

@@ -13,20 +13,21 @@ leaves the previous recording whole.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import re
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from handcoach import places
 from handcoach.coach import UNSURE
 from handcoach.errors import HandCoachError
 from handcoach.hand import Array
@@ -36,6 +37,8 @@ INDEX = "recording.json"
 HANDS = ("left", "right", "either")
 MAX_FRAMES = 1_000_000  # of one label, 252 MB: more is no recording of an exercise
 _AGAIN = "record this posture again (by command with --replace)"
+# What Windows takes for a device, whatever the ending; a recording may travel.
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
 _LABEL = re.compile(r"\w[\w-]{0,39}")
 V = TypeVar("V")
 
@@ -154,13 +157,12 @@ def add(
     name = index["labels"].setdefault(label, f"{label}.npz")
     index["hands"][label] = hand
     _agree_on_hand(index)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, landmarks=landmarks, t=t, take=take, view=seen)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(
-            folder / name, lambda f: np.savez_compressed(f, landmarks=landmarks, t=t, take=take, view=seen)
-        )
-        text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
-        _replace(folder / INDEX, lambda f: f.write(text.encode()))
+        places.save(folder / name, packed.getvalue())
+        _save_index(folder, index)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return len(landmarks)
@@ -200,8 +202,7 @@ def remove(folder: str | Path, label: str) -> None:
     del index["hands"][label]
     _agree_on_hand(index)
     try:
-        text = json.dumps(index, indent=2, ensure_ascii=False) + "\n"
-        _replace(folder / INDEX, lambda f: f.write(text.encode()))
+        _save_index(folder, index)
         (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -213,13 +214,15 @@ def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
         raise RecordingError(
             f"{label!r} cannot be a posture's label: use up to 40 letters, digits, - and _, for example open."
         )
+    if label.casefold() in RESERVED:
+        raise RecordingError(f"Windows has no files named {label}: give the posture another label.")
     if label == UNSURE:
         raise RecordingError(
             f"{label} is what HandCoach says of a hand that it cannot judge: give the posture another label."
         )
     if (folder / INDEX).exists():
         index = _read_index(folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and not _holds_nothing_else(folder):
         raise RecordingError(
             f"{folder} exists and is no recording: give the name of a new folder or of a recording."
         )
@@ -235,8 +238,9 @@ def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
     for other in index["labels"]:
         if other != label and other.casefold() == label.casefold():
             raise RecordingError(f"The recording {folder} calls this posture {other}: write it the same way.")
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    places_above = (folder.absolute(), *folder.absolute().parents)
     try:  # Windows tells only by trying; nothing is left behind
+        there = next((place for place in places_above if place.exists()), folder)  # no drive may be there
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
@@ -328,14 +332,10 @@ def _read_label(path: Path) -> tuple[Array, NDArray[np.float64], NDArray[np.int3
     return landmarks.astype(np.float32), t.astype(np.float64), take.astype(np.int32), view.astype(np.float32)
 
 
-def _replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file beside its place, then rename it into place."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def _save_index(folder: Path, index: dict[str, Any]) -> None:
+    places.save(folder / INDEX, (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _holds_nothing_else(folder: Path) -> bool:
+    """Whether it is a recording that ended before its first index was written, or empty."""
+    return folder.is_dir() and all(path.suffix in (".npz", ".part") for path in folder.iterdir())

@@ -125,7 +125,14 @@ def make_key() -> bool:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        places.save(path, text, mode=0o600)
+        places.save(path, text, mode=0o600, replace=False)
+        if _open_to_others(path):
+            path.unlink()
+            raise KeyTrouble(
+                f"The disk of {path} keeps no permissions: set HANDCOACH_HOME to another folder."
+            )
+    except FileExistsError:  # two were made at once: the first one's fingerprint may be told already
+        return False
     except OSError as error:
         raise KeyTrouble(
             f"The key {path} cannot be written ({error.strerror or error}): make that folder writable."
@@ -133,11 +140,15 @@ def make_key() -> bool:
     return True
 
 
+def _open_to_others(path: Path) -> bool:
+    return os.name == "posix" and bool(path.stat().st_mode & 0o077)
+
+
 def _key() -> Any:
     ed25519, serialization = _cryptography()
     path = key_file()
     try:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
+        if _open_to_others(path):
             raise KeyTrouble(f"The key {path} can be read by others: run chmod 600 on it.")
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
         if not isinstance(key, ed25519.Ed25519PrivateKey):

@@ -6,6 +6,7 @@ and publish the new progress through the same mailbox.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -319,9 +320,9 @@ class Worker:
             self._publish(stage="error", error=f"!{type(error).__name__}: {error}")
 
     def _complain(self, error: HandCoachError) -> None:
-        if error.key is not None:  # the window's own sentence names no file: a terminal gets this one
-            print(error, file=sys.stderr)
         self._publish(stage="error", error=str(error), error_key=error.key)
+        if error.key is not None:  # the window's own sentence names no file: a terminal gets this one
+            _tell(error)
 
     def _work(self) -> None:
         self._publish(stage="models")
@@ -380,7 +381,7 @@ class Worker:
         try:
             pipeline, coach = load()
         except HandCoachError as error:
-            print(error, file=sys.stderr)
+            _tell(error)
             with self._lock:
                 self._stale, self._autostart = self._load is not load, False
                 if not self._stale:
@@ -495,3 +496,9 @@ class Worker:
                 posture=posture_, progress=progress, fps=fps,
             )  # fmt: skip
             self.mailbox.put(self._last)
+
+
+def _tell(error: HandCoachError) -> None:
+    """On the terminal, if there still is one: an exercise must not end with it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(error, file=sys.stderr)

@@ -499,3 +499,26 @@ def test_landmarks_and_assess_need_no_toolkit_and_no_training_stack(folder: Path
     args = ["assess", str(folder), *MODELS, *EXERCISE]
     done = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr.strip() == "[]"
+
+
+def test_a_closed_output_is_no_error(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(["exercise", "list"]) == 0
+
+
+def test_a_pipe_that_nobody_reads_ends_quietly_on_windows_too(monkeypatch) -> None:
+    """There it is another error."""
+    closed = OSError(22, "Invalid argument")
+    assert not cli._nobody_reads(closed) and cli._nobody_reads(BrokenPipeError())
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert cli._nobody_reads(closed) and not cli._nobody_reads(OSError(22, "Invalid argument", "a:b"))
+
+
+def test_a_system_whose_language_cannot_be_read_speaks_english(monkeypatch) -> None:
+    def unknown() -> tuple[str, str]:
+        raise ValueError("unknown locale: UTF-8")
+
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cli.locale, "getlocale", unknown)
+    assert cli.language(None) == "en"

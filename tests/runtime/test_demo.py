@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -80,6 +83,26 @@ def test_an_avi_serves_where_mpeg_4_does_not(clip, models, tiny_exercise, tmp_pa
     summary, _ = demo.write_video(str(clip), str(tiny_exercise), tmp_path / "view.mp4", models=models)
     assert summary.path == tmp_path / "view.avi"
     assert len(frames_of(summary.path)) == 35
+
+
+def test_a_video_that_does_not_play_is_no_success(clip, models, tiny_exercise, tmp_path, monkeypatch):
+    """OpenCV does not tell of a full disk."""
+    real = cv2.VideoWriter
+
+    def full(path, code, *rest):
+        video, half = real(path, code, *rest), Path(path)
+
+        def release():
+            video.release()
+            half.write_bytes(half.read_bytes()[:2000])
+
+        return SimpleNamespace(isOpened=video.isOpened, write=video.write, release=release)
+
+    full.fourcc = real.fourcc
+    monkeypatch.setattr(demo.cv2, "VideoWriter", full)
+    with pytest.raises(HandCoachError, match="make room"):
+        demo.write_video(str(clip), str(tiny_exercise), tmp_path / "view.mp4", models=models)
+    assert not list(tmp_path.glob("view.*"))
 
 
 def test_without_a_display_it_says_so_and_writes(clip, tiny_exercise, models, tmp_path, monkeypatch, capsys):

@@ -189,6 +189,36 @@ def test_the_key(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot be read" in refused(capsys, "key")
 
 
+def test_of_two_keys_that_are_made_at_once_the_first_one_stays(home: Path, monkeypatch) -> None:
+    """Its fingerprint may have been told to patients."""
+    assert signature.make_key()
+    first = signature.own_fingerprint()
+    with monkeypatch.context() as late:
+        late.setattr(Path, "exists", lambda path: False)  # it was not there when this one looked
+        assert not signature.make_key()
+    assert signature.own_fingerprint() == first and [path.name for path in home.iterdir()] == [
+        signature.key_file().name
+    ]
+
+
+def test_a_file_is_not_replaced_where_a_disk_has_no_links(tmp_path: Path, monkeypatch) -> None:
+    def none(*args):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(places.os, "link", none)
+    places.save(tmp_path / "a", b"1", replace=False)
+    with pytest.raises(FileExistsError):
+        places.save(tmp_path / "a", b"2", replace=False)
+    assert (tmp_path / "a").read_bytes() == b"1" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_disk_without_permissions_gets_no_key(home: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(signature, "_open_to_others", lambda path: True)
+    assert "HANDCOACH_HOME" in refused(capsys, "key")
+    assert not signature.key_file().exists()
+
+
 def test_without_cryptography(signed: Path, monkeypatch: pytest.MonkeyPatch, tiny_exercise: Path) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
         monkeypatch.delitem(sys.modules, name)
@@ -402,6 +432,27 @@ def test_user_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
                              ("darwin", "Library/Application Support/HandCoach")):  # fmt: skip
         monkeypatch.setattr(sys, "platform", platform)
         assert places.user_folder() == tmp_path / folder
+
+
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HANDCOACH_HOME", "XDG_DATA_HOME", "APPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    assert cli.main(["exercise", "list"]) == 2
+    assert "set HANDCOACH_HOME" in capsys.readouterr().err
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+        assert places.user_folder() == tmp_path / "handcoach"
+
+
+def test_what_macos_leaves_on_a_stick_is_no_exercise(home: Path) -> None:
+    places.exercises_folder().mkdir(parents=True)
+    for name in ("stretch.onnx", "._stretch.onnx"):
+        (places.exercises_folder() / name).write_bytes(b"")
+    assert [path.name for path in model.own_exercises()] == ["stretch.onnx"]
 
 
 def test_a_graph_that_gives_no_numbers_fails_the_check(monkeypatch, tiny_exercise):

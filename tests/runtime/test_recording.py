@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from handcoach import recording
+from handcoach.draft import label_of
 from handcoach.hand import Array
 
 
@@ -166,12 +167,35 @@ def test_a_crash_while_writing_leaves_the_old_recording(
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(recording.np, "savez_compressed", full_disk)
+    monkeypatch.setattr(recording.places.os, "fsync", full_disk)
     with pytest.raises(recording.RecordingError, match="No space left"):
         add(tmp_path, "open", 2)
     assert len(recording.read(tmp_path).labels["open"]) == 2
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
     assert json.loads((tmp_path / "recording.json").read_text())["labels"] == {"open": "open.npz"}
+
+
+def test_a_first_take_that_was_cut_off_leaves_a_folder_to_record_into(tmp_path: Path) -> None:
+    """The power went between the landmarks and the index."""
+    (tmp_path / "open.npz").write_bytes(b"half")
+    (tmp_path / ".open.npz.77.part").write_bytes(b"")
+    add(tmp_path, "open", 2)
+    assert len(recording.read(tmp_path).labels["open"]) == 2
+
+
+def test_a_drive_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows not even the root of a path need exist."""
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    with pytest.raises(recording.RecordingError, match="cannot be written"):
+        add(tmp_path / "Z" / "rec", "open", 2)
+
+
+@pytest.mark.parametrize("label", ["nul", "Con", "lpt1"])
+def test_a_label_that_is_a_device_on_windows_is_refused(tmp_path: Path, label: str) -> None:
+    with pytest.raises(recording.RecordingError, match="Windows"):
+        add(tmp_path, label, 2)
+    assert label_of(label) == f"{label.lower()}_"  # the studio finds another one
+    add(tmp_path, label_of(label), 2)
 
 
 def test_a_recording_of_another_format_is_refused(tmp_path: Path) -> None:

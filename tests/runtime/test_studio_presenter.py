@@ -635,7 +635,7 @@ def test_a_take_replaces_the_older_ones_whole_or_not_at_all(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(recording.np, "savez_compressed", full_disk)
+        patch.setattr(recording.places.os, "fsync", full_disk)
         with pytest.raises(recording.RecordingError):
             add(40, True)
     assert len(recording.read(tmp_path / "r").labels["open"]) == 25

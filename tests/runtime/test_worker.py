@@ -1,5 +1,6 @@
 """The mailbox and the worker thread, with made-up sources and pipelines."""
 
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -390,6 +391,28 @@ def test_a_camera_that_is_gone_is_opened_again_until_it_comes_back(capsys):
     assert capsys.readouterr().err == "It is gone.\n"
     assert shown[-1].progress.state != "ready"  # the exercise goes on
     assert pipeline.resets >= 3
+
+
+class Gone:
+    """A terminal that was closed."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    def flush(self) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_an_exercise_outlives_the_terminal_that_it_was_started_from(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Gone())
+    back = FakeSource(2, live=True, hang=True, grey=150)
+    sources = [Unplugged(2, live=True), back]
+    worker, _ = make(lambda: sources.pop(0), autostart=True)
+    shown = watched(worker)
+    worker.begin()
+    wait_for(worker, lambda r: not sources and r.stage == "running")
+    assert worker.end()
+    assert [r.error_key for r in shown if r.stage == "error"] == ["camera_gone"]
 
 
 @pytest.mark.parametrize("others", [0, 1])
