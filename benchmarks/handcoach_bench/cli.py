@@ -6,7 +6,11 @@ Every file of `commands/` registers its command; here their errors become one se
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 from handcoach.errors import HandCoachError
 from handcoach_bench.commands import accuracy, app, compare, inference, peers, report, roofline, training
@@ -25,11 +29,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@contextlib.contextmanager
+def _ended_with_its_children() -> Iterator[None]:
+    """A terminal that is closed, or `timeout`, ends as Ctrl-C does: a child that goes on would disturb what
+    is measured next."""
+    here = threading.current_thread() is threading.main_thread()
+    names = [name for name in ("SIGTERM", "SIGHUP") if here and hasattr(signal, name)]
+    before = {n: signal.signal(getattr(signal, n), signal.default_int_handler) for n in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     args.command = repeated(argv)
     try:
-        return int(args.run(args))
+        with _ended_with_its_children():
+            return int(args.run(args))
     except HandCoachError as error:
         print(error, file=sys.stderr)
         return 2

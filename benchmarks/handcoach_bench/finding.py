@@ -108,6 +108,7 @@ def webcam(folder: Path, models: Models, held_out: set[str]) -> dict[str, Any]:
         "box": f"around the 21 points, {BOX_LARGER:g} times as wide and high, within the picture",
         "unlabelled": unlabelled,
         "unreadable": unreadable,
+        "missing": len(boxes.keys() - shares.keys()) - unreadable,
         "groups": {group: _inside({name: shares[name] for name in names}) for group, names in groups.items()},
         "recall": {group: _recall(names, overlaps, loose) for group, names in groups.items()},
         "shares": shares,

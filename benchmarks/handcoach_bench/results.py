@@ -186,11 +186,15 @@ class Row:
     @property
     def cpu_percent(self) -> float | None:
         """Processor time per time; two threads at work have 200 %."""
-        return 100 * self.cpu.mean / self.summary.mean if self.cpu and self.summary else None
+        return (
+            100 * self.cpu.mean / self.summary.mean
+            if self.cpu and self.summary and self.summary.mean
+            else None
+        )
 
     @property
     def fps(self) -> float | None:
-        return 1000 / self.summary.mean if self.summary else None
+        return 1000 / self.summary.mean if self.summary and self.summary.mean else None
 
     @cached_property
     def medians(self) -> list[float]:
@@ -372,6 +376,7 @@ def unfinished(path: Path, new: dict[str, Any]) -> list[dict[str, Any]]:
     Raises:
         HandCoachError: the file is an interrupted one of something else, or none of ours, and would be lost.
     """
+    path = _beside(path) if _beside(path).is_file() else path
     if not path.is_file():
         return []
     old = load(path)
@@ -412,8 +417,13 @@ def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
     return new
 
 
+def _beside(path: Path) -> Path:
+    """Where an unfinished run lies while the finished file of an earlier one is there."""
+    return path.with_name(f"{path.stem}.unfinished{path.suffix}")
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file of results, all or nothing.
+    """Write a file of results, all or nothing; a finished one is there until the new one is finished, too.
 
     Raises:
         HandCoachError: the file cannot be written, or a figure is no number, which JSON cannot say.
@@ -425,8 +435,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
             f"{path} is not written, since these figures are no finite numbers: {not_finite(content)}; "
             "report this."
         ) from error
+    done = content.get("complete", True)
+    replaces = done or not path.is_file() or not load(path)["complete"]
     try:
-        places.save(path, text.encode())
+        places.save(path if replaces else _beside(path), text.encode())
+        if done:
+            _beside(path).unlink(missing_ok=True)
     except OSError as error:
         raise HandCoachError(
             f"{path} cannot be written ({error.strerror or error}): give --json another place."

@@ -36,8 +36,11 @@ class Seen:
     reason: str | None
 
 
-def play(folder: Path, line: runtime.Pipeline, *, mirrored: bool, what: str) -> dict[str, Seen]:
-    """The frames of a folder in order, as a movement of 30 frames per second; by file name."""
+def play(
+    folder: Path, line: runtime.Pipeline, *, mirrored: bool, what: str, lost: dict[str, int] | None = None
+) -> dict[str, Seen]:
+    """The frames of a folder in order, as a movement of 30 frames per second; by file name. `lost` is told
+    how many of its pictures cannot be read."""
     line.reset()
     seen = {}
     with camera.open_source(folder) as source:
@@ -47,12 +50,15 @@ def play(folder: Path, line: runtime.Pipeline, *, mirrored: bool, what: str) -> 
             name = Path(frame.file or "").name
             label = posture.label if posture else NOT_FOUND
             seen[name] = Seen(label, track.hand.side if track.hand else None, track.reason)
+        if lost is not None:
+            lost[folder.name] = source.skipped
     return seen
 
 
 def teacher(folder: Path, models: Models) -> dict[str, Any]:
     """Postures of webcam sessions whose folders are named like the exercise's labels; and mirrored."""
     result: dict[str, Any] = {"modes": {}}
+    lost: dict[str, int] = {}
     for mode in ("still", "tracked"):
         line = models.load(judged=True, still=mode == "still")
         labels = line.exercise.labels if line.exercise else ()
@@ -63,12 +69,12 @@ def teacher(folder: Path, models: Models) -> dict[str, Any]:
         looks = {
             mirrored: {
                 session: play(folder / session, line, mirrored=mirrored,
-                              what=f"teacher, {mode}{', mirrored' * mirrored}, {session}")
+                              what=f"teacher, {mode}{', mirrored' * mirrored}, {session}", lost=lost)
                 for session in sessions
             }
             for mirrored in (False, True)
         }  # fmt: skip
-        result["frames"] = sum(map(len, looks[False].values()))
+        result |= {"frames": sum(map(len, looks[False].values())), "unreadable": sum(lost.values())}
         result["modes"][mode] = {
             "original": confusion(looks[False], labels),
             "mirrored": confusion(looks[True], labels),

@@ -8,9 +8,6 @@ from typing import Any
 from handcoach_bench.common import NOT_FOUND
 from handcoach_bench.results import UNSTABLE, Row, short
 
-MEDIAPIPE_MM = 10.05  # mediapipe 0.10.21 on the same 283 photographs, all found
-
-
 COLUMNS = ("case", "threads", "provider", "n", "mean", "sd", "median", "p95", "min", "spread", "fps",
            "CPU ms", "CPU spread", "CPU %", "load", "peak MB", "steady MB")  # fmt: skip
 
@@ -190,7 +187,7 @@ def _real_3d(results: Mapping[str, Mapping[str, Any]]) -> Table:
     rows: Rows = [
         ("model", "hand", "found", "share", "mean [95 %]", "median", "p90", "jittered mean", "side right")
     ]
-    notes = [f"mediapipe 0.10.21's full model, measured before: {MEDIAPIPE_MM} mm"]
+    notes: list[str] = []
     for name, result in results.items():
         for hand, r in result["hands"].items():
             low_high = f" [{', '.join(map(number, r['ci95']))}]" if r.get("ci95") else ""
@@ -228,6 +225,10 @@ def _teacher(result: Mapping[str, Any]) -> Table:
             f"original's posture; {m['contradictions']} have another sure one; "
             f"{percent(m['other_side_share'])} the other side"
         )
+    if result.get("unreadable"):
+        notes.append(f"{result['unreadable']} more frames cannot be read")
+    if missing := [label for label in result["labels"] if label not in result["sessions"]]:
+        notes.append(f"nothing is known of {', '.join(missing)}: there is no such folder")
     notes += _still_hand(result["still_hand"]) + _own_fit(result["own_fit"])
     return f"{result['frames']} frames; goals: found 99 %, right 90 %, wrong praise 0", rows, notes
 
@@ -276,8 +277,8 @@ def _webcam(result: Mapping[str, Any]) -> Table:
             f"{percent(r['others_per_frame'])} others a photograph; goal 97 %"
         )
     notes.append(f"box of a found hand: {result['box']}")
-    for what in ("unlabelled", "unreadable"):
-        if result[what]:
+    for what in ("unlabelled", "unreadable", "missing"):
+        if result.get(what):
             notes.append(f"{result[what]} more photographs are {what}")
     return "a found hand whose points lie in a labelled box", rows, notes
 

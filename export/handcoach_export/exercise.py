@@ -30,7 +30,7 @@ SETTINGS: dict[str, type | tuple[type, ...]] = {
     "colours": dict, "tolerance": dict, "unsure": dict, "hold_s": (int, float), "repetitions": int,
     "rest_s": (int, float), "session_s": (int, float), "speak_s": (int, float),
     "kept_axes": str, "fingers": list, "weights": str, "hand": str,
-    "author": str, "licence": str, "recorded_as": dict,
+    "author": str, "licence": str, "recorded_as": dict, "per_label": int,
 }  # fmt: skip
 GENERAL = {
     "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "fingers": list(FINGERS),
@@ -82,6 +82,10 @@ def check_settings(settings: Any, where: str = "The settings") -> dict[str, Any]
     for key, (least, most) in LIMITS.items():
         if not least <= settings.get(key, least) <= most:
             raise HandCoachError(f"{where}: {key} must be {least} to {most}, not {settings[key]}.")
+    if not all(isinstance(name, str) for name in settings.get("recorded_as", {}).values()):
+        raise HandCoachError(f"{where}: recorded_as says by which names the recording has the labels.")
+    if not 0 <= settings.get("per_label", 0) <= 5:
+        raise HandCoachError(f"{where}: per_label must be 0 to 5 clusters, not {settings['per_label']}.")
     if not are_axes(settings.get("kept_axes", "")):
         raise HandCoachError(f"{where}: kept_axes must be some of x, y and z, not {settings['kept_axes']!r}.")
     return settings
@@ -96,7 +100,8 @@ def build(
         recording_dir: what `handcoach record` wrote.
         output: the .onnx file; written only if it gives what scikit-learn gives.
         settings: entries of `SETTINGS`; "recorded_as" says under which name the recording has a label, where
-            that is another one. Without "labels" the postures are those recorded, in that order; the
+            that is another one, and "per_label" how many clusters each label has, where that is known better
+            than by the recording. Without "labels" the postures are those recorded, in that order; the
             first is the one to reach. Words that are not given are those of the built-in exercise that has
             the same labels in the same order, or general ones.
         paper: one k-means with scikit-learn's defaults, as the paper's.
@@ -118,13 +123,14 @@ def build(
 
     recording_dir, output = Path(recording_dir), Path(output)
     recorded, given = _named(recording.read(recording_dir), settings)
+    per_label = given.pop("per_label", 0)
     words = _words(given, list(recorded.labels), output.stem)
     labels = words["labels"]
     data = {label: recorded.labels[label] for label in labels}
     gate.refuse(gate.frames(recorded, labels))
     fit = posture.fit(
         data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
-        weights=words["weights"], paper=paper,
+        weights=words["weights"], paper=paper, per_label=per_label,
     )  # fmt: skip
     gate.refuse(gate.overlap(fit))
     index, shown = posture.reference(fit, data)
@@ -189,6 +195,7 @@ def check(
         ) from error
     recording_dir, folder = Path(recording_dir), Path(folder)
     recorded, given = _named(recording.read(recording_dir), settings)
+    per_label = given.pop("per_label", 0)
     words = _words(given, list(recorded.labels), recording_dir.name)
     labels = words["labels"]
     counts = {label: len(recorded.labels[label]) for label in labels}
@@ -202,7 +209,7 @@ def check(
             data = {label: recorded.labels[label] for label in labels}
             fit = posture.fit(
                 data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
-                weights=words["weights"],
+                weights=words["weights"], per_label=per_label,
             )  # fmt: skip
             findings = sorted([*findings, *gate.overlap(fit)], key=lambda finding: not finding.refuses)
             seen = study(fit, data, recorded.takes)

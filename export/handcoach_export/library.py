@@ -14,6 +14,7 @@ on where it stopped.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import zlib
@@ -46,6 +47,7 @@ NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
 ALMOST_COSTS = 0.03  # the share of right verdicts that an almost good posture may cost, see `build`
+PER_LABEL = (0, 2, 4)  # clusters of each label, of which one is chosen; 0: as the recording has it
 MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen; 0: by distance alone
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
 GAP = 15  # degrees to either side of STRETCHED: a camera is good to 5 to 10 of a joint, see `angles`
@@ -330,7 +332,8 @@ class Trial:
     """An exercise as it might be.
 
     Attributes:
-        shows: see `Shows`. settings: with the weights and the margin that do best on the people of `choose`.
+        shows: see `Shows`. settings: with the weights, clusters and margin that do best on the people of
+            `choose`.
         figures: on those of them whose hand is found; None if that leaves any label without one.
         problem: why the recording was refused with all weights, if it was.
     """
@@ -357,7 +360,7 @@ class Trial:
 
 
 def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], Shows]:
-    """Build an exercise with the weights and the margin that do best on the people of `choose`.
+    """Build an exercise with the weights, clusters and margin that do best on the people of `choose`.
 
     An almost good posture that is not told from the others on them, or that costs more than ALMOST_COSTS,
     counts as the one from which the exercise starts: a try that stops half-way is then no good one either.
@@ -401,7 +404,8 @@ def _choose(work: Path, name: str, models: Models) -> Trial:
 
 
 def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
-    """Record it on trial, and take of the weights and margins those that do best on other people."""
+    """Record it on trial, and take of the weights, clusters and margins those that do best on other people:
+    the recording's own held-out frames are of two takes, one of each hand, which is little to choose by."""
     words = exercise.read_settings(name)
     messages = {label: words["messages"][label] for label in shows}
     settings = words | {"labels": list(shows), "messages": messages}
@@ -411,9 +415,10 @@ def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
     problem: HandCoachError | None = None
     best, chosen = -np.inf, {}
     of_best: dict[str, Any] | None = None
-    for weights in clusters.WEIGHTS:
+    for weights, per_label in itertools.product(clusters.WEIGHTS, PER_LABEL):
+        tried = {"weights": weights, "per_label": per_label}
         try:
-            exercise.build(recorded, trial, settings | {"weights": weights})
+            exercise.build(recorded, trial, settings | tried)
         except HandCoachError as error:
             problem = error
             continue
@@ -428,11 +433,11 @@ def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
                 figures = _figures({label: judged(judge, seen) for label, seen in others.items()})
                 # Praise that is not deserved teaches the wrong thing: it counts twice.
                 merit = figures["right"] - figures["wrong_praise"]
-            else:  # no people to choose by: the recording's own held-out frames speak, for the weights alone
+            else:  # no people to choose by: the recording's own held-out frames speak, but for the margin
                 figures, merit = None, judge.file.meta["quality"]["accuracy_held_out"]
             if merit > best + 0.002:
                 best, of_best = merit, figures
-                chosen = {"weights": weights, "unsure": {"min_margin": margin}}
+                chosen = tried | {"unsure": {"min_margin": margin}}
     trial.unlink(missing_ok=True)
     shutil.rmtree(recorded)
     return Trial(shows, settings | chosen, of_best, None if chosen else problem)

@@ -49,8 +49,9 @@ class Progress:
     """What the coach says now.
 
     Attributes:
-        state: ready (not started), search (no hand, or one it cannot judge), hold (the best posture is held),
-            move (a hand in another posture), rest (forced), paused, stopped (by the patient), done.
+        state: ready (not started), search (no hand, or one that it cannot judge, yet or at all), hold (the
+            best posture is held), move (a hand in another posture), rest (forced), paused, stopped (by the
+            patient), done.
         label: the believed posture; None where there is none.
         message: what to say, a key: a label of the exercise, or leave (open from the best posture first),
             look (nothing is known of the hand yet), search (it cannot be judged), ready, rest, paused,
@@ -188,7 +189,7 @@ class Coach:
         """Keep the repetitions, give up the hold that was under way. Only while running or resting."""
         if self._state in ("running", "rest"):
             self._before_pause = "rest" if self._state == "rest" else "running"
-            self._state = "paused"
+            self._state = "done" if self._enough() else "paused"  # it would not go on
             self._new_hold()
             self._forget_label()
         self._t = t
@@ -282,7 +283,9 @@ class Coach:
         late = reversed(self._recent)
         other = [*itertools.takewhile(lambda seen: seen[1] not in (None, self.labels[0]), late)]
         sure = sum(label != UNSURE for _, label in other)
-        if other and other[0][0] - other[-1][0] >= DWELL_S - 1e-9 and 2 * sure >= len(other):
+        flickers = other and other[0][0] - other[-1][0] >= DWELL_S - 1e-9 and 2 * sure >= len(other)
+        believed = self._label in self.labels[1:] and other and other[0][0] - self._since >= DWELL_S - 1e-9
+        if flickers or believed:
             self._must_leave = False
 
     def _run(self, step: float, before: str | None, t: float) -> None:
@@ -315,7 +318,7 @@ class Coach:
             state, message = self._state, str(self._state)
             if state in ("ready", "done") and self._enough():
                 message = "enough"
-        elif self._must_leave and (self._label in (best, UNSURE) or (self._candidate and not self._label)):
+        elif self._must_leave and (self._label or self._candidate):
             state, message = "move", "leave"  # on its way to another posture
         elif self._label is None:
             state, message = "search", "look"

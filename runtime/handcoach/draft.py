@@ -63,8 +63,8 @@ class Draft:
     Attributes:
         postures: best first.
         kept_axes: one of TURNS. fingers: those that count.
-        instructions, messages: texts by language; messages by label first, each with the posture's place for
-            which they were written, under `role`. What is not there has a default.
+        instructions, messages: texts by language; messages by label first, and by the posture's place for
+            which they were written, as "best en". What is not there has a default.
         colours: by label, like #2e9e5b.
         lang: the therapist's language, in which the postures are named; "" in drafts of before it was kept.
         hold_s, rest_s: seconds. session_min: longest session, minutes.
@@ -239,13 +239,14 @@ def delete(folder: Path) -> None:
         DeleteError: some of it cannot be deleted; it is a draft still, so that it can be asked for again.
     """
     try:
-        for place in (pictures_of(folder), recording_of(folder)):
-            if place.exists():
+        for place in sorted(folder.iterdir(), key=lambda place: place.name == FILE):  # which goes last
+            if place.is_dir() and not place.is_symlink():
                 shutil.rmtree(place)
-        (folder / FILE).unlink(missing_ok=True)
+            else:
+                place.unlink()
     except OSError as error:
         raise _undeleted(folder, error) from error
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # a check that still runs may write its verdict meanwhile
 
 
 def pictures(folder: Path) -> list[Path]:

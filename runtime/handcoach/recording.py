@@ -79,9 +79,11 @@ class Recording:
         if set(names.values()) - set(self.labels) or len(set(names.values())) < len(names):
             raise RecordingError(f"The recording has no {', '.join(names.values())}: name each posture once.")
         new = {old: label for label, old in names.items()}
+        # One that is not mentioned makes room for another that has its name now.
+        kept = [label for label in self.labels if label in new or label not in names]
 
         def again(column: Mapping[str, V]) -> dict[str, V]:
-            return {new.get(label, label): value for label, value in column.items()}
+            return {new.get(label, label): column[label] for label in kept if label in column}
 
         return replace(
             self, labels=again(self.labels), takes=again(self.takes), times=again(self.times),
@@ -222,7 +224,7 @@ def check(folder: Path, label: str, landmark_model: str) -> dict[str, Any]:
         )
     if (folder / INDEX).exists():
         index = _read_index(folder)
-    elif folder.exists() and not _holds_nothing_else(folder):
+    elif folder.exists() and not _was_cut_off(folder):
         raise RecordingError(
             f"{folder} exists and is no recording: give the name of a new folder or of a recording."
         )
@@ -336,6 +338,17 @@ def _save_index(folder: Path, index: dict[str, Any]) -> None:
     places.save(folder / INDEX, (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _holds_nothing_else(folder: Path) -> bool:
-    """Whether it is a recording that ended before its first index was written, or empty."""
-    return folder.is_dir() and all(path.suffix in (".npz", ".part") for path in folder.iterdir())
+def _was_cut_off(folder: Path) -> bool:
+    """Whether it is empty, or a recording whose first take ended before its index was written."""
+    if not folder.is_dir():
+        return False
+    there = [path for path in folder.iterdir() if path.suffix != ".part"]
+    if not there:
+        return True
+    if len(there) > 1 or there[0].suffix != ".npz":
+        return False
+    try:
+        with np.load(there[0], allow_pickle=False) as data:
+            return set(data.files) == {"landmarks", "t", "take", "view"}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return False

@@ -134,6 +134,13 @@ def test_a_posture_may_have_another_name_in_the_file_than_in_the_recording(tmp_p
     assert meta["labels"] == ["flat", "claw"] and "recorded_as" not in meta
     assert meta["reference"] == straight["reference"]
     assert meta["quality"]["frames"] == {"flat": 30, "claw": 30}
+    for wrong in ({"flat": ["hook"]}, {"flat": 1}):
+        with pytest.raises(HandCoachError, match="recorded_as"):
+            builder.build(folder, tmp_path / "c.onnx", {"recorded_as": wrong})
+    with pytest.raises(HandCoachError, match="per_label"):
+        builder.build(folder, tmp_path / "c.onnx", {"per_label": 9})
+    four = builder.build(folder, tmp_path / "d.onnx", {"labels": ["hook", "flat"], "per_label": 2})
+    assert four["clusters"] == ["hook", "hook", "flat", "flat"] and "per_label" not in four
     with pytest.raises(HandCoachError, match="has no point"):
         builder.build(folder, tmp_path / "c.onnx", {"recorded_as": {"flat": "point"}})
 

@@ -135,6 +135,23 @@ def test_whoever_trembles_is_freed_by_letting_go(labels: tuple[str, ...]) -> Non
     assert clock.show("open", 2)[-1].state == "done"
 
 
+def test_whoever_lets_go_by_way_of_an_unsure_hand_is_freed_once_a_posture_is_believed() -> None:
+    clock = running(hold_s=1, rest_s=0.1)
+    clock.show("open", 2)
+    clock.show("unsure", 1.0)
+    assert clock.show("almost", DWELL_S + 0.05)[-1].message == "almost"
+    assert clock.show("open", 2)[-1].repetition == 2
+
+
+def test_who_has_not_let_go_is_told_to_whatever_flickers() -> None:
+    """Advice to open more would contradict it: opening counts for nothing yet."""
+    clock = running(hold_s=1, rest_s=0.1)
+    clock.show("open", 2)
+    clock.show(None, 2.3)
+    said = [clock.show(label, 5 / FPS)[-1].message for _ in range(15) for label in ("almost", "open")]
+    assert set(said[4:]) == {"leave"}
+
+
 def test_a_tremor_across_the_best_posture_is_no_letting_go() -> None:
     clock = running(hold_s=1, rest_s=1)
     clock.show("open", 2)
@@ -286,6 +303,13 @@ def test_a_session_ends_kindly_over_all_its_starts_and_does_not_start_again() ->
     assert clock.coach.start(clock.t).message == "enough"
     clock.coach.stop(clock.t)
     assert clock.coach.start(clock.t).message == "enough"
+
+
+def test_a_pause_after_the_sessions_time_is_its_end() -> None:
+    clock = Clock(Coach(9, 2, 1, LABELS, session_s=2))
+    clock.coach.start(0.0)
+    assert clock.show("open", 4)[-1].state == "hold"
+    assert clock.coach.pause(clock.t).message == "enough"  # it would not go on
 
 
 def test_a_hold_that_is_under_way_is_not_cut_off() -> None:

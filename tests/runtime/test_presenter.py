@@ -184,6 +184,9 @@ def test_a_hand_that_has_only_come_is_not_told_to_turn(presenter, exercise, monk
 def test_a_computer_that_is_too_slow_is_told_of_and_no_hand_is_blamed(presenter, exercise):
     what = progress("search", None, "look")
     assert presenter.present(result(exercise, what, seen=hand(), fps=1.5)).message == Texts("en")("slow")
+    still = result(exercise, what, seen=hand(), fps=1.0)
+    still = replace(still, frame=replace(FRAME, file="a.png"))  # pictures are shown for a second each
+    assert presenter.present(still).message == Texts("en")("look")
     for fps in (0.0, 5.0):
         assert presenter.present(result(exercise, what, seen=hand(), fps=fps)).message == Texts("en")("look")
 

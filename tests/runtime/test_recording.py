@@ -81,6 +81,8 @@ def test_labels_may_be_given_other_names(tmp_path: Path) -> None:
     swapped = recording.read(tmp_path).named({"open": "fist", "fist": "open"})
     assert {label: len(hands) for label, hands in swapped.labels.items()} == {"fist": 2, "open": 3}
     assert len(swapped.takes["open"]) == len(swapped.views["open"]) == 3
+    one = recording.read(tmp_path).named({"open": "fist"})  # which makes the recorded "open" another's
+    assert {label: len(hands) for label, hands in one.labels.items()} == {"open": 3}
     for wrong in ({"open": "point"}, {"a": "open", "b": "open"}):
         with pytest.raises(recording.RecordingError):
             recording.read(tmp_path).named(wrong)
@@ -177,10 +179,20 @@ def test_a_crash_while_writing_leaves_the_old_recording(
 
 def test_a_first_take_that_was_cut_off_leaves_a_folder_to_record_into(tmp_path: Path) -> None:
     """The power went between the landmarks and the index."""
-    (tmp_path / "open.npz").write_bytes(b"half")
+    add(tmp_path, "open", 3)
+    (tmp_path / recording.INDEX).unlink()
     (tmp_path / ".open.npz.77.part").write_bytes(b"")
     add(tmp_path, "open", 2)
     assert len(recording.read(tmp_path).labels["open"]) == 2
+
+
+@pytest.mark.parametrize("name", ["open.npz", "fist.npz"])
+def test_somebody_elses_arrays_are_left_alone(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / name, precious=np.arange(3))
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(recording.RecordingError, match="is no recording"):
+        add(tmp_path, "open", 2)
+    assert (tmp_path / name).read_bytes() == before
 
 
 def test_a_drive_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

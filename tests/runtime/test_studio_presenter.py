@@ -421,6 +421,7 @@ def test_words_and_colours_of_a_posture_to_reach_do_not_stay_where_it_is_none(st
     assert studio.draft.labels[:2] == (other, best)
     assert studio.message(best, studio.lang) not in ("Lovely, hold it just like that!", default)
     assert studio.message(other, studio.lang) == default and studio.colour(best) == "yellow"
+    studio.set_message(best, "Almost there.")
     studio.move_up(1)  # a press too much takes no words away
     assert studio.message(best, studio.lang) == "Lovely, hold it just like that!"
 
@@ -579,6 +580,7 @@ def test_what_cannot_be_deleted_is_told_and_stays_in_the_list(tmp_path, monkeypa
     folder = tmp_path / "one"
     draft.save(folder, Draft(postures=(Posture("open", "Open"),)))
     draft.add_pictures(folder, "open", [b"1"])
+    (folder / "recording-damaged").mkdir()  # landmarks of before
 
     def refuse(*args, **more):
         raise PermissionError(13, "Permission denied")

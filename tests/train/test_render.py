@@ -343,6 +343,7 @@ def test_the_library_view_shows_a_posture_as_its_exercise_does(tmp_path):
     joints = np.array(json.loads((out / "xyz/0000/00000000.json").read_text()))
     calib = json.loads((out / "calib/0000/00000000.json").read_text())
     seen = [joints @ np.array(m)[:3, :3].T + np.array(m)[:3, 3] for m in calib["M"]]
+    assert all((np.array(m)[:3, :3] @ [0, 0, 1])[1] < -0.4 for m in calib["M"])  # up in the room is up
     forward = np.array([hand[9] - hand[0] for hand in seen])
     assert (forward[:, 1] < 0).all()  # lifted: y points down
     assert (forward[:, 0] > 0).all()  # and away from a forearm that comes from the left

@@ -12,7 +12,7 @@ from handcoach import defaults, model
 from handcoach.errors import HandCoachError
 from handcoach_bench import accuracy as parts
 from handcoach_bench import machine, origin, results, tables
-from handcoach_bench.commands.options import RAW, Commands, check_json, now
+from handcoach_bench.commands.options import RAW, Commands, check_json, now, seconds
 from handcoach_bench.common import Models, describe, model_table
 from handcoach_bench.finding import read_held_out
 from handcoach_bench.photographs import real_3d_peer
@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     sub.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=300,
         metavar="S",
         help="for the peer or one latency case (%(default)s)",
@@ -74,7 +74,7 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    check_json(args.json)
+    check_json(args.json, "accuracy")
     todo = [part for part in parts.PARTS if not args.part or part in args.part]
     if not args.data.is_dir():
         raise HandCoachError(
@@ -133,7 +133,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         print(f"\nEvery figure is in {args.json}.")
     each = [f for by_model in figures.values() for f in by_model.values()]
-    return 1 if any("failed" in f or ("skipped" in f and args.part) for f in each) else 0
+    fits = [fit for f in each for fit in f.get("own_fit", {}).values()]
+    failed = any("failed" in f for f in (*each, *fits))
+    return 1 if failed or any("skipped" in f and args.part for f in each) else 0
 
 
 def _twice(names: list[str]) -> str:

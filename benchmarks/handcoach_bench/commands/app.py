@@ -8,7 +8,7 @@ from pathlib import Path
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError
 from handcoach_bench import app, campaign, machine, origin, results
-from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
+from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive, seconds
 from handcoach_bench.common import Models, demo_clip, model_table
 
 EPILOG = """\
@@ -60,15 +60,15 @@ def add(commands: Commands) -> None:
     p.add_argument("--camera", type=positive, nargs="+", metavar="FPS", help="(15 30 60)")
     p.add_argument("--runs", type=positive, metavar="N", help="frames of each process (300; quick 60)")
     p.add_argument(
-        "--seconds", type=float, metavar="S", help="before the camera, and in the window (20; quick 5)"
+        "--seconds", type=seconds, metavar="S", help="before the camera, and in the window (20; quick 5)"
     )
     p.add_argument("--repeats", type=positive, metavar="N", help="processes of each case (3; quick 1)")
-    p.add_argument("--timeout", type=float, default=300, metavar="S", help="for one process (%(default)s)")
+    p.add_argument("--timeout", type=seconds, default=300, metavar="S", help="for one process (%(default)s)")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    check_json(args.json)
+    check_json(args.json, "app")
     clip = str(args.clip or demo_clip())
     if not Path(clip).exists():
         raise HandCoachError(f"{clip} does not exist: give --clip a video or a folder of pictures.")

@@ -12,7 +12,7 @@ from typing import Any
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError, ModelError
 from handcoach_bench import environments, machine, origin, results, runner, tables
-from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
+from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive, seconds
 from handcoach_bench.common import Bar, demo_clip, model_table, variant_of
 from handcoach_bench.results import Case, Outcome
 
@@ -79,7 +79,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--finder", default=defaults.FINDER, metavar="NAME|FILE", help="(%(default)s)")
     p.add_argument("--clip", metavar="FILE", help="the video (the demo's clip)")
     p.add_argument("--photos", metavar="DIR", help="folder of the photographs (none)")
-    p.add_argument("--timeout", type=float, default=120, metavar="S", help="for one process (%(default)s)")
+    p.add_argument("--timeout", type=seconds, default=120, metavar="S", help="for one process (%(default)s)")
     p.set_defaults(run=run)
 
 
@@ -103,7 +103,9 @@ def plan(args: argparse.Namespace, providers: Sequence[str]) -> Plan:
     warmup = args.warmup if args.warmup is not None else (QUICK_WARMUP if args.quick else WARMUP)
     threads = list(dict.fromkeys(args.threads))
     grid = [(provider, n) for provider in providers for n in threads]
-    inputs = args.input or [name for name in INPUTS if name != "photographs" or args.photos]
+    inputs = list(dict.fromkeys(args.input or ())) or [
+        name for name in INPUTS if name != "photographs" or args.photos
+    ]
     refused: dict[Case, str] = {}
 
     todo: list[Case] = []
@@ -123,6 +125,9 @@ def plan(args: argparse.Namespace, providers: Sequence[str]) -> Plan:
             todo += made
             refused |= dict.fromkeys(made, why) if why else {}
     devices = ["PyTorch CPU"] + ["PyTorch CUDA"] * ("CUDAExecutionProvider" in providers)
+    stems = [checkpoint.stem for checkpoint in args.eager]
+    if twice := {stem for stem in stems if stems.count(stem) > 1}:
+        raise HandCoachError(f"Two checkpoints are called {', '.join(twice)}: give each --eager once.")
     for checkpoint in args.eager:
         made = [
             Case("eager", str(checkpoint), checkpoint.stem, n, device, warmup, runs, precision="fp32")
@@ -195,7 +200,7 @@ def _frame_path(args: argparse.Namespace, name: str) -> tuple[dict[str, Any], st
 
 
 def run(args: argparse.Namespace) -> int:
-    check_json(args.json)
+    check_json(args.json, "inference")
     here = machine.describe()
     working, listed = runner.providers(args.timeout)
     wanted = _providers(args.provider or [], listed, here.gpus)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from handcoach.errors import HandCoachError
+from handcoach_bench import results
 
 Commands = argparse._SubParsersAction
 RAW = argparse.RawDescriptionHelpFormatter
@@ -29,14 +32,33 @@ def positive(text: str) -> int:
     return value
 
 
-def check_json(path: Path | None) -> None:
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    return value
+
+
+def check_json(path: Path | None, benchmark: str) -> None:
     """Before minutes of measuring, not after.
 
     Raises:
-        HandCoachError: the file could not be written there.
+        HandCoachError: the file could not be written there, or something else would be lost.
     """
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise HandCoachError(f"The folder {path.parent} does not exist: give --json another place.")
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        raise HandCoachError(f"{path} cannot be written: give --json another place.")
+    if path.exists():
+        there = results.load(path)
+        if not there["complete"] and there["benchmark"] != benchmark:
+            raise HandCoachError(
+                f"{path} is the unfinished file of {there['benchmark']}: give --json another place, or "
+                "delete it."
+            )
 
 
 def repeated(argv: Sequence[str] | None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError
 from handcoach_bench import campaign, machine, origin, peers, results
-from handcoach_bench.commands.options import RAW, Commands, check_json, now, positive
+from handcoach_bench.commands.options import RAW, Commands, check_json, now, positive, seconds
 from handcoach_bench.common import Models, model_table
 
 EPILOG = """\
@@ -64,12 +64,12 @@ def add(commands: Commands) -> None:
         "--json", type=Path, metavar="FILE", help="write every picture's time and error to this file"
     )
     p.add_argument("--keep", type=Path, metavar="DIR", help="keep what each said of every picture")
-    p.add_argument("--timeout", type=float, default=900, metavar="S", help="for one process (%(default)s)")
+    p.add_argument("--timeout", type=seconds, default=900, metavar="S", help="for one process (%(default)s)")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    check_json(args.json)
+    check_json(args.json, "peers")
     if not args.data.is_dir():
         raise HandCoachError(f"The folder {args.data} does not exist: give the one with the pictures.")
     if args.paper_checkpoint is not None and not args.paper_checkpoint.is_file():

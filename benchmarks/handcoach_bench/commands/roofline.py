@@ -9,7 +9,7 @@ from pathlib import Path
 from handcoach.errors import HandCoachError
 from handcoach_bench import flops, machine, origin, results, runner, tables
 from handcoach_bench.commands import inference
-from handcoach_bench.commands.options import RAW, Commands, check_json, now, positive
+from handcoach_bench.commands.options import RAW, Commands, check_json, now, positive, seconds
 from handcoach_bench.common import Bar, model_table
 from handcoach_bench.environments import CPU
 from handcoach_bench.roofline import Point, Roofs, environment
@@ -38,12 +38,12 @@ def add(commands: Commands) -> None:
     p.add_argument("--threads", type=positive, nargs="+", default=[1], metavar="N", help="(1)")
     p.add_argument("--runs", type=positive, default=100, metavar="N", help="of each process (%(default)s)")
     p.add_argument("--repeats", type=positive, default=2, metavar="N", help="processes (%(default)s)")
-    p.add_argument("--timeout", type=float, default=120, metavar="S", help="for one process (%(default)s)")
+    p.add_argument("--timeout", type=seconds, default=120, metavar="S", help="for one process (%(default)s)")
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    check_json(args.json)
+    check_json(args.json, "roofline")
     here = machine.describe()
     files = inference.files(args.model or [], args.variant or [])
     threads = list(dict.fromkeys(args.threads))
@@ -94,7 +94,7 @@ def peak(threads: int, timeout_s: float) -> Roofs:
         HandCoachError: it could not be measured, without which there is no roof.
     """
     try:
-        found = runner.call({"what": "peak"}, timeout_s, env=environment(threads))
+        found = runner.call({"what": "peak", "threads": threads}, timeout_s, env=environment(threads))
     except runner.ChildError as error:
         raise HandCoachError(
             f"The machine's peak could not be measured ({error}): give --timeout more than {timeout_s:.0f} s."

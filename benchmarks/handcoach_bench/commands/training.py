@@ -8,7 +8,7 @@ from pathlib import Path
 
 from handcoach.errors import HandCoachError
 from handcoach_bench import campaign, machine, origin, results, training
-from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive
+from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive, seconds
 
 EPILOG = f"""\
 examples:
@@ -55,13 +55,13 @@ def add(commands: Commands) -> None:
     )
     p.add_argument("--json", type=Path, metavar="FILE", help="write every epoch and the machine to this file")
     p.add_argument(
-        "--timeout", type=float, default=6 * 3600, metavar="S", help="for one process (%(default)s)"
+        "--timeout", type=seconds, default=6 * 3600, metavar="S", help="for one process (%(default)s)"
     )
     p.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    check_json(args.json)
+    check_json(args.json, "training")
     data = args.data or training.find_data()
     if not data.is_dir():
         raise HandCoachError(

@@ -387,7 +387,8 @@ class Presenter:
                 return exercise.message(progress.message, self.texts.lang), tone
             # A hand whose turn counts is relaxed and still turned.
             return self.texts("leave_turn" if exercise.kept_axes else "leave"), "calm"
-        if state == "search" and 0 < result.fps < SLOW_FPS:
+        stills = result.frame is not None and result.frame.file is not None  # shown slowly
+        if state == "search" and 0 < result.fps < SLOW_FPS and not stills:
             return self.texts("slow"), "look"
         if state == "search" and progress.label == "unsure":
             return exercise.message("unsure", self.texts.lang), "look"

@@ -10,6 +10,7 @@ import math
 import tkinter
 import tkinter.font
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from PIL import Image as PilImage
@@ -72,6 +73,7 @@ class Window:
         on_start, on_pause = go(on_start), go(on_pause)
         self._on_stop, self._on_toggle = on_stop, go(on_toggle)
         self._view: ViewState | None = None
+        self._exercise: Path | None = None  # whose hand was shown last
         self._dirty = False
         self._photo: ImageTk.PhotoImage | None = None
         self._shown: tuple[object, ...] = ()
@@ -256,8 +258,10 @@ class Window:
 
     def show(self, view: ViewState) -> None:
         """Show a view state, at once."""
-        if self._view is not None and view.exercise != self._view.exercise:
-            self.camera = view3d.Camera()  # another hand, as it is to be seen
+        if view.exercise is not None:  # while a camera is gone nothing is said of it
+            if self._exercise not in (None, view.exercise):
+                self.camera = view3d.Camera()  # another hand, as it is to be seen
+            self._exercise = view.exercise
         self._view = view
         if self.chooser is not None and self.chooser.opened and not view.can_choose:
             self.chooser.close()

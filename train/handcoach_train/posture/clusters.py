@@ -166,6 +166,7 @@ def fit(
     groups: Mapping[str, NDArray[np.integer]] | None = None,
     paper: bool = False,
     weights: str = "equal",
+    per_label: int = 0,
 ) -> Fit:
     """Fit the hand frame and k-means to the recorded postures.
 
@@ -182,6 +183,7 @@ def fit(
             accuracy is by leave-one-session-out, else on FOLDS contiguous blocks.
         paper: as the paper did it: scikit-learn's defaults, which are one start, over all frames.
         weights: equal, or recorded: directions in which hands of one posture scatter count less (`calmed`).
+        per_label: clusters of each label, where somebody knows better than the recording; 0: as above.
 
     Raises:
         HandCoachError: one posture only, too few frames, landmarks that are not finite or have no palm; with
@@ -212,7 +214,8 @@ def fit(
     if one is None and paper:
         raise HandCoachError("One start of k-means, as the paper's, merged postures: leave out --paper.")
     tried, merit = {}, {}
-    for k in [0] if paper else range(0 if one else 1, MOST_CLUSTERS + 1):  # 0: one k-means over all
+    counts = range(0 if one else 1, MOST_CLUSTERS + 1)  # 0: one k-means over all
+    for k in [0] if paper else [per_label] if per_label else counts:
         tried[k] = held_out(plain, held, seed, k, calm, paper)
         merit[k] = _merit(*tried[k], labels)
         if merit[k] >= 1 - AS_WELL:

@@ -205,6 +205,13 @@ def hand_views(
     elif view == "library":
         name = kind or str(rng.choice(list(starter.SHOWN)))
         vertices, joints, pose = starter.on_the_way(rng, arm, name)
+        # In a room where a camera that sees it so stands level: its light comes from above.
+        turn = (
+            in_a_room(rng)[:3, :3].T
+            @ starter.turn_to_camera(rng, starter.shown(name), pose).T
+            @ _axes(joints)
+        )
+        vertices, joints = vertices @ turn.T, joints @ turn.T
     else:
         name = kind or posture.random_kind(rng)
         vertices, joints, _ = posture.random_posed(rng, arm, name)

@@ -135,7 +135,7 @@ class Studio:
     def _of_another_model(self, folder: Path) -> bool:
         theirs = recording.model_of(draft.recording_of(folder))
         ours = self._models["landmarks"]
-        return bool(theirs) and theirs != model.read(model.find(ours, "landmarks"), "landmarks").name
+        return bool(theirs) and theirs != model.family(model.read(model.find(ours, "landmarks"), "landmarks"))
 
     def delete_draft(self, key: str) -> None:
         try:
@@ -471,6 +471,7 @@ class Studio:
             try:
                 signature.make_key()
                 self.presenter.fingerprint = signature.own_fingerprint()
+                self.presenter.key_problem = ""
             except signature.SignatureError as error:
                 self.presenter.sign = False
                 self.presenter.save_problem = self.presenter.sentence_of(error)

@@ -624,13 +624,14 @@ class StudioPresenter:
 
     def message(self, label: str, lang: str) -> str:
         """What the patient reads: as written, or a default."""
-        return self._given(label).get(lang, self._default(label, lang))
+        given = self.draft.messages.get(label, {})
+        # A draft of before places were told apart has plain languages.
+        return given.get(self._place(label, lang), given.get(lang, self._default(label, lang)))
 
-    def _given(self, label: str) -> Mapping[str, str]:
-        """What was written for a posture, by language; what was written for it in another place, as praise
-        of one that is none to reach any more, is kept for when it comes back there."""
-        role, given = _role(self.draft.labels, label), self.draft.messages.get(label, {})
-        return given if given.get("role", role) == role else {}
+    def _place(self, label: str, lang: str) -> str:
+        """Under which words are kept: what was written for a posture in another place, as praise of one that
+        is none to reach any more, waits until it is back there."""
+        return f"{_role(self.draft.labels, label)} {lang}"
 
     def _default(self, label: str, lang: str) -> str:
         texts, role = _words(lang), _role(self.draft.labels, label)
@@ -646,14 +647,13 @@ class StudioPresenter:
         return _words(lang)("default_instructions")
 
     def set_message(self, label: str, text: str) -> None:
-        text = one_line(text)[: MOST_TEXT["message"]]
-        written = {k: v for k, v in self._given(label).items() if k in LANGUAGES and k != self.lang}
+        text, place = one_line(text)[: MOST_TEXT["message"]], self._place(label, self.lang)
+        gone = (place, self.lang)
+        written = {k: v for k, v in self.draft.messages.get(label, {}).items() if k not in gone}
         if text != self._default(label, self.lang):  # else it goes on following the names
-            written[self.lang] = text
+            written[place] = text
         messages = {k: v for k, v in self.draft.messages.items() if k != label}
-        if written:
-            messages[label] = {**written, "role": _role(self.draft.labels, label)}
-        self.set(messages=messages)
+        self.set(messages=messages | ({label: written} if written else {}))
 
     def set_instructions(self, text: str) -> None:
         words = " ".join(one_line(text).split())[: MOST_TEXT["instructions"]]
