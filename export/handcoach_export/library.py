@@ -413,7 +413,7 @@ def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
     trial = work / "exercises" / "trial.onnx"
     trial.parent.mkdir(parents=True, exist_ok=True)
     problem: HandCoachError | None = None
-    best, chosen = -np.inf, {}
+    best, chosen = (False, -np.inf), {}
     of_best: dict[str, Any] | None = None
     for weights, per_label in itertools.product(clusters.WEIGHTS, PER_LABEL):
         tried = {"weights": weights, "per_label": per_label}
@@ -435,8 +435,10 @@ def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
                 merit = figures["right"] - figures["wrong_praise"]
             else:  # no people to choose by: the recording's own held-out frames speak, but for the margin
                 figures, merit = None, judge.file.meta["quality"]["accuracy_held_out"]
-            if merit > best + 0.002:
-                best, of_best = merit, figures
+            # What would pass goes before what would not, though it praised fewer.
+            tells = Trial(shows, tried, figures, None).tells
+            if (tells, merit) > (best[0], best[1] + 0.002):
+                best, of_best = (tells, merit), figures
                 chosen = tried | {"unsure": {"min_margin": margin}}
     trial.unlink(missing_ok=True)
     shutil.rmtree(recorded)
