@@ -7,7 +7,7 @@ this module imports scikit-learn and skl2onnx only when it is used.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from handcoach import places, recording
 from handcoach.coach import WIDEST
 from handcoach.contract import LIMITS, are_axes
 from handcoach.errors import HandCoachError
-from handcoach.hand import FINGERS, Array, mirror
+from handcoach.hand import FINGERS, Array, hand_frame, mirror
 from handcoach.quality import Report
 from handcoach.session import Session
 from handcoach.texts import Texts
@@ -37,6 +37,10 @@ GENERAL = {
     "weights": "equal", "hand": "either", "author": "", "licence": "none stated",
 }  # fmt: skip
 BEST, WORST = "#2e9e5b", "#d1495b"
+# An exercise is about the thumb if the mean of its outer half is so far from another posture's, in units of
+# the hand's scale, and so many times as far as the fingers' tips. Where it touches a finger it has 0.36 and 2
+# or more; other exercises of the library 0.13 at most where it is 1.4 times as far.
+THUMB_MOVES, THUMB_AHEAD = 0.2, 1.4
 
 
 def built_in() -> list[str]:
@@ -144,6 +148,7 @@ def build(
         f"landmark model {recorded.landmark_model}",
         "accuracy": {"held_out": fit.quality["accuracy_held_out"]},
         "clusters": list(fit.clusters),
+        "about_thumb": "thumb" in words["fingers"] and about_thumb(data, words["fingers"]),
         "reference": [[round(float(v), 6) for v in joint] for joint in shown],
         "tolerance": {"widest": WIDEST, **(words.get("tolerance") or posture.tolerance(fit, data, shown))},
         "unsure": fit.unsure | words.get("unsure", {}),
@@ -238,6 +243,20 @@ def check(
             "cannot_write",
         ) from error
     return report
+
+
+def about_thumb(data: Mapping[str, Array], fingers: Sequence[str] = FINGERS) -> bool:
+    """Whether the recorded hands (N, 21, 3) of the first label, which is to be reached, differ from those of
+    another one more by the thumb than by these fingers: then the thumb cannot be left out."""
+    best, *others = (hand_frame(hands).mean(0) for hands in data.values())
+    tips = [4 * k + joint for k, finger in enumerate(FINGERS) for joint in (2, 3, 4) if finger in fingers]
+    tips = [joint for joint in tips if joint > 4]
+    for other in others:
+        apart = np.linalg.norm(other - best, axis=-1)
+        thumb = apart[3:5].mean()
+        if thumb >= THUMB_MOVES and (not tips or thumb >= THUMB_AHEAD * apart[tips].mean()):
+            return True
+    return False
 
 
 def _named(

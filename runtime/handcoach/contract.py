@@ -191,6 +191,7 @@ def _check_exercise(meta: dict[str, Any]) -> None:
         _require(_finite(meta.get(key, least), least, most), f"{key} is not {least} to {most}")
     _require(meta["hand"] in ("either", "right", "left"), "hand is not either, right or left")
     _require(are_axes(meta["kept_axes"]), "kept_axes is not some of x, y and z")
+    _require(isinstance(meta.get("about_thumb", False), bool), "about_thumb is not true or false")
     fingers = meta.get("fingers", list(FINGERS))  # absent in files of before fingers could be left out
     _require(
         isinstance(fingers, list)

@@ -34,11 +34,6 @@ Arm = Literal["up", "towards", "along"]
 
 # Presence below which a hand is followed, but not judged.
 MIN_PRESENCE = 0.6
-# An exercise is about the thumb if its outer half moves so far from the teacher's hand to another posture,
-# in units of the hand's scale, and so many times as far as the fingers' in the mean. Of the shipped ones 0.18
-# and 1.03 or more where it touches a finger; of the others 0.13 at most where the thumb goes farther than the
-# fingers (the wrists), and 0.8 times as far at most where it goes farther than that.
-THUMB_MOVES, THUMB_AHEAD = 0.15, 1.0
 # How far up a teacher's hand points whose elbow rests on the table, and how far across the person, its
 # little finger's side to the camera, one whose arm lies along the screen; of the distance from wrist to
 # middle MCP. Of the shipped exercises those have 0.95 and 0.46 or more, the others 0.63 and 0.18 at most.
@@ -156,10 +151,11 @@ class Exercise:
         self.thumb_needed = False
         self._without: clusters.Free | None = None  # the thumb, where its joints are left out
         if not thumb and self.thumb == "counts":
-            free = clusters.Free(self.run, self.reference, clusters.THUMB)
-            self.thumb_needed = not self.counted or self._about_thumb(self._way(free), ways)
+            # Absent in files of before it was told.
+            self.thumb_needed = not self.counted or meta.get("about_thumb", False)
             if not self.thumb_needed:
-                self.thumb, self._without = "off", free
+                self.thumb = "off"
+                self._without = clusters.Free(self.run, self.reference, clusters.THUMB)
                 self.fingers = tuple(f for f in self.fingers if f != "thumb")
         elif not thumb:
             self.thumb = "off"
@@ -230,23 +226,6 @@ class Exercise:
     def _way(self, free: clusters.Free) -> NDArray[np.float64]:
         """From where the joints of the teacher's hand are to where each cluster has them, (K, n, 3)."""
         return free.nearest(self.run(free.moved(self.reference))["distances"])[0]
-
-    def _about_thumb(self, thumb: NDArray[np.float64], fingers: NDArray[np.float64]) -> bool:
-        """Whether the thumb moves to another posture, and farther than the fingers.
-
-        The clusters of a posture count together, for one of them may happen to hold its thumb elsewhere. How
-        the file weights coordinates does not matter here.
-
-        Args: the ways (K, 4, 3) and (K, 12, 3).
-        """
-        for label in self.labels[1:]:
-            own = np.array(self.clusters) == label
-            moves = np.linalg.norm(thumb[own].mean(0)[2:], axis=-1).mean()
-            tips = fingers[own].mean(0).reshape(4, 3, 3)[self.counted, 1:]
-            theirs = np.linalg.norm(tips, axis=-1).mean()
-            if moves >= THUMB_MOVES and moves >= THUMB_AHEAD * theirs:
-                return True
-        return False
 
     def _bends(self, fingers: NDArray[np.float64]) -> bool:
         """Whether fingers that go these ways (K, 12, 3) bend; True too where there is no other posture."""

@@ -156,6 +156,16 @@ def test_only_the_hands_of_the_postures_that_are_used_are_told(tmp_path):
     assert "both_hands" not in kinds["flat", "hook"] and "both_hands" in kinds["flat", "other"]
 
 
+def test_an_exercise_knows_whether_it_is_about_the_thumb(tmp_path):
+    straight, touching = bent_hands(0.05, 30, 1), bent_hands(0.05, 30, 2)
+    touching[:, 3:5] += np.float32([-0.4, -0.3, -0.4])
+    assert builder.about_thumb({"touch": touching, "open": straight})
+    assert not builder.about_thumb({"fist": bent_hands(0.9, 30, 3), "open": straight})
+    assert not builder.about_thumb({"open": straight, "same": bent_hands(0.05, 30, 4)})
+    meta = builder.build(record(tmp_path / "rec"), tmp_path / "a.onnx")
+    assert meta["about_thumb"] is False
+
+
 def test_settings_come_from_a_file(tmp_path):
     folder = record(tmp_path / "rec")
     words = tmp_path / "words.json"
