@@ -72,8 +72,6 @@ def run(args: argparse.Namespace) -> int:
     clip = str(args.clip or demo_clip())
     if not Path(clip).exists():
         raise HandCoachError(f"{clip} does not exist: give --clip a video or a folder of pictures.")
-    if args.seconds is not None and args.seconds <= 0:
-        raise HandCoachError("--seconds must be more than 0.")
     files = Models(args.model, args.finder, args.exercise).paths(judged=True)
     here = machine.describe()
     print("\n".join(here.lines()), flush=True)
@@ -87,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             {kind: str(path) for kind, path in files.items()}, clip,
             resolutions=args.resolution or (app.RESOLUTIONS[1:3] if quick else app.RESOLUTIONS),
             hands=args.hands if args.hands is not None else (app.HANDS[:2] if quick else app.HANDS),
-            threads=args.threads, cameras=args.camera or (app.CAMERAS[1:2] if quick else app.CAMERAS),
+            threads=args.threads, cameras=tuple(dict.fromkeys(args.camera or (app.CAMERAS[1:2] if quick else app.CAMERAS))),
             runs=args.runs or (60 if quick else 300), warmup=10, seconds=args.seconds or (5 if quick else 20),
             repeats=args.repeats or (1 if quick else 3), shown=shown,
         )  # fmt: skip

@@ -84,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
         settings = {"images": chosen["images"], "epochs": args.epochs, "batch": args.batch, "size": args.size,
                     "workers": args.workers, "variant": args.variant}  # fmt: skip
         threads = list(dict.fromkeys(args.threads or training.default_threads()))
-        todo = training.jobs(devices, args.device, threads, args.precision, args.repeats, settings, subset)
+        todo = training.jobs(
+            devices, args.device, threads, list(dict.fromkeys(args.precision)), args.repeats, settings, subset
+        )
         content = results.envelope(
             "training", now(), args.command, here.as_json(), {}, origin.code(origin.TRAINING),
             origin.inputs({"DATA": data}, args.json),
