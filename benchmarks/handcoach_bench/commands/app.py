@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     here = machine.describe()
     print("\n".join(here.lines()), flush=True)
     quick = args.quick
+    cameras = args.camera or (app.CAMERAS[1:2] if quick else app.CAMERAS)
     content = results.envelope(
         "app", now(), args.command, here.as_json(), model_table(model.read(f, k) for k, f in files.items()),
         origin.code(), origin.inputs({"--clip": clip}, args.json),
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             {kind: str(path) for kind, path in files.items()}, clip,
             resolutions=args.resolution or (app.RESOLUTIONS[1:3] if quick else app.RESOLUTIONS),
             hands=args.hands if args.hands is not None else (app.HANDS[:2] if quick else app.HANDS),
-            threads=args.threads, cameras=tuple(dict.fromkeys(args.camera or (app.CAMERAS[1:2] if quick else app.CAMERAS))),
+            threads=args.threads, cameras=tuple(dict.fromkeys(cameras)),
             runs=args.runs or (60 if quick else 300), warmup=10, seconds=args.seconds or (5 if quick else 20),
             repeats=args.repeats or (1 if quick else 3), shown=shown,
         )  # fmt: skip
