@@ -64,6 +64,11 @@ def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -
         f"load before: {m.get('load')}" + ("; virtual machine" if m.get("virtual") else ""),
         f"{m['os']}; Python {m['python']}; " + ", ".join(f"{k} {v}" for k, v in m["versions"].items()),
         f"measured {content['created']}",
+        *(
+            f"{what}: " + ", ".join(f"{name} {digest[:12]}" for name, digest in content[key].items())
+            for what, key in (("code", "code"), ("pictures", "inputs"))
+            if content[key]
+        ),
         *(f"versions of {name}: {said}" for name, said in tables.environments(found, m["versions"]).items()),
         *(peers.facts(found) if content["benchmark"] == "peers" else []),
     ]

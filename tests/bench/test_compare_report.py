@@ -189,6 +189,12 @@ def test_what_compare_refuses(tmp_path, capsys):
         assert says in error and error.count("\n") == 1
 
 
+def test_two_files_without_times_are_no_comparison(tmp_path, capsys):
+    a, b = (write(tmp_path / f"{name}.json", benchmark="accuracy", parts={}) for name in "ab")
+    assert main(["compare", a, b]) == 2
+    assert "accuracy measures no times" in capsys.readouterr().err
+
+
 def test_what_makes_two_machines():
     assert machine.differences(MACHINE, {**MACHINE, "memory_mb": 7990, "load": 3.0, "governor": "x"}) == []
     assert machine.differences(MACHINE, {**MACHINE, "cores": 8}) == ["cores 2 / 8"]
@@ -257,7 +263,8 @@ def test_a_report_says_it_all(tmp_path, capsys):
     assert main(["report", given, given, "-o", str(tmp_path / "out")]) == 0
     assert "report.html" in capsys.readouterr().out
     markdown, page = ((tmp_path / "out" / name).read_text() for name in ("report.md", "report.html"))
-    for said in ("Slow, 2 cores", "handcoach-bench inference", "aa", "timeout: no result after 5 s",
+    for said in ("code: handcoach one", "pictures: --clip two", "Slow, 2 cores",
+                 "handcoach-bench inference", "aa", "timeout: no result after 5 s",
     "UNSTABLE",
                  "10.30 mm [9.90, 10.70] on 283 hands, 2 missed", "(no interval in the file)",
                  "photos/hands", "was interrupted"):  # fmt: skip
