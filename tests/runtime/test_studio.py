@@ -16,7 +16,7 @@ import pytest
 from tiny.hands import BENDS
 from tiny.live import Hands, pump
 
-from handcoach import builders, draft, recording
+from handcoach import builders, draft, model, recording
 from handcoach.errors import HandCoachError
 from handcoach.texts import Texts
 from handcoach.ui import drawing, keys
@@ -404,6 +404,25 @@ def workers(monkeypatch):
 
     monkeypatch.setattr(app, "Worker", Noted)
     return begun
+
+
+def test_a_posture_that_is_renamed_is_checked_and_is_called_so_in_the_file(open_studio, hands):
+    pytest.importorskip("skl2onnx")
+    studio = open_studio()
+    describe(studio)
+    studio.next()
+    record_all(studio, hands)
+    studio.go("new")
+    recorded = studio.presenter.draft.labels[0]
+    studio.rename(0, "Star")
+    studio.go("check")
+    pump(studio, lambda: not studio.presenter.checking)
+    assert studio.presenter.is_checked(), studio.presenter.check_problem
+    studio.go("messages")
+    studio.go("attempt")
+    pump(studio, lambda: studio.presenter.is_built())
+    meta = model.read(studio.folder / "exercise.onnx", "exercise").meta
+    assert meta["labels"][0] == "star" != recorded
 
 
 def test_what_is_changed_while_it_is_built_is_built_again_before_it_is_tried(

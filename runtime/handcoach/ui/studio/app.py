@@ -375,10 +375,10 @@ class Studio:
             return
         folder, lang, names = self.folder, self.texts.lang, self.presenter.draft.names
         settings = self.presenter.settings(self.presenter.file_name)
-        settings.pop("tolerance", None)
         # The verdict is on what was recorded, by the labels of that.
-        settings = {**settings, "labels": list(settings.pop("recorded_as").values())}
-        del settings["messages"], settings["colours"]
+        settings["labels"] = [*settings.pop("recorded_as").values()]
+        for key in ("tolerance", "messages", "colours"):
+            settings.pop(key, None)
         self.presenter.check_began()
         self._in_background(
             lambda: builders.check(draft.recording_of(folder), folder / "check", settings, lang, names),
