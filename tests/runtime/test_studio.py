@@ -180,16 +180,22 @@ def test_a_posture_that_is_removed_takes_its_pictures_along(open_studio, hands):
     assert not draft.pictures(studio.folder) and not studio.window.record.delete.winfo_manager()
 
 
-def test_a_recording_that_cannot_be_read_is_put_aside_and_said(open_studio, hands):
+def left_with(open_studio, hands, changed):
+    """A studio at its start page, and the draft of a recorded posture whose index was changed meanwhile."""
     studio = open_studio()
     describe(studio)
     studio.next()
     record(studio, hands, 0.0)
     folder = studio.folder
     index = draft.recording_of(folder) / recording.INDEX
-    index.write_text("{")
+    index.write_text(changed(index.read_text()))
     studio.presenter.step = "home"
     studio._entered()
+    return studio, folder
+
+
+def test_a_recording_that_cannot_be_read_is_put_aside_and_said(open_studio, hands):
+    studio, folder = left_with(open_studio, hands, lambda index: "{")
     (row,) = studio.presenter.home(draft.kept(), 0.0)
     assert row.status == studio.texts("home_unreadable")
     studio.go_on(str(folder))
@@ -201,15 +207,7 @@ def test_a_recording_that_cannot_be_read_is_put_aside_and_said(open_studio, hand
 
 def test_a_recording_of_another_landmark_model_is_put_aside_and_said(open_studio, hands):
     """Nothing could be added to it: every take would be refused."""
-    studio = open_studio()
-    describe(studio)
-    studio.next()
-    record(studio, hands, 0.0)
-    folder = studio.folder
-    index = draft.recording_of(folder) / recording.INDEX
-    index.write_text(index.read_text().replace(recording.model_of(index.parent), "oldnet"))
-    studio.presenter.step = "home"
-    studio._entered()
+    studio, folder = left_with(open_studio, hands, lambda index: index.replace("tiny-landmarks", "oldnet"))
     studio.go_on(str(folder))
     assert "recording-of-another-model" in studio.window._why.cget("text")
     assert recording.model_of(folder / "recording-of-another-model") == "oldnet"
