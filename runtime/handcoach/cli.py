@@ -85,6 +85,7 @@ and where there is one:
   score      0 to 1, how sure it is that this is a hand
   landmarks  21 x [x, y, z]: wrist at 0, wrist to middle knuckle is 1; x right, y down, z away from the camera
   points     21 x [x, y] in pixels
+  flexion    index, middle, ring, little: degrees of MCP, PIP and DIP, 0 straight; null without a palm
 
 example:
   handcoach landmarks clip.mp4 --json | head -1
@@ -115,7 +116,7 @@ example:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code: 0, 2 for something the user can mend, 130 after Ctrl-C."""
+    """Run a command; the exit code: 0, 1 where a check fails, 2 for something to mend, 130 after Ctrl-C."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by a shell, or never there as under pythonw
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
@@ -623,7 +624,7 @@ def _summary(frames: int, counts: Counter[str], exercise: Exercise | None, secon
 
 
 def _tell_skipped(source: Source) -> None:
-    if source.skipped:
+    if source.skipped and not source.live:  # a camera that wakes up gives no picture for a while
         frames = "1 frame" if source.skipped == 1 else f"{source.skipped} frames"
         print(f"{frames} could not be decoded: skipped.", file=sys.stderr)
 

@@ -151,6 +151,7 @@ def _check_exercise(meta: dict[str, Any]) -> None:
             _texts(meta[key], characters),
             f"{key} lacks English, is too long ({characters} characters at most) or has an unknown language",
         )
+    _require(meta["title"]["en"].strip() != "", "title is empty")
     messages, colours = meta["messages"], meta["colours"]
     for label in [*labels, *(key for key in messages if key not in labels)]:
         _require(label in labels or label == UNSURE, f"there is no label {label[:40]!r} for its message")

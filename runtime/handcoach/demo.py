@@ -75,7 +75,7 @@ def clip(source: str | None) -> Iterator[str]:
 
 
 def main(
-    lang: str = "en", out: str | None = None, source: str | None = None, exercise: str | None = None
+    lang: str = "en", out: str | None = None, source: str | None = None, exercise: str = EXERCISE
 ) -> int:
     """Run the demo.
 
@@ -92,18 +92,16 @@ def main(
     with clip(source) as path:
         if out is None:
             problem = window_problem()
-            model.read(model.find(exercise or EXERCISE, "exercise"), "exercise")  # announce nothing in vain
+            model.read(model.find(exercise, "exercise"), "exercise")  # announce nothing in vain
             if problem is None:
                 from handcoach.ui.app import run_window
 
-                return run_window(
-                    path, exercise or EXERCISE, lang=lang, loop=True, autostart=True, quick=True
-                )
+                return run_window(path, exercise, lang=lang, loop=True, autostart=True, quick=True)
             print(
                 f"No window can be opened here, {problem.what}; the demo is written as a video instead. "
                 f"For a window: {problem.cure}."
             )
-        summary, labels = write_video(path, exercise or EXERCISE, Path(out or OUTPUT), lang=lang)
+        summary, labels = write_video(path, exercise, Path(out or OUTPUT), lang=lang)
     print("\n".join(summary.lines(labels)))
     print(f"video               {summary.path}")
     return 0
@@ -202,16 +200,22 @@ def _writer(out: Path, fps: float) -> Iterator[tuple[_Write, Path]]:
         (out, "mp4v" if out.suffix.lower() == ".mp4" else "MJPG"),
         (out.with_suffix(".avi"), "MJPG"),
     ):
-        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), fps, SIZE)
-        if video.isOpened():
+        # Beside it, and renamed when it is whole: a source that fails leaves an older video as it was.
+        beside = path.with_name(f"{path.stem}.unfinished{path.suffix}")
+        try:
+            video = cv2.VideoWriter(str(beside), cv2.VideoWriter.fourcc(*code), fps, SIZE)
+            if not video.isOpened():
+                continue
             try:
                 yield _Write(video), path
             finally:
                 video.release()
-            if not _plays(path):  # OpenCV does not tell of a full disk
-                path.unlink(missing_ok=True)
+            if not _plays(beside):  # OpenCV does not tell of a full disk
                 raise HandCoachError(
                     f"The video {path} cannot be written: make room, or choose another file."
                 )
+            beside.replace(path)
             return
+        finally:
+            beside.unlink(missing_ok=True)
     raise HandCoachError(f"The video {out} cannot be written: choose another file with --output.")

@@ -59,8 +59,8 @@ def print_report(checks: list[Check]) -> int:
     return 1 if failing else 0
 
 
-def main(args: object = None) -> int:
-    """The command `handcoach doctor`; it takes no options of its own."""
+def main() -> int:
+    """The command `handcoach doctor`."""
     return print_report(report())
 
 

@@ -1,10 +1,11 @@
 """An exercise in the making: what a therapist has chosen so far, and the folder that keeps it.
 
     USER FOLDER/studio/NAME/draft.json     the choices, `Draft`
-                            recording/     landmarks, see `handcoach.recording`
+                            recording/     landmarks, see `handcoach.recording`; `recording-damaged`,
+                                           `-2` and so on where one was put aside
                             pictures/      only where the therapist ticked it
                             check/         the verdict's pictures
-                            exercise.onnx  the one to try
+                            exercise.onnx  the one to try; ready.onnx: as it was saved
 
 Everything is written as it is chosen, so that nothing is lost when the window closes or the computer stops.
 """

@@ -69,7 +69,7 @@ def add(sub: argparse.ArgumentParser, default_language: Callable[[str | None], s
 
 
 def _list(args: argparse.Namespace) -> int:
-    from handcoach import exercise_file, places
+    from handcoach import contract, exercise_file, places
     from handcoach.exercise import text_of
 
     entries = exercise_file.known()
@@ -85,7 +85,7 @@ def _list(args: argparse.Namespace) -> int:
         if entry.file is None:
             print(f"{entry.path.stem:<{width}}  REFUSED: {entry.problem}")
             continue
-        title = text_of(entry.file.meta["title"], args.lang)
+        title = contract.one_line(text_of(entry.file.meta["title"], args.lang))
         where = "shipped" if entry.shipped else str(entry.path)
         if not entry.shipped and entry.path.stem in shipped:
             where += ", by this path: the name is a shipped exercise's"

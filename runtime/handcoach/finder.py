@@ -77,11 +77,11 @@ def letterbox(
 class Finder:
     """A finder model that runs. Use it from one thread at a time."""
 
-    def __init__(self, file: ModelFile, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
+    def __init__(self, file: ModelFile, threads: int = 1) -> None:
         self.file = file
         self.height, self.width = int(file.meta["height"]), int(file.meta["width"])
         self.threshold = float(file.meta["score_threshold"])
-        self._session = Session(file, threads, provider)
+        self._session = Session(file, threads)
 
     def find(
         self,

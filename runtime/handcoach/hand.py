@@ -134,6 +134,16 @@ def hand_frame(landmarks: NDArray[np.floating]) -> Array:
     return np.asarray(np.einsum("...ij,...kj->...ki", axes, p - p[..., :1, :]), dtype=np.float32)
 
 
+def has_palm(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which hands (..., 21, 3) have a hand frame, their palm triangle an area: (...,)."""
+    p = np.asarray(landmarks, dtype=np.float64)
+    p = p - p[..., :1, :]
+    x = p[..., INDEX_MCP, :]
+    area = np.linalg.norm(_cross(x, p[..., LITTLE_MCP, :]), axis=-1)
+    whole = np.isfinite(p).all(axis=(-2, -1))
+    return np.asarray(whole & (np.linalg.norm(x, axis=-1) >= 1e-6) & (area >= 1e-6))
+
+
 def hand_axes(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     """The hand frame's axes in the camera's: how a hand is turned.
 
@@ -152,7 +162,7 @@ def hand_axes(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     z = _cross(x, p[..., LITTLE_MCP, :])
     length_x = np.linalg.norm(x, axis=-1, keepdims=True)
     length_z = np.linalg.norm(z, axis=-1, keepdims=True)
-    if not np.isfinite(p).all() or (length_x < 1e-6).any() or (length_z < 1e-6).any():
+    if not has_palm(p).all():
         raise DegenerateHandError("Wrist, index and little knuckles lie on a line: this hand has no palm.")
     x, z = x / length_x, z / length_z
     return np.asarray(np.stack([x, _cross(z, x), z], axis=-2))

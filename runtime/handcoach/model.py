@@ -22,7 +22,7 @@ from handcoach.onnx_file import OnnxError, OnnxFile, Tensor, read_onnx
 
 # A ResNet50 has 100 MB. The bytes of a file are in memory while it is read.
 MAX_BYTES = 128 * 2**20
-MAX_EXERCISE_BYTES = 4 * 2**20  # the shipped one has 14 kB
+MAX_EXERCISE_BYTES = 4 * 2**20  # the shipped ones have 50 kB at most
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from handcoach import graph, signature
 from handcoach.errors import ModelError
 
 METADATA_KEY = "handcoach"  # of the entry in `metadata_props` in which HandCoach describes the model
-MAX_FIELDS = 100_000  # protobuf fields that are looked at in one file; mobilenetv2 has 4,500
+MAX_FIELDS = 100_000  # protobuf fields that are looked at in one file; mobilenetv2 has some 7,000
 MAX_METADATA = 2**20  # bytes; as lists in lists they take thirty times as much memory
 MAX_NAME = 2000  # bytes of a name in the graph
 MAX_RANK = 8  # axes of a tensor
@@ -269,11 +269,12 @@ def _tensor_info(wire: Wire, view: memoryview) -> Tensor:
     return Tensor(name, _TYPES.get(number, f"type {number}"), tuple(shape))
 
 
-def _read_entries(wire: Wire, data: bytes) -> tuple[dict[str, str], bytes]:
-    """HandCoach's own metadata entries, and SHA-256 of the file without the signature's entry."""
+def _read_entries(wire: Wire, data: bytes) -> tuple[dict[str, str], list[memoryview]]:
+    """HandCoach's own metadata entries, and the pieces of the file without the signature's entry."""
     entries: dict[str, str] = {}
     keys: set[str] = set()
-    digest, done, whole = hashlib.sha256(), 0, memoryview(data)
+    kept: list[memoryview] = []
+    done, whole = 0, memoryview(data)
     for number, value, begin, end in wire.spans(whole):
         if number != 14 or not isinstance(value, memoryview):
             continue
@@ -285,10 +286,9 @@ def _read_entries(wire: Wire, data: bytes) -> tuple[dict[str, str], bytes]:
         if key in (METADATA_KEY, signature.METADATA_KEY):
             entries[key] = _text(pair, 2, MAX_METADATA)
         if key == signature.METADATA_KEY:
-            digest.update(whole[done:begin])
+            kept.append(whole[done:begin])
             done = end
-    digest.update(whole[done:])
-    return entries, digest.digest()
+    return entries, [*kept, whole[done:]]
 
 
 def read_onnx(data: bytes) -> OnnxFile:
@@ -307,7 +307,10 @@ def read_onnx(data: bytes) -> OnnxFile:
         raise OnnxError("it holds no graph")
     if model.get(20) or model.get(25):
         raise ModelError("holds functions or training data of its own, which HandCoach does not run")
-    entries, unsigned = _read_entries(wire, data)
+    entries, kept = _read_entries(wire, data)
+    unsigned = hashlib.sha256()
+    for piece in kept:
+        unsigned.update(piece)
     parts = wire.message(graph_view)
     if parts.get(15):
         raise ModelError("holds sparse tensors, which HandCoach does not run")
@@ -330,7 +333,7 @@ def read_onnx(data: bytes) -> OnnxFile:
     except graph.GraphError as error:
         raise ModelError(str(error)) from error
     return OnnxFile(
-        entries.get(METADATA_KEY), entries.get(signature.METADATA_KEY), unsigned,
+        entries.get(METADATA_KEY), entries.get(signature.METADATA_KEY), unsigned.digest(),
         inputs, outputs, constants, nodes, known,
     )  # fmt: skip
 
@@ -361,12 +364,7 @@ def description(data: bytes) -> str | None:
 
 def unsigned(data: bytes) -> tuple[bytes, bytes]:
     """The bytes of a model file without the entry of its signature, and their SHA-256: what is signed."""
-    whole, kept, wire = memoryview(data), [], Wire()
-    for number, value, begin, end in wire.spans(whole):
-        is_pair = number == 14 and isinstance(value, memoryview)
-        if not (is_pair and _text(wire.message(value), 1) == signature.METADATA_KEY):  # type: ignore[arg-type]
-            kept.append(whole[begin:end])
-    bare = b"".join(kept)
+    bare = b"".join(_read_entries(Wire(), data)[1])
     return bare, hashlib.sha256(bare).digest()
 
 

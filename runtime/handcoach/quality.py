@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach.crop import extent_of
-from handcoach.hand import Array, hand_frame
+from handcoach.hand import Array, hand_frame, has_palm
 from handcoach.texts import Texts
 
 MIN_FRAMES, GOOD_FRAMES = 20, 60
@@ -49,10 +49,6 @@ class SetUp:
     found: bool
     whole: bool
     large: bool
-
-    @property
-    def good(self) -> bool:
-        return self.bright and self.found and self.whole and self.large
 
 
 @dataclass(frozen=True)
@@ -180,15 +176,6 @@ def of_posture(
         if np.median(views[:, 1]) < DARK:
             say("dark", False)
     return found
-
-
-def has_palm(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which hands (N, 21, 3) have a hand frame: (N,)."""
-    p = np.asarray(landmarks, np.float64)
-    p = p - p[:, :1]
-    area = np.linalg.norm(np.cross(p[:, 5] / np.maximum(np.linalg.norm(p[:, 5], axis=-1), 1e-12)[:, None],
-                                   p[:, 17]), axis=-1)  # fmt: skip
-    return np.asarray((area > 1e-5) & (np.linalg.norm(p[:, 5], axis=-1) > 1e-5))
 
 
 def other_side(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:

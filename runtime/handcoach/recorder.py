@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach import model, quality
-from handcoach.hand import Array, Frame
+from handcoach.hand import Array, Frame, has_palm
 from handcoach.pipeline import Pipeline
 from handcoach.quality import Finding
 from handcoach.tracker import Track
@@ -58,7 +58,7 @@ class Moment:
         stage: idle, countdown or burst.
         left: seconds of the countdown or of the burst.
         share: 0..1 of the burst.
-        frames, hands, other: pictures so far, those with a hand that is kept, those with the other hand.
+        frames, hands: pictures so far, and those with a hand that is kept.
         findings: about what has been taken so far.
     """
 
@@ -68,7 +68,6 @@ class Moment:
     share: float = 0.0
     frames: int = 0
     hands: int = 0
-    other: int = 0
     findings: tuple[Finding, ...] = ()
 
 
@@ -142,18 +141,18 @@ class Recorder:
         self._look(frame, track)
         before = self._moment
         frames, findings = before.frames + 1, before.findings
-        kept, other = self._sorted()
+        kept, _ = self._sorted()
         if frames % JUDGE_EVERY == 0 and len(kept) >= 2:
             landmarks, t, view = _arrays(kept)
             found = quality.of_posture(label, landmarks, t, None, view)
             findings = tuple(f for f in found if not f.kind.endswith("few_frames"))  # there will be more
         self._moment = Moment(
-            "burst", label, self._burst_s - gone, gone / self._burst_s, frames, len(kept), other, findings
+            "burst", label, self._burst_s - gone, gone / self._burst_s, frames, len(kept), findings
         )
 
     def _look(self, frame: Frame, track: Track) -> None:
         hand = track.hand
-        if hand is not None and quality.has_palm(hand.canonical[None])[0]:
+        if hand is not None and has_palm(hand.canonical):
             choice = self._line.tracker.choice
             side = "other" if track.mismatch else hand.side if choice == "auto" else choice
             self._seen.append((hand.canonical, frame.t, quality.view(frame.image, hand.points), side))

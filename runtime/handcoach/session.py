@@ -106,7 +106,6 @@ class Session:
         except ModelError as error:
             raise ModelError(f"{file.path}: {error}.", error.key) from error.__cause__
         self.file = file
-        self.threads = threads
         self._names = [tensor.name for tensor in file.outputs]
 
     @property

@@ -312,10 +312,9 @@ def choice(name: str | None = None, threads: int | None = None) -> tuple[str, in
 # --- In the background ----------------------------------------------------------------------------------
 
 
-def _settled() -> bool:
+def _settled(tuned: Tuned | None) -> bool:
     """What is stored serves. Where it leaves no headroom, the laptop may only have been busy when it was
     measured: on another day it is measured again."""
-    tuned = stored()
     return tuned is not None and (tuned.ample or tuned.day == time.strftime("%Y-%m-%d"))
 
 
@@ -332,10 +331,13 @@ def in_background(give_up: threading.Event, command: Sequence[str] = COMMAND) ->
     def run() -> None:
         try:
             # A packed program has no Python to start.
-            if getattr(sys, "frozen", False) or give_up.is_set() or _settled():
+            if getattr(sys, "frozen", False) or give_up.is_set() or _settled(tuned := stored()):
                 return
+            # The camera's rate, where somebody said it.
+            rate = ["--fps", f"{tuned.fps:g}"] if tuned is not None else []
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                [*command, *rate],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )  # fmt: skip
         except (HandCoachError, OSError):  # the defaults serve; `handcoach tune` says why

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny.colours import contrast, rgb
 from tiny.hands import blank
 from tiny.onnx_parts import with_meta
 
 from handcoach import exercise_file, model
 from handcoach.texts import LANGUAGES, Texts
-from handcoach.ui import chooser, drawing
+from handcoach.ui import chooser, colours
 from handcoach.ui.presenter import ViewState
 
 
@@ -54,13 +55,18 @@ def test_the_exercise_that_runs_is_offered_wherever_it_lies(folder, tmp_path, ti
     assert len(chooser.entries("a")) == len(chooser.entries("no-such-exercise")) == 4
 
 
-def test_the_list_is_legible():
-    def rgb(text):
-        return tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
+def test_the_exercise_that_runs_is_marked_however_it_was_named(folder, tmp_path, tiny_exercise, monkeypatch):
+    (tmp_path / "mine.onnx").write_bytes(tiny_exercise.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    one = object.__new__(chooser.Chooser)
+    one.exercise = "mine.onnx"
+    assert one._here() == (tmp_path / "mine.onnx").resolve()
 
-    for ground in (chooser.GROUND, chooser.CARD, chooser.OVER):
-        for ink in (chooser.INK, chooser.SOFT):
-            assert drawing.contrast(rgb(ground), rgb(ink)) >= 4.5
+
+def test_the_list_is_legible():
+    for ground in (colours.GROUND, colours.CARD, chooser.OVER):
+        for ink in (colours.INK, colours.SOFT):
+            assert contrast(rgb(ground), rgb(ink)) >= 4.5
 
 
 # --- in a real window ---

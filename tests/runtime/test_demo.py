@@ -105,6 +105,17 @@ def test_a_video_that_does_not_play_is_no_success(clip, models, tiny_exercise, t
     assert not list(tmp_path.glob("view.*"))
 
 
+def test_a_source_that_fails_leaves_an_older_video_as_it_was(clip, tiny_exercise, models, tmp_path):
+    folder, out = tmp_path / "broken", tmp_path / "old.mp4"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"no picture")
+    out.write_bytes(b"an older video")
+    with pytest.raises(HandCoachError):
+        demo.write_video(str(folder), str(tiny_exercise), out, models=models)
+    assert out.read_bytes() == b"an older video"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".mp4" and p != clip) == ["old.mp4"]
+
+
 def test_without_a_display_it_says_so_and_writes(clip, tiny_exercise, models, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "window_problem", lambda: Problem("there is no display", "open one"))

@@ -15,6 +15,7 @@ from handcoach.hand import (
     beside,
     hand_axes,
     hand_frame,
+    has_palm,
     mirror,
     normalise,
 )
@@ -115,6 +116,7 @@ def test_canonical_mirrors_left_hands_only() -> None:
 def test_degenerate_hands_are_told_apart(case: str) -> None:
     hand = template(0.0)
     hand = {"point": hand * 0, "line": hand * [0, 1, 0], "nan": hand * np.nan}[case]
+    assert not has_palm(hand)
     with pytest.raises(DegenerateHandError):
         hand_frame(hand)
     if case != "line":
@@ -136,3 +138,16 @@ def test_shapes_are_checked_where_things_are_made() -> None:
 def test_among_many_hands_one_without_a_palm_is_refused():
     with pytest.raises(DegenerateHandError):
         hand_frame(np.stack([template(0.0), template(0.0) * [0, 1, 0]]))
+
+
+def test_what_is_said_to_have_a_palm_has_a_hand_frame():
+    """Down to the least palm: who sorts by the one must not be refused by the other."""
+    for width in 10.0 ** np.arange(-8.0, 0.0, 0.25):
+        for length in (1e-7, 1e-5, 1e-3, 1.0):
+            hand = template(0.0) * 0
+            hand[5], hand[17] = [0, -length, 0], [width, -length, 0]
+            if has_palm(hand):
+                assert np.isfinite(hand_frame(hand)).all()
+            else:
+                with pytest.raises(DegenerateHandError):
+                    hand_frame(hand)

@@ -13,13 +13,14 @@ import tkinter
 import weakref
 
 import pytest
+from tiny.colours import contrast, rgb
 from tiny.hands import BENDS
 from tiny.live import Hands, pump
 
 from handcoach import builders, draft, recording
 from handcoach.errors import HandCoachError
 from handcoach.texts import Texts
-from handcoach.ui import drawing, keys
+from handcoach.ui import keys
 
 pytestmark = pytest.mark.ui
 
@@ -161,6 +162,12 @@ def test_pictures_are_kept_only_where_they_are_ticked_and_deleted_when_asked_twi
     assert draft.pictures(studio.folder)
     assert studio.window.record.delete.cget("text") == studio.texts("delete_sure")
     monkeypatch.setattr(keys, "MEANT_S", 0.0)
+    studio.back()
+    studio.next()  # what was asked before is asked again, here and in another draft
+    pump(studio)
+    studio.window.record.delete.invoke()
+    pump(studio)
+    assert draft.pictures(studio.folder)
     studio.window.record.delete.invoke()
     pump(studio)
     assert not draft.pictures(studio.folder) and not studio.window.record.delete.winfo_manager()
@@ -386,6 +393,38 @@ def test_a_camera_that_fails_is_told_and_tried_again(open_studio, hands, monkeyp
     studio.window.record.other.invoke()
     assert studio.source == "1"
     pump(studio, lambda: studio.window.record.record.cget("state") == "normal")
+
+
+def test_while_the_camera_is_gone_space_begins_nothing_unseen(open_studio, hands):
+    from handcoach.camera import CameraError
+
+    class Gone(type(hands)):
+        gone = False
+
+        def __iter__(self):
+            for frame in super().__iter__():
+                if self.gone:
+                    raise CameraError("No new picture comes.", "camera_gone")
+                yield frame
+
+    studio = open_studio()
+    describe(studio)
+    camera = Gone()
+    studio._open = camera.opened
+    studio.next()
+    pump(studio, lambda: studio.window.record.record.cget("state") == "normal")
+    camera.gone = True
+    pump(studio, lambda: studio._result.stage == "error")
+    assert studio._result.frame is not None
+    studio.space()
+    assert studio.recorder.moment.stage == "idle"
+    studio.presenter.step = "attempt"
+    toggled = []
+    studio.worker.toggle = lambda: toggled.append(1)
+    studio.space()
+    assert not toggled
+    camera.gone = False
+    studio.presenter.step = "record"
 
 
 @pytest.fixture
@@ -644,7 +683,7 @@ def test_every_page_fits_and_its_targets_are_large(open_studio, lang, scale, siz
 
 
 def test_tab_reaches_everything_on_a_page_and_shows_where_it_is(open_studio):
-    from handcoach.ui.studio.widgets import FOCUS
+    from handcoach.ui.colours import FOCUS
 
     studio = open_studio()
     describe(studio)
@@ -668,17 +707,15 @@ def test_tab_reaches_everything_on_a_page_and_shows_where_it_is(open_studio):
 
 
 def test_every_pair_of_colours_is_legible():
-    from handcoach.ui.studio.widgets import CARD, GROUND, INK, INKS, KINDS, OFF, SOFT
-
-    def rgb(text):
-        return tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
+    from handcoach.ui.colours import CARD, GROUND, INK, KINDS, OFF, SOFT
+    from handcoach.ui.studio.widgets import INKS
 
     pairs = [(ground, ink) for ground, over, ink in KINDS.values()] + [
         (over, ink) for _, over, ink in KINDS.values()
     ]
     pairs += [OFF] + [(ground, ink) for ground in (GROUND, CARD) for ink in (INK, SOFT, *INKS.values())]
     for ground, ink in pairs:
-        assert drawing.contrast(rgb(ground), rgb(ink)) >= 4.4999, (ground, ink)
+        assert contrast(rgb(ground), rgb(ink)) >= 4.4999, (ground, ink)
 
 
 def test_a_draft_names_nobody_and_holds_no_picture(open_studio, hands):

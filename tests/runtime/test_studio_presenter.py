@@ -172,6 +172,17 @@ def test_a_recorded_posture_keeps_its_label_when_it_is_renamed(studio):
     assert studio.draft.postures[0] == Posture(label, "Flat as a table")
 
 
+def test_a_posture_that_is_renamed_before_it_is_recorded_keeps_its_words_and_colour(studio):
+    label = studio.draft.labels[0]
+    studio.set_message(label, "My own words")
+    studio.next_colour(label)
+    colour = studio.colour(label)
+    studio.rename(0, "Wide open")
+    label = studio.draft.labels[0]
+    assert label == "wide-open"
+    assert studio.message(label, studio.lang) == "My own words" and studio.colour(label) == colour
+
+
 def test_a_name_that_begins_like_a_recorded_postures_is_a_name_of_its_own(studio):
     """Typed letter by letter it is the other one's for a moment."""
     record_all(studio)
@@ -347,7 +358,7 @@ def test_the_live_view_says_what_to_do(studio):
     assert nothing.live.message == texts("too_far") and nothing.level == "poor"
     ready = studio.record(seen(studio, a_hand()), Moment())
     assert ready.live.message == texts("press_record", name=name) and ready.level == "good"
-    wrong = studio.record(seen(studio, a_hand("left")), Moment())
+    wrong = studio.record(seen(studio, a_hand(), mismatch=True), Moment())
     assert (wrong.level, wrong.advice) == ("poor", texts("show_right"))
     cut = studio.record(seen(studio, a_hand(x=600)), Moment())
     assert (cut.level, cut.advice) == ("fair", texts("half_out"))

@@ -238,6 +238,13 @@ def test_a_choice_without_headroom_is_made_again_on_another_day(models):
         assert tune.store_file().exists() is not again
 
 
+def test_in_the_background_the_cameras_rate_is_kept(models, tmp_path):
+    tune.store(Tuned(timing(ms=80.0), (timing(ms=80.0),), 60.0, "2026-01-31"), tune.variants())
+    code = f"import sys; open({str(tmp_path / 'said')!r}, 'w').write(' '.join(sys.argv[1:]))"
+    tune.in_background(threading.Event(), [sys.executable, "-c", code]).join(60)
+    assert (tmp_path / "said").read_text() == "--fps 60"
+
+
 def test_in_the_background_a_start_ends_it_at_once(models, tmp_path):
     started, began = threading.Event(), tmp_path / "began"
     code = f"import time; open({str(began)!r}, 'w').close(); time.sleep(600); tune.tune()"

@@ -17,11 +17,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from tiny.colours import contrast, rgb
 from tiny.hands import blank, draw_hand
 
 from handcoach import model
 from handcoach.texts import LANGUAGES, Texts
-from handcoach.ui import drawing
 from handcoach.ui.presenter import ViewState
 
 HERE = Path(__file__).parent
@@ -174,15 +174,12 @@ def test_one_picture_is_reused_for_every_frame(make_window):
 
 @pytest.mark.ui
 def test_buttons_are_legible_also_when_they_cannot_be_pressed(make_window):
-    from handcoach.ui.window import BUTTONS, OFF
+    from handcoach.ui.colours import KINDS, OFF
 
-    def rgb(text):
-        return tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
-
-    for ground, over, ink in BUTTONS.values():
-        assert drawing.contrast(rgb(ground), rgb(ink)) >= 4.4999, ground
-        assert drawing.contrast(rgb(over), rgb(ink)) >= 4.4999, over
-    assert drawing.contrast(rgb(OFF[0]), rgb(OFF[1])) >= 4.5
+    for ground, over, ink in KINDS.values():
+        assert contrast(rgb(ground), rgb(ink)) >= 4.4999, ground
+        assert contrast(rgb(over), rgb(ink)) >= 4.4999, over
+    assert contrast(rgb(OFF[0]), rgb(OFF[1])) >= 4.5
 
 
 @pytest.mark.ui
@@ -190,7 +187,7 @@ def test_tab_reaches_every_button_and_shows_where_it_is(make_window, monkeypatch
     import tkinter
 
     from handcoach.ui import keys as module
-    from handcoach.ui.window import FOCUS
+    from handcoach.ui.colours import FOCUS
 
     monkeypatch.setattr(module, "MEANT_S", 0.0)  # nobody is pressing twice here
     pressed = []

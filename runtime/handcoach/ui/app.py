@@ -41,7 +41,7 @@ class Inbox:
 def run_window(
     source: str, exercise: str, hand: str = "auto", lang: str = "en", loop: bool = False, *,
     autostart: bool = False, quick: bool = False, thumb: bool = True, model: str | None = None,
-    threads: int | None = None, scale: float | None = None,
+    threads: int | None = None,
 ) -> int:  # fmt: skip
     """Coach in a window until it is closed; 0.
 
@@ -55,7 +55,6 @@ def run_window(
         thumb: False leaves the thumb out of the verdict.
         model, threads: of the landmark network; None takes what is fastest on this laptop. Where that is not
             known yet it is measured in the background, for the next time, until somebody presses Start.
-        scale: 1.0 is 100 %; None asks the system.
 
     Raises:
         HandCoachError: there is no display, or Tk is not installed.
@@ -74,7 +73,7 @@ def run_window(
         tune.in_background(worker.started)
 
     wants_tuning = model is None and threads is None and not autostart
-    return run(worker, texts, scale, exercise=exercise, thumb=thumb, hand=hand, on_choose=choose,
+    return run(worker, texts, exercise=exercise, thumb=thumb, hand=hand, on_choose=choose,
                on_ready=tune_once if wants_tuning else None)  # fmt: skip
 
 

@@ -18,11 +18,11 @@ from handcoach.exercise_file import Entry
 from handcoach.hand import Array
 from handcoach.texts import Texts
 from handcoach.ui import view3d
+from handcoach.ui.colours import CARD, FOCUS, GROUND, INK, KINDS, SOFT
 from handcoach.ui.keys import HeldKeys, Once
 
 PICTURE = (112, 116)  # units at 100 %
-GROUND, CARD, OVER, HERE = "#0f1520", "#1b2536", "#26344c", "#1b7a43"
-INK, SOFT, FOCUS = "#f4f7fb", "#aab8cc", "#ffffff"
+OVER, HERE = "#26344c", KINDS["main"][0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +133,11 @@ class Chooser:
         self.rows = []
         pictures, current = [], None
         for i, choice in enumerate(self._choices):
-            row, picture = self._row(choice, choice.path == here)
+            row, picture = self._row(choice, choice.path.resolve() == here)
             row.grid(row=i, column=0, sticky="ew", padx=8, pady=5)
             if choice.reference is not None:
                 self.rows.append(row)
-                current = row if choice.path == here else current
+                current = row if choice.path.resolve() == here else current
                 pictures.append((picture, choice))
         self._wrap(self._root.winfo_width())
         self._root.after_idle(self._draw_next, pictures)
@@ -156,7 +156,7 @@ class Chooser:
 
     def _here(self) -> Path | None:
         try:
-            return model.find(self.exercise, "exercise")
+            return model.find(self.exercise, "exercise").resolve()
         except HandCoachError:
             return None
 

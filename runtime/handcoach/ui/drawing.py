@@ -49,17 +49,6 @@ TONES: dict[Tone, Rgb] = {
 }
 
 
-def contrast(a: Rgb, b: Rgb) -> float:
-    """Contrast ratio of WCAG 2, 1..21."""
-
-    def luminance(c: Rgb) -> float:
-        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (x / 255 for x in c)]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
 @dataclass(frozen=True)
 class Box:
     """A rectangle in pixels."""
@@ -292,7 +281,7 @@ def _ring(image: Image, x: float, y: float, r: float, share: float, colour: Rgb)
 # ---------------------------------------------------------------- the three parts
 
 
-def draw_camera(image: Image, box: Box, view: ViewState, texts: Texts, scale: float, palette: str) -> None:
+def draw_camera(image: Image, box: Box, view: ViewState, scale: float, palette: str) -> None:
     """The camera's picture with the hand's landmarks, the state's word and the finger's hint."""
     card = image[box.y : box.y + box.h, box.x : box.x + box.w]
     cv2.rectangle(image, (box.x, box.y), (box.x + box.w - 1, box.y + box.h - 1), (9, 13, 20), -1)
@@ -599,7 +588,7 @@ def compose(
     width, height = size
     image = _ground(width, height).copy()
     where = layout(width, height, scale, aspect_of(view))
-    draw_camera(image, where.camera, view, texts, scale, palette)
+    draw_camera(image, where.camera, view, scale, palette)
     if view.title:
         draw_ready(image, where.hands, view, texts, scale, palette, camera or view3d.Camera())
     else:

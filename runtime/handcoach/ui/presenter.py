@@ -131,7 +131,8 @@ class _Settles(Generic[Settled]):
 
 
 class Presenter:
-    """Turns the worker's results into view states. It remembers only what keeps words from flickering."""
+    """Turns the worker's results into view states. It remembers what keeps words from flickering, and what
+    a session has come to."""
 
     def __init__(self, texts: Texts, hand: str = "auto") -> None:
         """Args:

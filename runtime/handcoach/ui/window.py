@@ -19,6 +19,7 @@ from PIL import ImageTk
 from handcoach.texts import Texts
 from handcoach.ui import drawing, view3d
 from handcoach.ui.chooser import Chooser
+from handcoach.ui.colours import FOCUS, GROUND, KINDS, OFF, SOFT
 from handcoach.ui.keys import HeldKeys, Once
 from handcoach.ui.presenter import ViewState
 from handcoach.ui.scaling import choose_scale, place
@@ -29,20 +30,7 @@ SMALLEST = (760, 460)
 POLL_MS = 33  # 30 pictures a second at most: more would only warm the laptop
 TURN = math.radians(8)
 
-GROUND = "#0f1520"
-BUTTONS = {  # ground, ground under the mouse, text: each pair has 4.5:1
-    "start": ("#1b7a43", "#20864b", "#ffffff"),
-    "pause": ("#33435e", "#3d5070", "#ffffff"),
-    "exercises": ("#33435e", "#3d5070", "#ffffff"),
-    "colours": ("#1b2536", "#33435e", "#dfe7f2"),
-    "stop": ("#c62f3e", "#d23a49", "#ffffff"),
-}
-OFF = ("#1b2536", "#aab8cc")  # ground and text of a button that cannot be pressed now: 4.5:1 as well
-FOCUS = "#ffffff"
-
-
-def hex_of(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+BUTTONS = {"start": "main", "pause": "plain", "exercises": "plain", "colours": "quiet", "stop": "danger"}
 
 
 class Window:
@@ -116,7 +104,7 @@ class Window:
             ("stop", 4, 230, self._on_stop, lambda: None),
         ):
             big = name == "stop"
-            ground, over, ink = BUTTONS[name]
+            ground, over, ink = KINDS[BUTTONS[name]]
             button = ctk.CTkButton(
                 row, text=texts(name), width=width, height=60 if big else 52, command=click,
                 corner_radius=14, border_width=3, border_color=ground, fg_color=ground, hover_color=over,
@@ -134,14 +122,14 @@ class Window:
             self._fonts[name] = tkinter.font.Font(self.root, family=self.family, size=size, weight="bold")
         small = ctk.CTkLabel(
             self.root, text=f"{texts('disclaimer')}   ·   {texts('key_turn')}", height=18,
-            font=(self.family, 12), text_color=hex_of(drawing.SOFT), fg_color=GROUND,
+            font=(self.family, 12), text_color=SOFT, fg_color=GROUND,
         )  # fmt: skip
         small.grid(row=2, column=0, sticky="w", padx=16, pady=(0, 4))
 
     def _reach_by_key(self, button: Any, name: str, press: Callable[[], None]) -> None:
         """Tab reaches the button, a white frame shows it, space and return press it."""
         tkinter.Frame.configure(button, takefocus=1)
-        ground = BUTTONS[name][0]
+        ground = KINDS[BUTTONS[name]][0]
 
         def blurred(event: tkinter.Event[Any]) -> None:
             button.configure(border_color=ground if button.cget("state") == "normal" else OFF[0])
@@ -281,7 +269,7 @@ class Window:
             if there != bool(self.buttons[name].winfo_manager()):
                 self.buttons[name].grid() if there else self.buttons[name].grid_remove()
         for name, on in (("start", view.can_start), ("pause", view.can_pause)):
-            button, ground = self.buttons[name], BUTTONS[name][0]
+            button, ground = self.buttons[name], KINDS[BUTTONS[name]][0]
             focused = self.root.focus_get() is button
             button.configure(state="normal" if on else "disabled", fg_color=ground if on else OFF[0],
                              border_color=FOCUS if focused else ground if on else OFF[0])  # fmt: skip

@@ -38,17 +38,16 @@ def open_it(source: str) -> AbstractContextManager[SourceLike]:
     return open_source(source)
 
 
-def run_studio(source: str = "0", lang: str = "en", scale: float | None = None) -> int:
+def run_studio(source: str = "0", lang: str = "en") -> int:
     """Make exercises in a window until it is closed; 0.
 
     Args:
         source: a camera's number, or the path of a video, which is played again and again.
-        scale: 1.0 is 100 %; None asks the system.
 
     Raises:
         HandCoachError: there is no display, or Tk is not installed.
     """
-    studio = Studio(Texts(lang, "studio"), source, scale=scale)
+    studio = Studio(Texts(lang, "studio"), source)
     studio.window.root.mainloop()
     if studio.interrupted:
         raise KeyboardInterrupt
@@ -192,8 +191,10 @@ class Studio:
     def space(self) -> None:
         if self.presenter.step == "record":
             self.record()
-        elif self.presenter.step == "attempt" and self.worker is not None:
-            self.worker.toggle()
+        elif self.presenter.step == "attempt":
+            view = self._attempt()
+            if view.can_start or view.can_pause:  # nothing unseen, as while a camera is gone
+                self.coach("toggle")
 
     # --- the draft ---
 
@@ -320,6 +321,8 @@ class Studio:
             if moment.stage == "burst" or moment.left < self._countdown_s - HELD_S:
                 self.recorder.cancel()
             return
+        if self._result.stage != "running":  # as while a camera is gone: nothing unseen
+            return
         self.presenter.note = None
         self.recorder.begin(
             self.presenter.posture.label, replace=replace, keep_pictures=self.presenter.draft.keep_pictures
@@ -435,7 +438,7 @@ class Studio:
 
     def _try(self) -> None:
         assert self.folder is not None
-        self._patient = Presenter(self.texts)
+        self._patient = Presenter(Texts(self.texts.lang))  # the patient's words, not the studio's
         path, models, hand = self.folder / "exercise.onnx", self._models, self.presenter.draft.hand
 
         def load() -> Any:
@@ -449,7 +452,7 @@ class Studio:
         self._start(load)
 
     def coach(self, what: str) -> None:
-        """start, pause or stop."""
+        """start, pause, stop or toggle."""
         if self.worker is not None and self.presenter.step == "attempt":
             getattr(self.worker, what)()
 

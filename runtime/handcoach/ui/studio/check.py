@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from handcoach.hand import Array
 from handcoach.texts import Texts
-from handcoach.ui import view3d
+from handcoach.ui import drawing, view3d
+from handcoach.ui.colours import CARD, FOCUS, GROUND, SOFT, hex_of
 from handcoach.ui.drawing import Image
 from handcoach.ui.studio import drawings
 from handcoach.ui.studio.presenter import FIGURES, CheckView
-from handcoach.ui.studio.widgets import CARD, FOCUS, GROUND, INKS, SIGNS, SOFT, Choice, Kit, Scroll, tone_ink
+from handcoach.ui.studio.widgets import INKS, SIGNS, Choice, Kit, Scroll
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio
@@ -107,7 +108,8 @@ class CheckStep:
             "error": SIGNS["poor"],
         }
         self._word.configure(
-            text=f"{sign.get(view.tone, '')} {view.verdict}".strip(), text_color=tone_ink(view.tone)
+            text=f"{sign.get(view.tone, '')} {view.verdict}".strip(),
+            text_color=hex_of(drawing.TONES[view.tone]),
         )
         if view.stage == "working":
             self._busy.grid(row=1, column=0, sticky="ew", padx=14, pady=8)

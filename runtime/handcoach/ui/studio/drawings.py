@@ -26,7 +26,7 @@ def live(view: RecordView, texts: Texts, size: tuple[int, int], scale: float) ->
     bar = round(min(96 * scale, height * 0.25))
     gap = round(8 * scale)
     camera = Box(0, 0, width, height - bar - gap)
-    drawing.draw_camera(image, camera, view.live, texts, scale, "traffic")
+    drawing.draw_camera(image, camera, view.live, scale, "traffic")
     if view.big:
         px = round(camera.h * 0.5)
         w, h = drawing.text_size(view.big, px, True)

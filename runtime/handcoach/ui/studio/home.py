@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handcoach.texts import Texts
+from handcoach.ui.colours import CARD, SOFT
 from handcoach.ui.studio.presenter import HomeRow
-from handcoach.ui.studio.widgets import CARD, SOFT, Kit, Scroll, Sure
+from handcoach.ui.studio.widgets import Kit, Scroll, Sure
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

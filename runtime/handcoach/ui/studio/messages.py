@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from handcoach.draft import NUMBERS, STRICTNESS
 from handcoach.texts import LANGUAGES, Texts
+from handcoach.ui.colours import CARD, FOCUS, INK, SOFT
 from handcoach.ui.studio import drawings
 from handcoach.ui.studio.presenter import COLOURS, MOST_TEXT, StudioPresenter
-from handcoach.ui.studio.widgets import CARD, FOCUS, INK, SOFT, Choice, Kit, Scroll, Stepper
+from handcoach.ui.studio.widgets import Choice, Kit, Scroll, Stepper
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

@@ -20,7 +20,7 @@ from handcoach.coach import MOST_PRAISE, UNSURE
 from handcoach.contract import one_line
 from handcoach.draft import MOST_POSTURES, NUMBERS, STRICTNESS, Draft, Posture, label_of
 from handcoach.errors import HandCoachError
-from handcoach.hand import FINGERS, Array, Side, beside, hand_frame
+from handcoach.hand import FINGERS, Array, Side, beside, hand_frame, has_palm
 from handcoach.quality import Finding, Report
 from handcoach.texts import LANGUAGES, Texts
 from handcoach.ui import view3d
@@ -84,7 +84,7 @@ def recorded_of(
 ) -> Recorded:
     """What the studio says of a posture's frames; arrays as in `handcoach.recording.Recording`."""
     found = quality.of_posture(label, landmarks, t, takes, view)
-    good = landmarks[quality.has_palm(landmarks)]
+    good = landmarks[has_palm(landmarks)]
     hand = None
     if len(good):
         # A recorded hand, not the mean of all: a mean of joints has bones that no hand has.
@@ -98,7 +98,6 @@ def recorded_of(
 class Row:
     """A posture in a list: its sign and words say how it stands; colour only repeats them."""
 
-    label: str
     name: str
     status: str
     level: Level
@@ -122,7 +121,7 @@ class RecordView:
     Attributes:
         live: the camera's picture and the sentence below it.
         big: the number of the countdown, "" where nothing counts.
-        level, level_text: the quality meter.
+        level: of the quality meter.
         advice: what would make it better; "" for nothing.
         record_text, add_text: of the buttons; "" hides one.
         busy: a take is under way.
@@ -134,7 +133,6 @@ class RecordView:
     rows: tuple[Row, ...]
     big: str = ""
     level: Level = "none"
-    level_text: str = ""
     advice: str = ""
     record_text: str = ""
     add_text: str = ""
@@ -199,7 +197,6 @@ class StudioPresenter:
         self.checking = False
         self.figure = ""
         self.lang = self.texts.lang  # of the words that are edited
-        self.building = False
         self.build_problem = ""
         self.built: tuple[object, ...] | None = None  # for which choices the exercise to try was built
         self.checked: tuple[object, ...] | None = None
@@ -344,8 +341,14 @@ class StudioPresenter:
         taken = {posture.label for posture in postures if posture.label in self.recorded}
         keeps = old.label in self.recorded and old.label not in taken
         label = old.label if keeps else _free(label_of(name), taken)
+        others = {posture.label for posture in postures}
         postures.insert(index, Posture(label, one_line(name)[: MOST_TEXT["name"]]))
-        self.set(postures=tuple(postures))
+        own = {} if others & {label, old.label} else {old.label: label}  # its words and colour go with it
+        self.set(
+            postures=tuple(postures),
+            messages={own.get(k, k): v for k, v in self.draft.messages.items()},
+            colours={own.get(k, k): v for k, v in self.draft.colours.items()},
+        )
 
     def add_posture(self) -> None:
         if len(self.draft.postures) < MOST_POSTURES:
@@ -512,7 +515,7 @@ class StudioPresenter:
                 hold=moment.share, seconds=math.ceil(moment.left), **shown,
             )  # fmt: skip
             return replace(base, live=live, busy=True, record_text=texts("cancel"), level=level,
-                           level_text=texts(f"level_{level}"), advice=advice)  # fmt: skip
+                           advice=advice)  # fmt: skip
         if self.note is not None:
             sentence, tone = self.note
         elif hand is None:
@@ -523,7 +526,7 @@ class StudioPresenter:
         return replace(
             base,
             live=ViewState("ready" if hand is not None else "search", posture.name, sentence, tone, **shown),
-            level=level, level_text=texts(f"level_{level}"), advice=advice, can_record=True,
+            level=level, advice=advice, can_record=True,
             record_text=texts("record_again" if again else "record"),
             add_text=texts("record_more") if again else "",
         )  # fmt: skip
@@ -534,7 +537,7 @@ class StudioPresenter:
         track, names = result.track, self.draft.names
         if track is None or track.hand is None:
             return "poor", texts((track.reason if track else None) or "no_hand")
-        if track.mismatch or (self.draft.hand != "either" and track.hand.side != self.draft.hand):
+        if track.mismatch:
             return "poor", texts(f"show_{self.draft.hand}")
         if moment.stage == "burst":
             for finding in moment.findings:
@@ -562,7 +565,7 @@ class StudioPresenter:
             level = "poor" if bad else "fair" if known.findings else "good"
             key = "row_again" if bad else "row_takes" if known.takes != 1 else "row_take"
             status = texts(key, n=known.frames, takes=known.takes)
-        return Row(posture.label, posture.name, status, level, index == self.current)
+        return Row(posture.name, status, level, index == self.current)
 
     # --- check ---
 
@@ -763,11 +766,10 @@ class StudioPresenter:
     # --- try ---
 
     def build_began(self) -> None:
-        self.building, self.build_problem, self.built = True, "", None
+        self.build_problem, self.built = "", None
         self._building_for = self._what_goes_in()
 
     def build_done(self, error: Exception | None) -> None:
-        self.building = False
         if error is not None:
             self.build_problem = self.sentence_of(error)
         else:

@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handcoach.texts import Texts
+from handcoach.ui.colours import CARD, SOFT, TRACK
 from handcoach.ui.keys import Twice
 from handcoach.ui.studio import drawings
 from handcoach.ui.studio.presenter import RecordView, Row
-from handcoach.ui.studio.widgets import CARD, INKS, SIGNS, SOFT, TRACK, Kit, Scroll
+from handcoach.ui.studio.widgets import INKS, SIGNS, Kit, Scroll
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio
@@ -69,7 +70,6 @@ class RecordStep:
         self.retry = kit.button(buttons, texts("try_again"), studio.watch)
         self.other = kit.button(buttons, texts("other_camera"), studio.other_camera, "quiet")
         self.record.grid(row=0, column=0, sticky="ew", pady=3)
-        self._buttons = buttons
 
     def _delete(self) -> None:
         """Pressed twice it is meant."""
@@ -125,6 +125,7 @@ class RecordStep:
 
     def entered(self) -> None:
         self._rows = ()
+        self._sure.forget()  # it was asked about another draft, or a while ago
         self.record.focus_set()
 
 

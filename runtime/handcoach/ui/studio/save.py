@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handcoach.texts import Texts
+from handcoach.ui.colours import CARD, SOFT
 from handcoach.ui.studio.presenter import MOST_TEXT, StudioPresenter
-from handcoach.ui.studio.widgets import CARD, INKS, SOFT, Kit, Scroll
+from handcoach.ui.studio.widgets import INKS, Kit, Scroll
 
 if TYPE_CHECKING:
     from handcoach.ui.studio.app import Studio

@@ -8,28 +8,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from handcoach.ui import drawing
+from handcoach.ui.colours import CARD, FOCUS, GROUND, INK, KINDS, OFF, SOFT
 from handcoach.ui.keys import HeldKeys, Twice
 from handcoach.ui.picture import Picture
 
-GROUND, CARD, TRACK = "#0f1520", "#1b2536", "#3a4860"
-INK, SOFT, FOCUS = "#f4f7fb", "#aab8cc", "#ffffff"
-KINDS = {  # ground, ground under the mouse, text: each pair has 4.5:1
-    "main": ("#1b7a43", "#20864b", "#ffffff"),
-    "plain": ("#33435e", "#3d5070", "#ffffff"),
-    "quiet": ("#1b2536", "#33435e", "#dfe7f2"),
-    "danger": ("#c62f3e", "#d23a49", "#ffffff"),
-    "chosen": ("#1d5fa8", "#2468b3", "#ffffff"),
-}
-OFF = ("#1b2536", "#aab8cc")
 TALL = 46  # units: every target is as large as a finger
 # The sign and the colour of each level; the words beside them say the same.
 SIGNS = {"none": "○", "poor": "✗", "fair": "!", "good": "✓"}
 INKS = {"none": SOFT, "poor": "#ff9eaa", "fair": "#ffcd54", "good": "#5ce08a"}
-
-
-def tone_ink(tone: Any) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*drawing.TONES[tone])
 
 
 def bind(widget: Any, event: str, call: Callable[[Any], Any]) -> None:
@@ -193,7 +179,7 @@ class Sure:
 
 
 class Choice:
-    """Buttons of which one is chosen, or with `many` any number; a tick says which."""
+    """Buttons of which one, or any number, is chosen; a tick says which."""
 
     def __init__(
         self, kit: Kit, parent: Any, options: Mapping[str, str], press: Callable[[str], Any],

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handcoach.texts import Texts
+from handcoach.ui.colours import GROUND, SOFT
 from handcoach.ui.keys import HeldKeys, Once
 from handcoach.ui.scaling import choose_scale, place
 from handcoach.ui.studio.attempt import AttemptStep
@@ -18,7 +19,7 @@ from handcoach.ui.studio.new import NewView
 from handcoach.ui.studio.presenter import STEPS, StudioPresenter
 from handcoach.ui.studio.record import RecordStep
 from handcoach.ui.studio.save import SaveView
-from handcoach.ui.studio.widgets import GROUND, INKS, SOFT, Kit
+from handcoach.ui.studio.widgets import INKS, Kit
 from handcoach.ui.toolkit import toolkit
 
 if TYPE_CHECKING:
