@@ -50,6 +50,7 @@ messages, colours, labels, hold_s, repetitions, rest_s, session_s, speak_s, hand
   {{"labels": ["open", "fist"],
     "title": {{"en": "Finger stretch", "da": "Fingerstræk"}},
     "messages": {{"open": {{"en": "Beautiful. Hold it there."}}, "fist": {{"en": "Stretch your fingers."}}}}}}
+Without --messages, a recording with the labels of a built-in exercise, in its order, takes its words.
 Say what to do, never that something was bad. Labels go from best to worst; without an order, the first
 recorded label is the posture to reach. At least 20 frames of each of two postures are needed.
 """
@@ -125,24 +126,33 @@ def parser() -> argparse.ArgumentParser:
         help="judge the recording: print what to record again, and write report.json and pictures into DIR",
     )  # fmt: skip
     sub.add_argument(
-        "--lang", choices=LANGUAGES, default="en", help="language of that verdict (default: %(default)s)"
+        "--lang",
+        choices=LANGUAGES,
+        default="en",
+        help="language of its findings and pictures (default: %(default)s)",
     )
     sub.add_argument("--messages", metavar="FILE.json", help="words and settings, see below")
-    sub.add_argument("--title", help="title of the exercise, in English")
+    sub.add_argument("--title", help="title in English; others by --messages")
     sub.add_argument("--name", help="name of the exercise (the file's)")
     sub.add_argument("--labels", nargs="+", metavar="LABEL", help="the postures to use, best first")
-    sub.add_argument("--hold", type=float, dest="hold_s", metavar="S", help="seconds to hold")
-    sub.add_argument("--repetitions", type=int, metavar="N")
+    sub.add_argument("--hold", type=float, dest="hold_s", metavar="S", help="seconds to hold (3)")
+    sub.add_argument("--repetitions", type=int, metavar="N", help="of the posture in a session (5)")
     sub.add_argument(
-        "--rest", type=float, dest="rest_s", metavar="S", help="seconds of rest between (2 at least)"
+        "--rest", type=float, dest="rest_s", metavar="S", help="seconds of rest between (3; 2 at least)"
     )
     sub.add_argument(
-        "--session", type=float, dest="session_s", metavar="S", help="seconds that a session may last"
+        "--session", type=float, dest="session_s", metavar="S", help="seconds that a session may last (900)"
     )
     sub.add_argument(
-        "--speak", type=float, dest="speak_s", metavar="S", help="seconds between two corrections at least"
+        "--speak",
+        type=float,
+        dest="speak_s",
+        metavar="S",
+        help="seconds between two corrections at least (0)",
     )
-    sub.add_argument("--hand", choices=("either", "left", "right"), help="the hand that is exercised")
+    sub.add_argument(
+        "--hand", choices=("either", "left", "right"), help="the hand that is exercised (either)"
+    )
     sub.add_argument(
         "--fingers", nargs="+", metavar="FINGER",
         help="look at these only: thumb, index, middle, ring, little (default: all)",
@@ -153,14 +163,15 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     sub.add_argument(
         "--weights", choices=("equal", "recorded"),
-        help="recorded: directions in which one posture scatters count less; for recordings of many people",
+        help="equal (default), or recorded: directions in which one posture scatters count less; for "
+        "recordings of many people",
     )  # fmt: skip
     sub.add_argument(
         "--paper", action="store_true",
         help="one k-means with scikit-learn's defaults, as the paper's: a cluster for each posture",
     )  # fmt: skip
-    sub.add_argument("--author")
-    sub.add_argument("--licence")
+    sub.add_argument("--author", help="who made it, for the patient to see")
+    sub.add_argument("--licence", help="of the exercise, for whoever passes it on")
     _library(kinds, raw)
     return top
 
@@ -312,7 +323,7 @@ def _check(args: argparse.Namespace) -> bool:
     """Print the verdict on a recording; is it good enough?"""
     from handcoach_export import exercise
 
-    report = exercise.check(args.recording, args.check, _settings(args), args.lang)
+    report = exercise.check(args.recording, args.check, _settings(args), args.lang, paper=args.paper)
     texts = Texts(args.lang, "studio")
     print(", ".join(f"{count} frames of {label}" for label, count in report.frames.items()))
     for finding in report.findings:

@@ -6,6 +6,7 @@ skl2onnx expands the squared distance of k-means, which in float32 gave NaN at a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,13 @@ def _hand_frame_shape(operator: Any) -> None:
     operator.outputs[0].type = FloatTensorType([n, 63 + 3 * len(operator.raw_operator.kept_rows)])
 
 
+def _op(opset: int, kind: str, *inputs: Any, **attributes: Any) -> Any:
+    return getattr(ops, f"Onnx{kind}")(*inputs, op_version=opset, **attributes)
+
+
 def _hand_frame(scope: Any, operator: Any, container: Any) -> None:
     """`HandFrame.transform`, operator by operator; FEATURES names what comes before weights and rotation."""
-
-    def op(kind: str, *inputs: Any, **attributes: Any) -> Any:
-        return getattr(ops, f"Onnx{kind}")(*inputs, op_version=container.target_opset, **attributes)
+    op = partial(_op, container.target_opset)
 
     def index(*values: int) -> NDArray[np.int64]:
         return np.array(values, dtype=np.int64)
@@ -82,11 +85,9 @@ def _hand_frame(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _kmeans(scope: Any, operator: Any, container: Any) -> None:
-    def op(kind: str, *inputs: Any, **attributes: Any) -> Any:
-        return getattr(ops, f"Onnx{kind}")(*inputs, op_version=container.target_opset, **attributes)
-
+    op = partial(_op, container.target_opset)
     cluster, distances = operator.outputs
-    centres = operator.raw_operator.cluster_centers_.astype(np.float64)[None]  # (1, K, 63)
+    centres = operator.raw_operator.cluster_centers_.astype(np.float64)[None]  # (1, K, 63 + 3 A)
     x = op("Cast", operator.inputs[0], to=TensorProto.DOUBLE)
     away = op("Sub", op("Unsqueeze", x, np.array([1], dtype=np.int64)), centres)
     squares = op("ReduceSum", op("Mul", away, away), np.array([2], dtype=np.int64), keepdims=0)

@@ -38,8 +38,8 @@ GENERAL = {
 }  # fmt: skip
 BEST, WORST = "#2e9e5b", "#d1495b"
 # An exercise is about the thumb if the mean of its outer half is so far from another posture's, in units of
-# the hand's scale, and so many times as far as the fingers' tips. Where it touches a finger it has 0.36 and 2
-# or more; other exercises of the library 0.13 at most where it is 1.4 times as far.
+# the hand's scale, and so many times as far as the fingers' PIP, DIP and tips. Where it touches a finger it
+# has 0.36 and 2 or more; other exercises of the library 0.13 at most where it is 1.4 times as far.
 THUMB_MOVES, THUMB_AHEAD = 0.2, 1.4
 
 
@@ -177,12 +177,12 @@ def build(
 
 def check(
     recording_dir: Path, folder: Path, settings: dict[str, Any] | None = None, lang: str = "en",
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None, paper: bool = False,
 ) -> Report:  # fmt: skip
     """Judge a recording without making an exercise of it; report.json and the pictures go into a folder.
 
     Args:
-        recording_dir, settings: as of `build`.
+        recording_dir, settings, paper: as of `build`.
         folder: of the report; made where new.
         lang: of the sentences and pictures. names: what the pictures call the labels.
 
@@ -214,7 +214,7 @@ def check(
             data = {label: recorded.labels[label] for label in labels}
             fit = posture.fit(
                 data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
-                weights=words["weights"], per_label=per_label,
+                weights=words["weights"], paper=paper, per_label=per_label,
             )  # fmt: skip
             findings = sorted([*findings, *gate.overlap(fit)], key=lambda finding: not finding.refuses)
             seen = study(fit, data, recorded.takes)
@@ -303,10 +303,10 @@ def _words(settings: dict[str, Any], recorded: list[str], name: str) -> dict[str
          "da": f"Bevæg hånden, til den ligner lærerens: {best}."},
     )  # fmt: skip
     # What to do next, never what was bad.
-    general = {label: {"en": f"A little more towards: {best}.", "da": f"Lidt mere mod: {best}."}
+    general = {label: {"en": f"A little more towards “{best}”.", "da": f"Lidt mere hen mod »{best}«."}
                for label in labels}  # fmt: skip
     if labels:
-        general[labels[0]] = {"en": "Beautiful. Hold it there.", "da": "Flot. Hold den der."}
+        general[labels[0]] = {"en": "Beautiful. Hold it there.", "da": "Flot. Hold stillingen."}
     given = words.get("messages", {})
     extra = [label for label in given if label not in labels]
     if extra:

@@ -541,7 +541,7 @@ def make(
         print(f"{name}: right {stills['right']:.1%} (tracked {tracked['right']:.1%}), "
               f"wrong praise {stills['wrong_praise']:.1%}", flush=True)  # fmt: skip
         places.save(file.with_suffix(".png"), exercise_file.picture(model.read(file, "exercise")))
-    (work / "library.md").write_text(as_markdown(work, found, models), "utf-8")
+    (work / "library.md").write_text(as_markdown(found, models), "utf-8")
     if ship is not None:
         _ship(work, found, ship)
     return found
@@ -567,7 +567,7 @@ def _ship(work: Path, found: dict[str, dict[str, Any]], ship: Path) -> None:
     places.save(ship / "library.md", (work / "library.md").read_bytes())
 
 
-def as_markdown(work: Path, found: dict[str, dict[str, Any]], models: Models) -> str:
+def as_markdown(found: dict[str, dict[str, Any]], models: Models) -> str:
     """library.md: what is shipped, its figures, and who praises whose good posture."""
     titles = {name: exercise.read_settings(name)["title"] for name in LIBRARY}
     lines = [

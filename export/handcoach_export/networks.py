@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,18 +35,16 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 SMALL = 256  # weights; below, a Cast costs more than it saves
 
 
-class _InOrder(nn.Module):
-    """The network with its outputs as a tuple in the contract's order."""
+class _AsTuple(nn.Module):
+    """The network with its outputs as a tuple, even if there is one."""
 
-    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network, self.names = network, names
+        self.network = network
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         outputs = self.network(image)
-        if isinstance(outputs, Mapping):
-            return tuple(outputs[name] for name in self.names)
-        return (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +110,12 @@ def load(
     network, config = trained.load_checkpoint(checkpoint)
     if config.get("kind") != kind:
         raise HandCoachError(
-            f"{checkpoint} is a checkpoint of kind {config.get('kind')}, not {kind}: use "
-            f"handcoach-export {config.get('kind')}."
+            f"{checkpoint} is a checkpoint of kind {config.get('kind')}, not {kind}: "
+            + (
+                "the paper's network is not exported."
+                if config.get("kind") == "paper"
+                else f"use handcoach-export {config.get('kind')}."
+            )
         )
     sizes = ["size", "crop"] if kind == "landmarks" else ["height", "width", "max_hands"]
     missing = [key for key in ("name", "licence", "trained_on", "accuracy", *sizes) if key not in config]
@@ -145,7 +146,7 @@ def load(
         meta |= {key: config[key] for key in ("height", "width", "max_hands")}
         meta["score_threshold"] = config.get("score_threshold", 0.5)
     given, outputs = tensors(kind, meta)
-    whole = _InOrder(network.float().eval(), tuple(tensor.name for tensor in outputs)).eval()
+    whole = _AsTuple(network.float()).eval()
     return Source(whole, meta, given, outputs, config.get("data", {}).get("variant"))
 
 

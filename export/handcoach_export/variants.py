@@ -8,7 +8,7 @@ What a file says of it, in its metadata under `variant`:
 
     of          name of the network        precision   int8, fp16 or fp32
     source      checkpoint and its SHA-256  lost       share of the source's PA-MPJPE (negative: gained)
-    pa_mpjpe    {mean, source, unit, hands, cut_outs}
+    pa_mpjpe    {mean, source, unit, ci95, hands, cut_outs}
     ranges, in_float, fused    of int8: how ranges were found, how many layers of it stay float, largest
                 difference between this processor's integers and the operators' definition
 
@@ -52,6 +52,7 @@ MOST_LOST = 0.03  # of the source's PA-MPJPE
 CALIBRATE = 64  # pictures; all of a layer's values are in memory at once
 MOST_BYTES = 70_000_000  # of a file that is shipped
 ROUNDS = 40  # turns of the stopwatch
+RUNS = 5  # of each file in a turn
 SENSITIVE = 4  # layers that are tried in float
 # From where on a difference counts, as shares: what two measurements of the same file differ by is less.
 CLEARLY = {"bytes": 0.01, "ms": 0.05, "pa_mpjpe": 0.005}
@@ -435,7 +436,7 @@ def _suffix(precision: str, size: int, own: int) -> str:
     return kind if size == own else f"-{size}{kind}"
 
 
-def _time(rows: list[Row], work: Path, hands: Hands, runs: int = 5) -> None:
+def _time(rows: list[Row], work: Path, hands: Hands) -> None:
     """CPU time for a picture, in turns, so that a busy moment hits all alike."""
     made = [(row, Session(model.read(work / row.file))) for row in rows if row.bytes]
     pictures = {row.size: hands.calibration(row.size)[:1] for row, _ in made}
@@ -443,10 +444,10 @@ def _time(rows: list[Row], work: Path, hands: Hands, runs: int = 5) -> None:
     for turn in range(ROUNDS + 3):
         for row, session in made:
             start = time.thread_time()
-            for _ in range(runs):
+            for _ in range(RUNS):
                 session.run(pictures[row.size])
             if turn >= 3:  # the first are warm-up
-                times[row.file].append(1000 * (time.thread_time() - start) / runs)
+                times[row.file].append(1000 * (time.thread_time() - start) / RUNS)
     for row, _ in made:
         row.ms = float(np.median(times[row.file]))
 
@@ -461,7 +462,7 @@ def _keep(rows: list[Row], own: int) -> None:
             row.why = f"larger than {MOST_BYTES // 10**6} MB"
             continue
         useless = [other for other in kept if not better(row, other)]
-        if row.precision == "fp16" and row.size == own:
+        if row.precision == "fp16" and row.size == own and kept:
             row.why = "the float one: where integers are slower, `handcoach tune` takes it"
         elif useless:
             row.why = f"neither smaller, nor faster, nor more accurate than {useless[0].file}"

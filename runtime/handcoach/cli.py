@@ -65,7 +65,7 @@ A research and education tool, not a medical device. No picture is stored unless
 _STUDIO_EPILOG = """\
 for therapists: describe the exercise, show each posture for ten seconds, see whether the recording is good
 enough, write what the patient reads, try it, and save one file that the patient runs. What you begin is kept
-in your user folder until you delete it; only landmarks are, unless you tick pictures.
+in your user folder until you delete it: the joints' positions only, unless you also tick pictures.
 
 examples:
   handcoach studio
@@ -280,7 +280,8 @@ def _count(text: str) -> int:
 def _thumb(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--no-thumb", dest="thumb", action="store_false",
-        help="leave the thumb out of the verdict, for a hand that cannot open it",
+        help="leave the thumb out of the verdict, for a hand whose thumb cannot open; in vain where the "
+        "exercise is about the thumb",
     )  # fmt: skip
 
 
@@ -293,7 +294,7 @@ def _model(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--threads", type=_count, default=None, metavar="N",
-        help="of the processor, for the models (default: what handcoach tune chose)",
+        help="processor threads for the models (default: what handcoach tune chose)",
     )  # fmt: skip
 
 
@@ -302,7 +303,8 @@ def _hand(sub: argparse.ArgumentParser) -> None:
         "--hand",
         choices=("left", "right", "auto"),
         default="auto",
-        help="the person's hand; auto looks for itself (default); of photographs it is taken at its word",
+        help="the person's hand; auto looks for itself (default); in photographs the hand that is named is "
+        "believed, not checked",
     )
 
 

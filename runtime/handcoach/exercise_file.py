@@ -67,10 +67,13 @@ def as_fields(file: ModelFile) -> dict[str, Any]:
     }
 
 
+def _languages(meta: dict[str, Any]) -> list[str]:
+    return sorted(set().union(meta["title"], meta["instructions"], *meta["messages"].values()))
+
+
 def describe(file: ModelFile, lang: str) -> str:
     """All that a therapist wants to know, as text of several lines."""
     meta = file.meta
-    languages = sorted(set().union(meta["title"], meta["instructions"], *meta["messages"].values()))
     lines = [f"{text_of(meta['title'], lang)}  ({file.name}, version {meta['version']})", ""]
 
     def row(name: str, value: object) -> None:
@@ -100,7 +103,7 @@ def describe(file: ModelFile, lang: str) -> str:
         row("", f"and up to {widest:g} times that for a person whose tries fail")
     row("", bounds(unsure))
     row("", "(distances in units of wrist to middle knuckle)")
-    row("languages", ", ".join(languages))
+    row("languages", ", ".join(_languages(meta)))
     lines += ["", "Postures, best first:"]
     for label in meta["labels"]:
         clusters = meta["clusters"].count(label)
@@ -192,7 +195,7 @@ def check(file: ModelFile, landmarks: str = LANDMARKS) -> Iterator[Check]:
     """
     meta = file.meta
     counts = f"{_count(len(meta['labels']), 'posture')}, {_count(len(meta['clusters']), 'cluster')}"
-    yield Check("ok", f"{file.path} fits the contract: {counts}, {', '.join(sorted(meta['title']))}")
+    yield Check("ok", f"{file.path} fits the contract: {counts}, {', '.join(_languages(meta))}")
     exercise = Exercise(file)
     yield _graph_check(exercise)
     yield _reference_check(exercise)

@@ -185,7 +185,7 @@ def test_the_first_posture_is_praised_and_no_word_says_otherwise(tmp_path, given
     meta = builder.build(made, tmp_path / "x.onnx", {"labels": labels} if given else {})
     assert meta["labels"] == labels
     assert meta["messages"]["fist"]["en"] == "Beautiful. Hold it there."
-    assert "towards: fist" in meta["messages"]["open"]["en"]
+    assert "towards “fist”" in meta["messages"]["open"]["en"]
     assert meta["colours"]["fist"] == builder.BEST and meta["colours"]["open"] == builder.WORST
     assert "stretch" not in str(meta["title"]).lower() + str(meta["instructions"]).lower()
 

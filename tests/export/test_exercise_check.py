@@ -64,7 +64,7 @@ def not_a_number(folder):
         (None, None, not_a_number, "1 of 40 frames with landmarks that are no numbers"),
         (None, None, lambda folder: (folder / "fist.npz").write_bytes(b"x"), "missing or damaged"),
         (flip, None, None, "show the other hand"),
-        (no_palm, None, None, "joints coincide"),
+        (no_palm, None, None, "palm cannot be made out"),
         (lambda d: d | {"fist": d["fist"][:9]}, None, None, "record at least 11 more"),
         (lambda d: {"open": d["open"]}, None, None, "only the posture open"),
         (lambda d: d | {"almost": bent_hands(0.02, seed=9)}, None, None, "look alike"),

@@ -35,12 +35,8 @@ class Landmarks(nn.Module):
 
     def forward(self, image):
         y = self.head(self.features(image.permute(0, 3, 1, 2).float() / 255 - 0.5).mean((2, 3)))
-        return {
-            "landmarks": y[:, :63].reshape(-1, 21, 3),
-            "right": y[:, 63].sigmoid(),  # not in the contract's order
-            "presence": y[:, 64].sigmoid(),
-            "points": y[:, 65:].reshape(-1, 21, 2),
-        }
+        presence, right = y[:, 105:].sigmoid().unbind(1)
+        return y[:, :63].reshape(-1, 21, 3), y[:, 63:105].reshape(-1, 21, 2), presence, right
 
 
 class Finder(nn.Module):
@@ -106,7 +102,7 @@ def test_weights_that_are_halves_are_stored_as_halves():
     toy.head.bias.requires_grad_(False)[0] = 1 / 3  # small and no half: stays a float
     example = np.random.default_rng(0).integers(0, 256, (2, 24, 32, 3), dtype=np.uint8)
     wanted, outputs = contract.tensors("finder", CONFIGS["finder"])
-    graph = networks.to_onnx(networks._InOrder(toy, ("hands",)).eval(), example, wanted, outputs)
+    graph = networks.to_onnx(networks._AsTuple(toy).eval(), example, wanted, outputs)
     networks.store_halves(graph)
     stored = {w.name: onnx.numpy_helper.to_array(w) for w in graph.graph.initializer}
     weight = next(v for v in stored.values() if v.shape == (7, 3, 8, 8))

@@ -16,6 +16,8 @@ from tiny.hands import template
 
 from handcoach_train import data
 from handcoach_train.cli import main
+from handcoach_train.commands.check_data import describe
+from handcoach_train.data import sheet
 from handcoach_train.data.sheet import FINGERS, contact_sheet, draw_hand
 from handcoach_train.errors import TrainError
 
@@ -67,6 +69,17 @@ def test_it_tells_what_is_there(root, tmp_path, capsys):
         "figure4_items.png", "figure5_rotation.png", "figure6_flip_colour_crop.png", "figure7_together.png",
     ]  # fmt: skip
     assert all(cv2.imread(str(figures / n)).std() > 10 for n in names)
+
+
+def test_a_guess_at_depth_is_not_told_as_measured(root, tmp_path):
+    samples = data.load(root)
+    whole = "\n".join(describe(samples))
+    assert "in 3D        8 hands" in whole and "scale" in whole
+    samples.lifted[:] = True
+    guessed = "\n".join(describe(samples))
+    assert "in 3D        0 hands, guessed of 8 more" in guessed and "scale" not in guessed
+    with pytest.raises(TrainError, match="in 3D"):
+        sheet.figures(samples, tmp_path)
 
 
 def test_broken_pictures_are_named_or_counted(root, tmp_path, capsys):

@@ -125,7 +125,7 @@ def test_a_missing_or_broken_picture_is_named_when_read(tmp_path):
             items[i]
 
 
-def test_split_never_splits_a_group():
+def test_held_out_are_whole_groups():
     n = 200
     rng = np.random.default_rng(0)
     samples = Samples(
@@ -136,13 +136,13 @@ def test_split_never_splits_a_group():
         np.ones(n, bool),
         np.array([f"s{g}" for g in rng.integers(0, 20, n)]),
     )
-    training, validation = data.split(samples, 0.2)
+    out = held_out(samples.group, 0.2)
+    training, validation = samples.take(~out), samples.take(out)
     assert not set(training.group) & set(validation.group)
     assert len(set(validation.group)) == 4
     assert sorted(training.files + validation.files) == sorted(samples.files)
-    again = data.split(samples, 0.2)[1]
-    assert again.files == validation.files
-    assert data.split(samples, 0.2, seed=1)[1].files != validation.files
+    np.testing.assert_array_equal(held_out(samples.group, 0.2), out)
+    assert (held_out(samples.group, 0.2, seed=1) != out).any()
     assert len(data.join([training, validation])) == n
     with pytest.raises(TrainError, match="No training data"):
         data.join([])
@@ -399,6 +399,13 @@ def test_boxes_complete_a_photograph(tmp_path):
     assert frame["hands"][1] == {"box": [400, 10, 500, 90], "points": None, "side": None}
     assert len(frame["hands"]) == 2
     assert len(boxes["a.jpg"]) == 2  # what was passed in is not used up
+    # A photograph of which the file tells nothing keeps its hands, and is no place without any.
+    untold = {**frames[0], "file": Path("x/b.jpg")}
+    assert data.with_boxes([untold], boxes) == [untold] and data.empty_areas([untold]) == []
+    csv.write_text(
+        '\ufefffile,xmin,ymin,xmax,ymax\n"a, b.jpg",1,2,3,4\n', encoding="utf-8"
+    )  # as spreadsheets do
+    assert data.read_boxes(csv) == {"a, b.jpg": [[1, 2, 3, 4]]}
     (area,) = data.empty_areas([frame])
     assert len(area["boxes"]) == 2 and area["boxes"][1] == [400, 10, 500, 90]
     assert data.empty_areas([{**frame, "complete": False}]) == []

@@ -264,6 +264,9 @@ def test_what_cannot_be_judged_is_refused(drawn, tmp_path, tiny_finder, capsys):
         assert len(said) == 1 and says in said[0], said
     with pytest.raises(rooms.TrainError, match="nothing to judge"):
         evaluate(predictor_of_nothing(), [])
+    part = ("any", "test", data, drawn.take(np.arange(3)))
+    with pytest.raises(rooms.TrainError, match="are called any"):
+        evaluate(knowing(drawn, None, False), [part, part])
     unknown = drawn.take(np.arange(3))
     unknown.joints[0] = np.nan
     with pytest.raises(rooms.TrainError, match="1 of 3 hands have no joints"):

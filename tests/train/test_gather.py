@@ -197,6 +197,8 @@ def test_a_source_that_is_not_as_said(clones, tmp_path, changes, words):
         ("[[source", "not TOML"),
         ("", "names no source"),
         ("GOOD\n[[left_out]]\nrepository = 'Ann/Hands'\nwhy = 'x'\n", "left out"),
+        ("GOOD\n[[left_out]]\nwhy = 'x'\n", "lacks its repository"),
+        ("GOOD\nskip = '*.jpg'\n", "lists of patterns"),
         ("GOOD\nshape = 'x'\n", "shape"),
         ("GOOD\nof = 'b'\n", "no source before it"),
         ("GOOD\nGOOD", "twice"),

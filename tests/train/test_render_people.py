@@ -10,8 +10,8 @@ from tiny import arms
 
 from handcoach_train.cli import main
 from handcoach_train.render import people, posture
-from handcoach_train.render.anatomy import KNUCKLE, anatomical, hand_axes
-from handcoach_train.render.arm import FIRST, INDEX, Bodies, joints_of, palm_normal
+from handcoach_train.render.anatomy import KNUCKLE, anatomical
+from handcoach_train.render.arm import FIRST, INDEX, Bodies, hand_axes, joints_of, palm_normal
 
 pytest.importorskip("pygltflib")
 from tiny import godot as tiny_godot
@@ -50,7 +50,7 @@ def test_knuckles_move_to_the_heads_of_the_metacarpals(tmp_path):
 
 def test_the_hands_axes_are_right_handed(tmp_path):
     arm = arms.arm(tmp_path, 0.0)
-    axes = hand_axes(arm.heads)
+    axes = hand_axes(arm.joints)
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(axes) == pytest.approx(1)
     np.testing.assert_allclose(axes[2], palm_normal(arm.joints), atol=1e-12)
@@ -80,7 +80,7 @@ def test_a_gltf_hand_becomes_right_arms(made):
         assert (arm.joints[[8, 12, 16, 20]] - arm.joints[[5, 9, 13, 17]]) @ palm_normal(arm.joints) @ np.ones(
             4
         ) > 0
-        assert arm.joints[4] @ hand_axes(arm.heads)[0] > 0  # the thumb is on the index's side
+        assert arm.joints[4] @ hand_axes(arm.joints)[0] > 0  # the thumb is on the index's side
         lengths.append(np.linalg.norm(np.diff(arm.joints[9:13], axis=0), axis=1).sum())
     assert np.ptp(lengths) > 0.003  # people differ
 

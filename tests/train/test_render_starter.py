@@ -7,7 +7,8 @@ import pytest
 from tiny import arms
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render import posture, scene, starter
+from handcoach_train.render import posture, starter
+from handcoach_train.render.arm import hand_axes
 from handcoach_train.render.posture import joints_of_pose
 
 
@@ -82,7 +83,7 @@ def test_a_bent_wrist_points_up_or_down_and_the_forearm_stays_along_the_screen(a
         assert np.linalg.det(axes) == pytest.approx(1)
         assert sign * forward[1] > 0.3 and forward[0] > 0.2  # y points down
         assert lateral[2] > 0.3  # the camera sees the little finger's side too
-        elbow = (vertices[:8].mean(0) - joints[0]) @ (axes.T @ scene._axes(joints)).T
+        elbow = (vertices[:8].mean(0) - joints[0]) @ (axes.T @ hand_axes(joints)).T
         assert elbow[0] < -0.7 * np.linalg.norm(elbow)
 
 

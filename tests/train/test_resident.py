@@ -16,7 +16,7 @@ from tiny.networks import SMALL
 
 from handcoach.crop import Crop
 from handcoach_train import data
-from handcoach_train.data import Draw, LandmarkSet, ResidentSet, resident
+from handcoach_train.data import Draw, LandmarkSet, ResidentSet, cutouts, resident
 from handcoach_train.errors import TrainError
 from handcoach_train.networks import load_checkpoint
 from handcoach_train.training.edge import train
@@ -110,6 +110,8 @@ def test_what_is_drawn_depends_on_seed_and_place_alone(samples):
 def test_emptiness_has_no_hand(samples, plain, monkeypatch):
     monkeypatch.setattr(resident, "PIECES", 8)
     empty = [{"file": samples.files[0], "boxes": []}]
+    # Coloured in their batch, as hands are, and not before: else it is the colours that tell.
+    monkeypatch.setattr(cutouts, "colour", None)
     shown = ResidentSet(hands(samples, empty=empty, empty_share=1.0), "cpu", side=160)
     batch = shown.__getitems__(DRAWS)
     assert not batch["presence"].any() and not batch["points"].any() and not batch["known3d"].any()
@@ -181,5 +183,12 @@ def test_shrunk_photographs_are_the_same_hands(samples, tmp_path):
         x, y = after.points[i][9]
         assert image[int(y), int(x)].max() > 120  # the dot of the middle MCP
     assert before.right.tolist() == after.right.tolist()
+    (tmp_path / "twice.json").write_text(
+        json.dumps({"photos": {k: [one] for k in ("source/0.png", "source/0.jpg")}})
+    )
+    for name in ("source/0.png", "source/0.jpg"):
+        cv2.imwrite(str(root / name), cv2.imread(str(samples.files[0])))
+    with pytest.raises(TrainError, match="another's place"):
+        data.shrink(tmp_path / "twice.json", root, tmp_path / "twice" / "photos")
     with pytest.raises(TrainError, match="called photos"):
         data.shrink(tmp_path / "l.json", root, tmp_path / "other")

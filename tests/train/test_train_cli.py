@@ -55,6 +55,10 @@ def test_render_refuses(tmp_path, capsys):
     refused(capsys, "--count")
     assert main(["render", str(tmp_path / "r"), "--posture", "salute"]) == 2
     refused(capsys, "salute", "fist")
+    assert main(["render", str(tmp_path / "r"), "--hands", "0"]) == 2
+    refused(capsys, "--hands", "--full-frames")
+    assert main(["render", str(tmp_path / "r"), "--bodies", str(tmp_path / "b.npz"), "--mesh", "anny"]) == 2
+    refused(capsys, "--bodies", "--mesh")
     assert not (tmp_path / "r").exists()
 
 
@@ -83,6 +87,8 @@ def test_landmarks_refuses(tmp_path, capsys, labels):
         ([root, "--sizes", "big"], ["--sizes big"]),
         ([root, "--fill", "0"], ["--fill", "minutes"]),
         ([root, "--fill", "1", "--steps", "5"], ["--fill", "--steps"]),
+        ([root, "--fill", "1", "--check-every", "5"], ["--fill", "--check-every"]),
+        ([root, "--preset", "paper", "--free-photos"], ["--free-photos", "--preset edge"]),
         ([root, "--preset", "paper", "--resident"], ["--resident", "--preset edge"]),
         ([root, "--sizes", "64:1", "--size", "96"], ["--size 96"]),
         ([root, "--set", "bonse=0"], ["bonse", "bones"]),

@@ -163,6 +163,10 @@ def test_the_finders_figures(samples, frames):
     wrong[:, 1] = torch.tensor([0.8, 1, 0, 0, 0.02, 0.02, 0.05])  # nothing is there
     figures = figures_of(wrong)
     assert figures["found"] == 0.75 and figures["side"] == 0 and figures["false"] == 1
+    # Another hand of a picture may have its box alone: what is found there is no false alarm.
+    batch["heat"][0, -1, -1] = 1.0
+    hands[0, 1] = torch.tensor([0.8, 1, 0, 0, 0.98, 0.98, 0.05])
+    assert figures_of(hands)["false"] == 0
 
 
 def test_procrustes_forgives_turn_scale_and_shift_but_no_mirror():

@@ -59,6 +59,12 @@ def test_throughput_writes_a_ratio(tmp_path, capsys, folder):
     assert "'tinier' does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--workers", "--threads"])
+def test_throughput_refuses_less_than_none(folder, capsys, option):
+    assert main(["throughput", str(folder), option, "-1"]) == 2
+    assert option in capsys.readouterr().err
+
+
 def test_the_plain_loop_sees_the_same_hands(samples):
     plain = PlainSet(samples.take(np.arange(5)), 64)
     image, landmarks = plain[3]
@@ -115,6 +121,7 @@ def test_an_ablation_is_a_table(tmp_path, capsys, folder):
         ("steps = 2\n[variants.a]\nsets = []", "as a,"),
         ("steps = 2\n[variants.a]\nset = [1]", "as a,"),
         ('steps = 2\n[variants."../a"]', "name of a folder"),
+        ('steps = 2\n[variants."no a"]\n[variants."no-a"]', "share a folder"),
         ('steps = 2\n[variants.a]\nset = ["bonse=0"]\narguments = ["x"]', "bonse"),
     ],
 )

@@ -381,7 +381,7 @@ def evaluate(
         what the JSON file holds, and what the drawings are made of.
 
     Raises:
-        TrainError: nothing to judge, or a picture is broken.
+        TrainError: nothing to judge, two data sets of one name, or a picture is broken.
     """
     done: list[Part] = []
     datasets: dict[str, Any] = {}
@@ -389,6 +389,8 @@ def evaluate(
         if not len(samples):
             continue
         known = groups(samples, root)
+        if split in datasets.get(dataset, {}):
+            raise TrainError(f"Two of the data sets are called {dataset}: rename one of their folders.")
         part = Part(dataset, split, samples, {
             crop: predict(model, samples, crop == "jittered", f"{dataset}, {split}, {crop}") for crop in CROPS
         })  # fmt: skip

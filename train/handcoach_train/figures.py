@@ -19,6 +19,7 @@ from handcoach.hand import BONES, FINGERS, JOINTS
 from handcoach_train import metrics
 from handcoach_train.data.samples import read_image
 from handcoach_train.errors import TrainError
+from handcoach_train.posture.figures import save
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -39,6 +40,7 @@ OUTLINE = np.array([(0.35, 0.0)] + [
     for k in (0.0, 0.42, 0.72, 1.0)
 ])  # fmt: skip
 WORST = 12
+SIDE = 300  # of each of them, in pixels
 POINTS = 4000  # of the scatter: more only make the file large
 X = ("epoch", "minutes", "step")  # of the losses: the first that a log has
 SHARES = ("presence", "right", "inside_out", "found", "side")  # of training's checks: no losses
@@ -52,13 +54,13 @@ def finger_of(joint: int) -> int:
 def draw_all(
     out: Path, content: Mapping[str, Any], parts: Sequence[Part], losses: dict[str, Any] | None = None
 ) -> list[Path]:
-    """Every figure into a folder, for the last split (the test split where there is one).
+    """Every figure into a folder, for the test split, or the last where there is none.
 
     Args:
         content, parts: what `evaluate` gave.
         losses: what `read_losses` gave.
     """
-    split = list(content["splits"])[-1]
+    split = "test" if "test" in content["splits"] else list(content["splits"])[-1]
     chosen = [part for part in parts if part.split == split]
     figures = {
         "figure-12-r2-per-landmark": r2_on_a_hand(content["splits"][split], split),
@@ -71,15 +73,7 @@ def draw_all(
     groups = draw_groups(content, split)
     if groups is not None:
         figures["groups"] = groups
-    return [_save(figure, out / f"{name}.png") for name, figure in figures.items()]
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=110, format="png", bbox_inches="tight")
-    plt.close(figure)
-    partial.replace(path)
-    return path
+    return [save(figure, out / f"{name}.png") for name, figure in figures.items()]
 
 
 # --- figure 11 ---
@@ -243,14 +237,14 @@ def draw_groups(content: Mapping[str, Any], split: str) -> Figure | None:
 # --- worst cases ---
 
 
-def worst(parts: Sequence[Part], split: str, number: int = WORST) -> Figure:
+def worst(parts: Sequence[Part], split: str) -> Figure:
     """The cut-outs with the largest PA-MPJPE (jittered), truth and prediction drawn in them.
 
     A prediction has no place in the picture: it is drawn where its x and y fit the true points best.
     """
     off = [(metrics.pa_mpjpe(p.predicted["jittered"].said, p.predicted["jittered"].truth), p) for p in parts]
     rows = [(float(error), part, i) for errors, part in off for i, error in enumerate(errors)]
-    rows = sorted(rows, key=lambda row: -row[0])[:number]
+    rows = sorted(rows, key=lambda row: -row[0])[:WORST]
     columns = 4
     lines = -(-len(rows) // columns)
     size = (3 * columns, 3.3 * lines)
@@ -267,12 +261,12 @@ def worst(parts: Sequence[Part], split: str, number: int = WORST) -> Figure:
     return figure
 
 
-def _drawn(part: Part, i: int, side: int = 300) -> NDArray[np.uint8]:
-    """The cut-out of one hand with both skeletons, (side, side, 3)."""
+def _drawn(part: Part, i: int) -> NDArray[np.uint8]:
+    """The cut-out of one hand with both skeletons, (SIDE, SIDE, 3)."""
     p = part.predicted["jittered"]
     crop = p.crops[i]
-    picture = np.ascontiguousarray(crop.cut(read_image(part.samples.files[i]), side))
-    true = crop.to_unit(part.samples.points[i]) * side
+    picture = np.ascontiguousarray(crop.cut(read_image(part.samples.files[i]), SIDE))
+    true = crop.to_unit(part.samples.points[i]) * SIDE
     said = _fitted(p.said[i], p.truth[i], true)
     for points, colour in ((true, TRUE), (said, SAID)):
         rgb = tuple(int(colour[k : k + 2], 16) for k in (1, 3, 5))

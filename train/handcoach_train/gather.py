@@ -113,7 +113,9 @@ def read_sources(file: Path) -> list[Source]:
         raise TrainError(f"{file} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainError(f"{file} is not TOML: {error}.") from error
-    left_out = {entry["repository"].lower() for entry in table.get("left_out", [])}
+    left_out = {str(entry.get("repository", "")).lower() for entry in table.get("left_out", [])}
+    if "" in left_out:
+        raise TrainError(f"{file}: an entry of left_out lacks its repository.")
     sources: list[Source] = []
     for entry in table.get("source", []):
         if of := entry.get("of"):
@@ -128,6 +130,8 @@ def read_sources(file: Path) -> list[Source]:
         except TypeError as error:
             what = str(error).split("__init__() ")[-1]
             raise TrainError(f"{file}: source {entry.get('name', '?')}: {what}.") from error
+        if not all(isinstance(one, list) for one in (source.files, source.skip)):
+            raise TrainError(f"{file}: source {source.name}: files and skip are lists of patterns.")
         if source.licence not in LICENCES:
             raise TrainError(
                 f"{file}: source {source.name} is under {source.licence}; allowed: {', '.join(LICENCES)}."

@@ -1,7 +1,7 @@
 """How right landmarks are, in numpy. Predictions and truth are (N, 21, 3) unless said otherwise.
 
-`align`, `pa_mpjpe`, `jitter` and `lag` are the runtime's own, so that training, evaluation and benchmarks
-mean the same by them.
+`pa_mpjpe` and `jitter` are the runtime's own, so that training, evaluation and benchmarks mean the same by
+them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach.hand import WRIST
-from handcoach.measure import align, jitter, lag, pa_mpjpe
+from handcoach.measure import jitter, pa_mpjpe
 
 __all__ = [
-    "THRESHOLDS", "THRESHOLDS_MM", "align", "auc", "distances", "jitter", "lag", "mpjpe", "mse", "pa_mpjpe",
-    "pck_curve", "r2", "r2_outputs", "r2_per_landmark",
+    "THRESHOLDS", "THRESHOLDS_MM", "auc", "distances", "jitter", "mpjpe", "mse", "pa_mpjpe", "pck_curve",
+    "r2", "r2_outputs", "r2_per_landmark",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]

@@ -15,12 +15,12 @@ from handcoach.crop import Crop, crop_around, crop_for
 from handcoach.finder import Detection, Finder
 from handcoach.landmarker import Landmarker
 from handcoach.model import read
+from handcoach.tracker import LOOKS
 from handcoach_train.data import HARD_NEGATIVES, empty_areas, load_frames, overlap, read_image
 from handcoach_train.data.samples import write_json
 
 SCORE = 0.1  # of the finder at least
 PRESENCE = 0.05  # of the landmark network, for another square around the points that it sees
-FILLS = (1.0, 0.6)  # how the tracker looks at a still (`tracker.LOOKS`)
 
 
 def mine(folder: Path, model: Path, finder: Path, threads: int = 1) -> int:
@@ -39,7 +39,7 @@ def mine(folder: Path, model: Path, finder: Path, threads: int = 1) -> int:
     for frame in tqdm(empty_areas(load_frames(folder)), desc=folder.name, unit="frame", delay=1):
         image = read_image(frame["file"])
         squares: list[Crop] = []
-        for fill in FILLS:
+        for fill in LOOKS:
             for seen in looker.find(image, SCORE, fill, both=True):
                 for mirrored in (False, True):
                     squares += _squares(image, seen, mirrored, reader)

@@ -185,8 +185,6 @@ class LandmarkNet(_Network):
         TrainError: no such backbone or head, or widths that do not fit it.
     """
 
-    names = ("landmarks", "points", "presence", "right")
-
     def __init__(
         self, size: int = 160, backbone: str = "mobilenetv2", head: str = "integral", hidden: int = 512,
         widths: Sequence[int] = (),
@@ -277,8 +275,6 @@ class FinderNet(_Network):
     logarithm of the extent.
     """
 
-    names = ("hands",)
-
     def __init__(self, height: int = 144, width: int = 192, max_hands: int = 4) -> None:
         super().__init__()
         self.height, self.width, self.max_hands = height, width, max_hands
@@ -338,8 +334,6 @@ class PaperNet(_Network):
         size: side of the pictures; any that the backbone takes. dropout: before the last layer (5.1.3).
         joints: 21, or 20 without the wrist (6.1), which is the origin in any case.
     """
-
-    names = ("landmarks",)
 
     def __init__(
         self, size: int = 224, backbone: str = "resnet50", dropout: float = 0.0, joints: int = 21

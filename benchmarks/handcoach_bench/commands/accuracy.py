@@ -35,7 +35,7 @@ DATA holds any of these folders; a part whose folder is missing is skipped and n
 A hand that is not found counts as a failure in every share. Photographs of a recording that is not in the
 --held-out file may have been trained on, so they are reported apart. A part or a peer that fails is named,
 and the others go on; --json is written after each. The exit code is 1 if one failed, or if one that was asked
-for with --part was skipped.
+for with --part was skipped; 2 if none of the folders is there.
 """
 
 

@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLE,
     )
-    p.add_argument("spec", type=Path, metavar="SPEC.toml")
+    p.add_argument("spec", type=Path, metavar="SPEC.toml", help="the variants, as above")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="runs, and table.md")
     p.set_defaults(run=run)
 

@@ -117,8 +117,9 @@ def describe(samples: Samples) -> list[str]:
         lines.append(
             f"  outside      {100 * outside / looked:.1f} % of the joints lie outside of these pictures"
         )
-    known = np.isfinite(samples.joints).all((1, 2))
-    lines.append(f"  in 3D        {int(known.sum())} hands")
+    known = np.isfinite(samples.joints).all((1, 2)) & ~samples.lifted
+    guessed = f", guessed of {int(samples.lifted.sum())} more" if samples.lifted.any() else ""
+    lines.append(f"  in 3D        {int(known.sum())} hands{guessed}")
     if known.any():
         joints = samples.joints[known].astype(float)
         scale = np.linalg.norm(joints[:, 9] - joints[:, 0], axis=1)

@@ -76,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if not set(wanted) <= {*SPLITS, "all"}:
         raise TrainError(f"--split knows {', '.join(SPLITS)} and all, not {args.split!r}.")
     losses = figures.read_losses(args.training) if args.training else None
+    if len({clip.name for clip in args.clip}) < len(args.clip):
+        raise TrainError("Two of the clips have the same name: give them different ones.")
     network = predictor(args.model)
     clips = {clip.name: clip_figures(network, clip) for clip in args.clip}
     how, seed = network.split

@@ -25,7 +25,18 @@ if TYPE_CHECKING:
     from handcoach_train.training.run import Machine
 
 # Options that only one of the presets knows.
-EDGE = ("steps", "check_every", "start", "photos", "boxes", "frames", "sizes", "resident", "fill")
+EDGE = (
+    "steps",
+    "check_every",
+    "start",
+    "photos",
+    "free_photos",
+    "boxes",
+    "frames",
+    "sizes",
+    "resident",
+    "fill",
+)
 PAPER = ("epochs", "split", "joints", "dropout", "huber")
 
 
@@ -40,7 +51,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "  handcoach-train landmarks HanCo --preset paper --split image --out runs/paper\n",
     )
     p.add_argument("data", nargs="*", type=Path, metavar="DATA", help="data sets with 3D joints")
-    p.add_argument("--hanco", nargs="+", type=Path, default=[], help="the same")
+    p.add_argument("--hanco", nargs="+", type=Path, default=[], help="another name for DATA")
     p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
     skip_option(p)
     p.add_argument("--preset", choices=("edge", "paper"), default="edge",
@@ -87,8 +98,8 @@ def _edge(args: argparse.Namespace, machine: Machine) -> int:
 
     started = time.monotonic()
     refuse_in_vain(args)
-    if args.fill is not None and (not args.fill > 0 or args.steps):
-        raise TrainError("--fill wants minutes, more than none, and no --steps beside it.")
+    if args.fill is not None and (not args.fill > 0 or args.steps or args.check_every):
+        raise TrainError("--fill wants minutes, more than none, without --steps or --check-every.")
     recipe = recipe_of(LandmarkRecipe(), args, "steps", "check_every", "sizes")
     last = read_sizes(recipe.sizes, args.size or 160)[-1][0]
     if args.size not in (None, last):

@@ -66,7 +66,12 @@ def edge_options(p: argparse.ArgumentParser) -> None:
     """Of our trainings: length and photographs."""
     p.add_argument("--steps", type=int, help="of the whole schedule (default: the recipe's)")
     p.add_argument("--check-every", type=int, help="steps between two looks at the validation data")
-    p.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights to start from")
+    p.add_argument(
+        "--start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="weights to start from (`head` and `narrow` need them)",
+    )
     p.add_argument(
         "--photos",
         nargs=2,
@@ -129,13 +134,16 @@ def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[di
     training: list[dict[str, Any]] = []
     validation: list[dict[str, Any]] = []
     boxes = data.read_boxes(args.boxes) if args.boxes else {}
+    matched = not boxes
     for labels, folder in args.photos:
         frames = data.load_photos(labels, folder)
-        if any(f["file"].name in boxes for f in frames):
-            frames = data.with_boxes(frames, boxes)
+        matched = matched or any(f["file"].name in boxes for f in frames)
+        frames = data.with_boxes(frames, boxes)
         held = data.held_out(np.array([f["group"] for f in frames]), data.PHOTOS_HELD_OUT)
         training += [f for f, out in zip(frames, held, strict=True) if not out]
         validation += [f for f, out in zip(frames, held, strict=True) if out]
+    if not matched:
+        raise TrainError(f"{args.boxes} names none of the photographs: leave it out, or give those it is of.")
     return training, validation
 
 
@@ -184,6 +192,7 @@ def from_trained(args: argparse.Namespace, recipe: type[L], train: Callable[...,
 
     if args.start is None or args.weights is not None:
         raise TrainError("Give the trained network by --start, and no --weights.")
+    refuse_in_vain(args)
     machine = machine_of(args)
     its = load_checkpoint(args.start)[1]
     if its["kind"] != "landmarks":

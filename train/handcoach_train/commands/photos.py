@@ -1,4 +1,4 @@
-"""`handcoach-train gather` and `pseudo-label`: real photographs with image points."""
+"""`handcoach-train gather`, `pseudo-label`, `lift` and `shrink`: real photographs with points, also in 3D."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def _gather(commands: argparse._SubParsersAction) -> None:
     p.add_argument("sources", type=Path, help="train/data_sources.toml or one like it")
     p.add_argument("--from", dest="clones", type=Path, required=True, metavar="DIR",
                    help="folder of clones, bare or not, named owner+name")  # fmt: skip
-    p.add_argument("--to", dest="out", type=Path, required=True, metavar="OUT")
+    p.add_argument("--to", dest="out", type=Path, required=True, metavar="OUT",
+                   help="folder to write; what is there already stays")  # fmt: skip
     p.add_argument("--refuse", nargs="+", type=Path, default=[], metavar="FOLDER",
                    help="evaluation pictures: what looks like one of them is not taken")  # fmt: skip
     p.add_argument("--only", nargs="+", metavar="SOURCE", help="only these sources; for trying one out")
@@ -67,7 +68,7 @@ def _pseudo_label(commands: argparse._SubParsersAction) -> None:
     p.add_argument("out", type=Path, help="JSON to write; an interrupted run goes on in it")
     p.add_argument("--python", type=Path, help="python of an environment with mediapipe==0.10.21 "
                    "(default: one is made in the user's cache)")  # fmt: skip
-    p.add_argument("--processes", type=int, default=1)
+    p.add_argument("--processes", type=int, default=1, help="that label at once (default 1)")
 
     def run(args: argparse.Namespace) -> int:
         from handcoach_train.labelling import pseudo_label
@@ -112,7 +113,9 @@ def _shrink(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("labels", type=Path, help="what pseudo-label wrote")
     p.add_argument("photos", type=Path, help="folder of the photographs")
-    p.add_argument("out", type=Path, help="folder to write, of the same name")
+    p.add_argument(
+        "out", type=Path, help="folder to write, of the same name; the labels go to OUT.json beside it"
+    )
     p.add_argument("--side", type=int, default=256, help="pixels at most (default 256)")
     p.add_argument("--quality", type=int, default=75, help="of WebP (default 75)")
 

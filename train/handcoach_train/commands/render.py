@@ -1,4 +1,4 @@
-"""`handcoach-train render` and `clip`."""
+"""`handcoach-train render`, `bake` and `clip`."""
 
 from __future__ import annotations
 
@@ -45,8 +45,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--bodies", type=Path, help="arms that `bake` wrote, for a machine without anny")
 
     def run(args: argparse.Namespace) -> int:
+        from handcoach_train.errors import TrainError
         from handcoach_train.render.write import Job, render
 
+        if args.hands is not None and not args.full_frames:
+            raise TrainError("--hands says how many are in a whole frame: give --full-frames too.")
+        if args.bodies and args.mesh:
+            raise TrainError("--bodies are baked from one mesh or both: leave out --mesh.")
         size = args.size or (640 if args.full_frames else 224)
         job = Job(
             args.out,

@@ -16,7 +16,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--variant", help="picture variant of HanCo or FreiHAND")
     skip_option(p)
     p.add_argument("--network", default="resnet50", help="resnet50 or mobilenetv2 (default resnet50)")
-    p.add_argument("--size", type=int, default=224)
+    p.add_argument("--size", type=int, default=224, help="side of the pictures (default 224)")
     p.add_argument("--images", type=int, default=64, help="in each round (default 64)")
     p.add_argument("--rounds", type=int, default=5, help="of each loop, in turns (default 5)")
     p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -30,9 +30,12 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from handcoach_train import data
+    from handcoach_train.errors import TrainError
     from handcoach_train.training.run import Machine, written
     from handcoach_train.training.throughput import compare
 
+    if args.workers < 0 or (args.threads is not None and args.threads < 0):
+        raise TrainError("--workers and --threads must be at least 0.")
     machine = Machine(args.device, workers=args.workers, threads=args.threads)
     samples = data.load(args.data, args.variant, skip_broken=args.skip_broken)
     say_skipped([samples])

@@ -14,13 +14,11 @@ from handcoach_train.data.layouts import (
     load_all,
     load_folder,
     load_frames,
-    load_freihand,
     load_hanco,
     variant_of,
 )
 from handcoach_train.data.paper import HandDataset, split_by, squared
 from handcoach_train.data.photos import (
-    AGREE,
     PHOTOS_HELD_OUT,
     empty_areas,
     load_photos,
@@ -31,10 +29,9 @@ from handcoach_train.data.photos import (
     with_boxes,
 )
 from handcoach_train.data.resident import ResidentSet
-from handcoach_train.data.samples import Draw, Samples, held_out, join, read_image, split
+from handcoach_train.data.samples import Draw, Samples, held_out, join, read_image
 
 __all__ = [
-    "AGREE",
     "HARD_NEGATIVES",
     "PHOTOS_HELD_OUT",
     "Draw",
@@ -53,7 +50,6 @@ __all__ = [
     "load_all",
     "load_folder",
     "load_frames",
-    "load_freihand",
     "load_hanco",
     "load_photos",
     "overlap",
@@ -62,7 +58,6 @@ __all__ = [
     "read_image",
     "recordings",
     "shrink",
-    "split",
     "split_by",
     "squared",
     "target",

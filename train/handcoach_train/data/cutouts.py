@@ -134,16 +134,10 @@ class LandmarkSet(Drawn):
         }
 
     def nothing(self, rng: np.random.Generator, side: int) -> dict[str, Any]:
-        """A piece of a picture without a hand in it; half of them hard ones, where there are any."""
-        if self.hard and rng.random() < 0.5:
-            frame = self.hard[int(rng.integers(len(self.hard)))]
-            image = read_image(frame["file"])
-            x, y, size, roll, mirrored = frame["hard"][int(rng.integers(len(frame["hard"])))]
-            crop = jitter(Crop(x, y, size, roll, bool(mirrored)), rng, 0.4)
-        else:
-            image, crop = self._anywhere(rng)
+        """A piece of a picture without a hand in it, coloured; see `plain_piece`."""
+        piece = self.plain_piece(rng, side)
         return {
-            "image": colour(crop.cut(image, side), rng),
+            "image": colour(piece, rng),
             "landmarks": np.zeros((21, 3), np.float32),
             "points": np.zeros((21, 2), np.float32),
             "presence": np.float32(0),
@@ -151,6 +145,17 @@ class LandmarkSet(Drawn):
             "known3d": np.float32(0),
             "lifted": np.float32(0),
         }
+
+    def plain_piece(self, rng: np.random.Generator, side: int) -> NDArray[np.uint8]:
+        """A piece (side, side, 3) of a picture without a hand in it; half are hard ones, if there are any."""
+        if self.hard and rng.random() < 0.5:
+            frame = self.hard[int(rng.integers(len(self.hard)))]
+            image = read_image(frame["file"])
+            x, y, size, roll, mirrored = frame["hard"][int(rng.integers(len(frame["hard"])))]
+            crop = jitter(Crop(x, y, size, roll, bool(mirrored)), rng, 0.4)
+        else:
+            image, crop = self._anywhere(rng)
+        return crop.cut(image, side)
 
     def _anywhere(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Crop]:
         """A picture and a square in it that no hand is in."""

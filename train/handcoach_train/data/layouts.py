@@ -511,7 +511,7 @@ def _csv(file: Path) -> dict[str, Any]:
 
     images: dict[str, Any] = {}
     try:
-        with file.open(newline="") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
             for row in csv.DictReader(lines):
                 entry: dict[str, Any] = {
                     key: row[key] for key in ("hand", "group", "subject", "camera", "frame") if row.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +117,18 @@ def photo_samples(frames: list[dict[str, Any]]) -> Samples:
 
 
 def with_boxes(frames: list[dict[str, Any]], boxes: dict[str, list[list[float]]]) -> list[dict[str, Any]]:
-    """Photographs with every hand's box: a hand without points keeps its box alone.
+    """Photographs with every hand's box: a hand without points keeps its box alone. Those of which no box is
+    told stay as they are.
 
     Args:
         boxes: file name to [xmin, ymin, xmax, ymax] of each hand (`webcam_hands/boxes.csv`).
     """
     result = []
     for frame in frames:
-        mine = [list(b) for b in boxes.get(frame["file"].name, [])]
+        if frame["file"].name not in boxes:
+            result.append(frame)
+            continue
+        mine = [list(b) for b in boxes[frame["file"].name]]
         hands = []
         for hand in frame["hands"]:
             centre = np.asarray(hand["points"]).mean(0)
@@ -143,14 +148,15 @@ def read_boxes(file: Path) -> dict[str, list[list[float]]]:
         TrainError: no such file, or not such a CSV.
     """
     boxes: dict[str, list[list[float]]] = {}
+    sides = ("xmin", "ymin", "xmax", "ymax")
     try:
-        lines = file.read_text().splitlines()
-        columns = lines[0].split(",")
-        name, *sides = (columns.index(c) for c in ("file", "xmin", "ymin", "xmax", "ymax"))
-        for line in lines[1:]:
-            row = line.split(",")
-            boxes.setdefault(row[name], []).append([float(row[c]) for c in sides])
-    except (OSError, IndexError, ValueError) as error:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.DictReader(lines)
+            if not {"file", *sides} <= set(rows.fieldnames or ()):
+                raise ValueError("a column is missing")
+            for row in rows:
+                boxes.setdefault(row["file"], []).append([float(row[c]) for c in sides])
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise TrainError(
             f"{file} is not a CSV of boxes: it needs the columns file, xmin, ymin, xmax, ymax."
         ) from error
@@ -195,11 +201,14 @@ def shrink(labels: Path, root: Path, out: Path, side: int = 256, quality: int = 
     photos: dict[str, Any] = {}
     for frame in tqdm(load_photos(labels, root), desc=out.name, unit="photograph", delay=1):
         name = frame["file"].relative_to(root)
-        photos[name.with_suffix(".webp").as_posix()] = []  # so that a recording without hands still counts
-        for letter, hand in zip("abcdefgh", frame["hands"], strict=False):
+        # So that a recording without hands still counts.
+        photos.setdefault(name.with_suffix(".webp").as_posix(), [])
+        for n, hand in enumerate(frame["hands"]):
             points = np.asarray(hand["points"], np.float32)
             kept, a = window(read_image(frame["file"]), points, side)
-            file = name.with_name(f"{name.stem}{'' if letter == 'a' else letter}.webp")
+            file = name.with_name(f"{name.stem}{f'-hand{n + 1}' if n else ''}.webp")
+            if photos.get(file.as_posix()):  # another hand's picture, under the same name
+                raise TrainError(f"{name} would take another's place in {out}: give it another name.")
             to = out / file
             data = cv2.imencode(".webp", kept[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
             try:

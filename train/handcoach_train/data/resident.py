@@ -77,7 +77,8 @@ class ResidentSet(torch.utils.data.Dataset):
         return len(self.hands)
 
     def _piece(self, i: int) -> NDArray[np.uint8]:
-        return np.asarray(self.hands.nothing(np.random.default_rng([self.seed, i]), self.side)["image"])
+        # Without colour: a batch is coloured as a whole, hands or not.
+        return self.hands.plain_piece(np.random.default_rng([self.seed, i]), self.side)
 
     @torch.no_grad()
     def __getitems__(self, draws: list[Draw]) -> dict[str, Tensor]:

@@ -86,12 +86,6 @@ def join(parts: list[Samples]) -> Samples:
     )
 
 
-def split(samples: Samples, share: float = 0.1, seed: int = 42) -> tuple[Samples, Samples]:
-    """Training and validation by whole groups: frames of one sequence never stand on both sides."""
-    out = held_out(samples.group, share, seed)
-    return samples.take(~out), samples.take(out)
-
-
 def held_out(groups: NDArray[np.str_], share: float, seed: int = 42) -> NDArray[np.bool_]:
     """Which samples (N,) to keep out of training: whole groups, about this share of them, at least one."""
     names = np.unique(groups)

@@ -107,17 +107,17 @@ _ONE = {
 }
 
 
-def figures(samples: Samples, folder: Path, size: int = 224, seed: int = 0) -> list[Path]:
+def figures(samples: Samples, folder: Path, size: int = 224) -> list[Path]:
     """Items of the data set (figure 4), rotation (5), flip, colour jitter and resized crop (6), and all of
     them together (7): each picture with its landmarks by its own K, above them normalised in 3D.
 
     Raises:
         TrainError: no hands with landmarks in 3D.
     """
-    known = np.isfinite(samples.joints).all((1, 2)) & np.isfinite(samples.K).all((1, 2))
+    known = np.isfinite(samples.joints).all((1, 2)) & np.isfinite(samples.K).all((1, 2)) & ~samples.lifted
     if not known.any():
         raise TrainError("The augmentation is shown on hands in 3D: this data set has image points only.")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     # A few hands of other groups.
     _, first = np.unique(samples.group[known], return_index=True)
     chosen = np.flatnonzero(known)[rng.permutation(first)[:5]]

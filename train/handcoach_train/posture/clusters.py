@@ -141,7 +141,7 @@ class Fit:
         pipeline: HandFrame, then KMeans with K clusters on float32 features.
         labels: best posture first.
         clusters: label of cluster 0 .. K-1.
-        unsure: max_distance (hand units, in the 63-dimensional feature space) and min_margin (0..1).
+        unsure: max_distance (hand units, in the feature space) and min_margin (0..1).
         quality: frames per label, purity, accuracy on held-out blocks, how the clusters came about.
     """
 

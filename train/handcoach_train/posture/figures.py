@@ -81,7 +81,7 @@ def distances(study: Study, texts: Texts = ENGLISH) -> Figure:
             axes.axis("off")
             continue
         mine = study.distances[k]
-        step = max(1, len(mine) // MOST_FRAMES)
+        step = max(1, -(-len(mine) // MOST_FRAMES))
         colour = COLOURS[study.labels.index(study.clusters[k]) % len(COLOURS)]
         axes.plot(range(len(joints)), mine[::step][:, joints].T, color=colour, alpha=0.15, lw=0.6)
         axes.plot(

@@ -49,7 +49,7 @@ def anatomical(vertices: Floats, heads: Floats, tails: Floats, weights: Floats) 
         weights[:, first] += moved
     thumb = FIRST[0]
     size = float(np.linalg.norm(heads[FIRST[2]]))
-    heads[thumb] = CARPOMETACARPAL * size @ hand_axes(heads)
+    heads[thumb] = CARPOMETACARPAL * size @ axes_of(*heads[[FIRST[1], FIRST[2], FIRST[4]]])
     length = float(np.linalg.norm(heads[thumb + 1] - heads[thumb]))
     axis = _unit(heads[thumb + 1] - heads[thumb])
     away = vertices - heads[thumb]
@@ -63,11 +63,10 @@ def anatomical(vertices: Floats, heads: Floats, tails: Floats, weights: Floats) 
     return heads, tails, weights
 
 
-def hand_axes(heads: Floats) -> Floats:
-    """Rows: to the index's side, forward (wrist to middle MCP), out of the palm; for bone heads (22, 3) of a
-    right hand whose wrist is the origin."""
-    out = _unit(np.cross(heads[FIRST[1]], heads[FIRST[4]]))
-    forward = _unit(heads[FIRST[2]] - out * (heads[FIRST[2]] @ out))
+def axes_of(index: Floats, middle: Floats, little: Floats) -> Floats:
+    """What `arm.hand_axes` gives, from where these fingers' MCP joints (3,) lie from the wrist."""
+    out = _unit(np.cross(index, little))
+    forward = _unit(middle - out * (middle @ out))
     return np.stack([np.cross(forward, out), forward, out])
 
 

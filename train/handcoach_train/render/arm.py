@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handcoach_train.errors import TrainError
-from handcoach_train.render.anatomy import anatomical
+from handcoach_train.render.anatomy import anatomical, axes_of
 
 Floats = NDArray[np.float64]
 
@@ -221,6 +221,12 @@ def palm_normal(joints: Floats) -> Floats:
     """Unit vector out of a right hand's palm, for joints (21, 3)."""
     n = np.cross(joints[5] - joints[0], joints[17] - joints[0])
     return n / np.linalg.norm(n)
+
+
+def hand_axes(joints: Floats) -> Floats:
+    """Rows: to the index's side, forward (wrist to middle MCP), out of the palm; for a right hand's joints
+    (21, 3)."""
+    return axes_of(*(joints[[5, 9, 17]] - joints[0]))
 
 
 def _traits(vertices: Floats, normals: Floats, heads: Floats, tails: Floats, weights: Floats) -> Floats:

@@ -59,10 +59,10 @@ def person(rng: np.random.Generator, image: NDArray[np.float32], look: draw.Look
     def rgb(linear: Floats) -> tuple[float, ...]:
         return tuple(float(v) for v in 255 * np.clip(linear, 0, 1) ** (1 / 2.2) * light)
 
-    def oval(dx: float, dy: float, a: float, b: float, colour: tuple[float, ...], turn: float = 0) -> None:
+    def oval(dx: float, dy: float, a: float, b: float, colour: tuple[float, ...]) -> None:
         centre = (int(x + dx * size), int(y + dy * size))
         axes = (max(1, int(a * size)), max(1, int(b * size)))
-        cv2.ellipse(layer, centre, axes, turn, 0, 360, colour, -1, cv2.LINE_AA)
+        cv2.ellipse(layer, centre, axes, 0, 0, 360, colour, -1, cv2.LINE_AA)
 
     skin = rgb(look.back)
     shade = rgb(look.back * rng.uniform(0.5, 0.8))

@@ -562,14 +562,7 @@ class Painter:
             if table is not None and eye[2] > 0:
                 _set(self.table, {**view, "table": table.colour, "other": table.other, "grain": table.grain,
                                   "scale": table.scale, "table_gloss": table.gloss})  # fmt: skip
-                names = [n for n in ("position", "normal", "uv", "traits") if n in self.table]
-                layout = " ".join(
-                    {"position": "3f", "normal": "3f", "uv": "2f", "traits": "4f"}[n]
-                    if n in names
-                    else {"normal": "3x4", "uv": "2x4"}[n]
-                    for n in ("position", "normal", "uv", "traits")
-                )
-                vao = gl.vertex_array(self.table, [(table_buffer, layout, *names)])
+                vao = gl.vertex_array(self.table, [(table_buffer, "3f 5x4 4f", "position", "traits")])
                 vao.render()
                 vao.release()
             gl.copy_framebuffer(self.flat, self.multi)
@@ -597,8 +590,9 @@ def _set(program: Any, values: dict[str, Any]) -> None:
             program[name].write(np.ascontiguousarray(value, dtype="f4").tobytes())
 
 
-def _projection(k: Floats, width: int, height: int, near: float = 0.02, far: float = 20.0) -> Floats:
+def _projection(k: Floats, width: int, height: int) -> Floats:
     """Intrinsics K (pixels, y down, z forward) to OpenGL clip space (y up, picture flipped on reading)."""
+    near, far = 0.02, 20.0
     return np.array(
         [
             [2 * k[0, 0] / width, 0, 2 * k[0, 2] / width - 1, 0],

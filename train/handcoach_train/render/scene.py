@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from handcoach_train.errors import TrainError
 from handcoach_train.render import backdrop, draw, posture, starter
-from handcoach_train.render.arm import Arm, Bodies, Floats, palm_normal
+from handcoach_train.render.arm import Arm, Bodies, Floats, hand_axes, palm_normal
 from handcoach_train.render.things import Thing, random_things, upper_arm
 from handcoach_train.render.webcam import Picture, photograph
 
@@ -108,15 +108,6 @@ def project(k: Floats, m: Floats, points: Floats) -> Floats:
     return np.asarray((c / c[:, 2:]) @ k[:2].T)
 
 
-def _axes(joints: Floats) -> Floats:
-    """Rows: lateral, forward (wrist to middle MCP), out of the palm, for joints (21, 3)."""
-    out = palm_normal(joints)
-    forward = joints[9] - joints[0]
-    forward = forward - out * (forward @ out)
-    forward /= np.linalg.norm(forward)
-    return np.stack([np.cross(forward, out), forward, out])
-
-
 def _random_rotation(rng: np.random.Generator) -> Floats:
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
@@ -137,7 +128,7 @@ def on_table(
     forward = np.array([np.sin(a), -np.cos(a), 0.0])
     down = np.array([0, 0, -1.0])
     target = np.stack([np.cross(forward, down), forward, down])
-    flat = target.T @ _axes(joints)
+    flat = target.T @ hand_axes(joints)
     near = np.linalg.norm(vertices - joints[9], axis=1) < np.linalg.norm(joints[9]) * 1.9
 
     def turned(pitch: float, roll: float) -> Floats:
@@ -209,7 +200,7 @@ def hand_views(
         turn = (
             in_a_room(rng)[:3, :3].T
             @ starter.turn_to_camera(rng, starter.shown(name), pose).T
-            @ _axes(joints)
+            @ hand_axes(joints)
         )
         vertices, joints = vertices @ turn.T, joints @ turn.T
     else:
@@ -223,7 +214,7 @@ def hand_views(
         if view == "exercise":
             m, _ = _webcam(rng, joints[9])
         elif view == "library":  # as the exercise says, and as people do who do not listen
-            turn = starter.turn_to_camera(rng, starter.shown(name), pose).T @ _axes(joints)
+            turn = starter.turn_to_camera(rng, starter.shown(name), pose).T @ hand_axes(joints)
             m = np.eye(4)
             m[:3, :3] = cv2.Rodrigues(rng.normal(0, 0.15, 3))[0] @ turn
             m[:3, 3] = [*rng.normal(0, 0.02, 2), rng.uniform(0.28, 0.9)] - m[:3, :3] @ joints[9]
@@ -283,7 +274,7 @@ def hand_views(
 
 def _raised(rng: np.random.Generator, joints: Floats, left: bool) -> Floats:
     """A rotation (3, 3) that holds a hand of joints (21, 3) up to a camera, three of four times its palm."""
-    _, forward, out = _axes(joints)
+    _, forward, out = hand_axes(joints)
     out = -out if left else out  # a left hand's joints say the back's normal
     face = -1.0 if rng.random() < 0.75 else 1.0
     up, towards = np.array([0, -1.0, 0]), np.array([0, 0, face])
@@ -292,10 +283,9 @@ def _raised(rng: np.random.Generator, joints: Floats, left: bool) -> Floats:
     return np.asarray(wobble @ held.T @ np.stack([np.cross(forward, out), forward, out]))
 
 
-def _in_the_picture(
-    rng: np.random.Generator, joints: Floats, k: Floats, width: int, height: int, margin: float = 24
-) -> Floats:
+def _in_the_picture(rng: np.random.Generator, joints: Floats, k: Floats, width: int, height: int) -> Floats:
     """Where (3,) to move a hand of joints (21, 3), metres, so that all of it is seen."""
+    margin = 24  # pixels
     for _ in range(200):
         depth = rng.uniform(*starter.DISTANCE)
         place = np.array([rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height])
@@ -373,7 +363,7 @@ def full_frame(
             vertices, joints, pose = (
                 starter.posed(rng, arm, how) if kind else starter.on_the_way(rng, arm, name)
             )
-            turn = starter.turn_to_camera(rng, how, pose).T @ _axes(joints)
+            turn = starter.turn_to_camera(rng, how, pose).T @ hand_axes(joints)
             if not kind:
                 turn = cv2.Rodrigues(rng.normal(0, 0.25, 3))[0] @ turn
             vertices, joints = vertices @ turn.T, joints @ turn.T

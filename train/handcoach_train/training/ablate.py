@@ -70,6 +70,8 @@ def read_spec(path: Path) -> Spec:
             raise TrainError(f"{path}: a variant, as {name}, may hold set and arguments, lists of words.")
         if not name.replace(" ", "-").replace("-", "").replace("_", "").isalnum():
             raise TrainError(f"{path}: {name!r} cannot be the name of a folder: take letters and digits.")
+    if len({name.replace(" ", "-") for name in variants}) < len(variants):
+        raise TrainError(f"{path}: two variants would share a folder: give one of them another name.")
     return Spec(steps, tuple(arguments), tuple(
         Variant(name, tuple(v.get("set", [])), tuple(v.get("arguments", []))) for name, v in variants.items()
     ))  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from handcoach_train.networks import FinderNet
-from handcoach_train.training.losses import Batch, Outputs, flexion
+from handcoach_train.training.losses import PEAK, Batch, Outputs, flexion
 
 Rows = dict[str, Tensor]  # (N,) each; NaN where it does not apply
 
@@ -81,7 +81,7 @@ def finder_rows(network: FinderNet, maps: Tensor, batch: Batch) -> Rows:
                 rows[n, 2] += (near[0][1] > 0.5) == (truth[0] > 0.5)
                 rows[n, 3] += abs(math.log(near[0][6] / truth[3]))
         # Where a hand's place is unknown, an alarm may be that hand.
-        if batch["known"][n].sum() > 0 or batch["heat"][n].max() == 0:
+        if not ((batch["heat"][n] >= PEAK) & (batch["known"][n] == 0)).any():
             rows[n, 4] = len([h for h in seen if not any(gap(h, t) < t[3] for t in truths)])
     return dict(zip(("hands", "found", "side", "extent", "false"), rows.T, strict=True))
 
@@ -102,7 +102,7 @@ def _peaks(batch: Batch, n: int) -> list[tuple[float, float, float, float]]:
     heat, known, maps = batch["heat"][n], batch["known"][n], batch["map"][n]
     h, w = heat.shape
     result = []
-    for y, x in np.argwhere(heat.cpu().numpy() >= 0.999).tolist():
+    for y, x in np.argwhere(heat.cpu().numpy() >= PEAK).tolist():
         if known[y, x] > 0:
             mx = (x + 0.5) / w + float(maps[4, y, x])
             my = (y + 0.5) / h + float(maps[5, y, x]) * w / h

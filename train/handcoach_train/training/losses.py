@@ -20,6 +20,7 @@ LIMITS = torch.tensor([[-45.0, -20.0, -20.0], [105.0, 125.0, 95.0]]).deg2rad()
 MOVED = 1.5  # pixels by which a held hand's next frame lies aside at most
 # Of a batch, which begins with its photographs: some of these and some of the renderings.
 SHOWN_AGAIN = slice(None, None, 4)
+PEAK = 0.999  # of a heat map: a hand's own cell
 NOISE = 0.14  # of its camera at most, in ImageNet's standard deviations: eight grey levels
 
 
@@ -145,7 +146,7 @@ def finder_loss(maps: Tensor, batch: Batch, recipe: FinderRecipe) -> dict[str, T
     """Weighted parts of the finder's loss, for its map (N, 7, H / 8, W / 8)."""
     heat, known = batch["heat"], batch["known"]
     p = torch.sigmoid(maps[:, 0]).clamp(1e-4, 1 - 1e-4)
-    peak = (heat >= 0.999).float()
+    peak = (heat >= PEAK).float()
     # Penalty-reduced focal loss of CenterNet (Zhou et al. 2019, eq. 1).
     focal = -(peak * (1 - p) ** 2 * p.log() + (1 - peak) * (1 - heat) ** 4 * p**2 * (1 - p).log()).sum((1, 2))
     count = known.sum().clamp(min=1)

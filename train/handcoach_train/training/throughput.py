@@ -29,6 +29,7 @@ from handcoach_train.errors import TrainError
 from handcoach_train.networks import MEAN, STD, PaperNet
 from handcoach_train.training.run import Machine, bf16_pays
 
+BATCH = 16
 AHEAD = 2  # batches that each worker loads before they are asked for
 
 
@@ -72,7 +73,7 @@ class _Loop:
 
 
 def compare(
-    samples: Samples, network: str, size: int, images: int, rounds: int, machine: Machine, batch: int = 16
+    samples: Samples, network: str, size: int, images: int, rounds: int, machine: Machine
 ) -> dict[str, Any]:
     """Rates of both loops, measured in turns.
 
@@ -86,16 +87,16 @@ def compare(
     Raises:
         TrainError: fewer pictures than a batch, or no such network.
     """
-    if len(samples) < batch:
-        raise TrainError(f"{len(samples)} pictures are too few to measure: a batch has {batch}.")
+    if len(samples) < BATCH:
+        raise TrainError(f"{len(samples)} pictures are too few to measure: a batch has {BATCH}.")
     if machine.threads:
         torch.set_num_threads(machine.threads)
     device = machine.accelerator
-    steps = max(1, images // batch)
+    steps = max(1, images // BATCH)
     first = PaperNet(size, network)
     loops = [
-        _ours(copy.deepcopy(first), samples, batch, device, machine),
-        _plain(first, samples, batch, device, machine),
+        _ours(copy.deepcopy(first), samples, device, machine),
+        _plain(first, samples, device, machine),
     ]
     rates: dict[str, list[float]] = {loop.name: [] for loop in loops}
     with tqdm(total=rounds * len(loops), desc="throughput", unit="round") as bar:
@@ -111,8 +112,8 @@ def compare(
     return {
         "network": network,
         "size": size,
-        "batch": batch,
-        "images_per_round": steps * batch,
+        "batch": BATCH,
+        "images_per_round": steps * BATCH,
         "images_per_second": {name: [round(x, 2) for x in r] for name, r in rates.items()},
         "median": {name: round(x, 2) for name, x in medians.items()},
         "ratio": round(medians["ours"] / medians["plain"], 3),
@@ -134,13 +135,13 @@ def _run(loop: _Loop, stream: Iterator[Any], steps: int, device: str) -> float:
     return count / (time.perf_counter() - start)
 
 
-def _loader(items: Dataset, batch: int, machine: Machine, device: str) -> DataLoader:
-    return DataLoader(items, batch, shuffle=True, drop_last=True, num_workers=machine.workers,
+def _loader(items: Dataset, machine: Machine, device: str) -> DataLoader:
+    return DataLoader(items, BATCH, shuffle=True, drop_last=True, num_workers=machine.workers,
                       prefetch_factor=AHEAD if machine.workers else None,
                       pin_memory=device == "cuda")  # fmt: skip
 
 
-def _ours(network: PaperNet, samples: Samples, batch: int, device: str, machine: Machine) -> _Loop:
+def _ours(network: PaperNet, samples: Samples, device: str, machine: Machine) -> _Loop:
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-5)
     low = bf16_pays(device)
@@ -157,10 +158,10 @@ def _ours(network: PaperNet, samples: Samples, batch: int, device: str, machine:
         return len(x)
 
     items = HandDataset(samples, network.size, train=True, as_bytes=True)
-    return _Loop("ours", step, _loader(items, batch, machine, device))
+    return _Loop("ours", step, _loader(items, machine, device))
 
 
-def _plain(network: PaperNet, samples: Samples, batch: int, device: str, machine: Machine) -> _Loop:
+def _plain(network: PaperNet, samples: Samples, device: str, machine: Machine) -> _Loop:
     network = network.to(device)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-5)
 
@@ -172,4 +173,4 @@ def _plain(network: PaperNet, samples: Samples, batch: int, device: str, machine
         optimiser.step()
         return len(x)
 
-    return _Loop("plain", step, _loader(PlainSet(samples, network.size), batch, machine, device))
+    return _Loop("plain", step, _loader(PlainSet(samples, network.size), machine, device))

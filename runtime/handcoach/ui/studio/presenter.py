@@ -640,7 +640,8 @@ class StudioPresenter:
         texts, role = _words(lang), _role(self.draft.labels, label)
         # The postures' names are in the therapist's language.
         named = lang == (self.draft.lang or self.texts.lang)
-        name = self.draft.postures[0].name.lower() if named else texts("default_name")
+        best = self.draft.postures[0].name
+        name = texts("default_named", name=best) if named else texts("default_name")
         return texts("default_best") if role == "best" else texts(f"default_{role}", name=name)
 
     def instructions(self, lang: str) -> str:
