@@ -55,14 +55,6 @@ def test_the_exercise_that_runs_is_offered_wherever_it_lies(folder, tmp_path, ti
     assert len(chooser.entries("a")) == len(chooser.entries("no-such-exercise")) == 4
 
 
-def test_the_exercise_that_runs_is_marked_however_it_was_named(folder, tmp_path, tiny_exercise, monkeypatch):
-    (tmp_path / "mine.onnx").write_bytes(tiny_exercise.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    one = object.__new__(chooser.Chooser)
-    one.exercise = "mine.onnx"
-    assert one._here() == (tmp_path / "mine.onnx").resolve()
-
-
 def test_the_list_is_legible():
     for ground in (colours.GROUND, colours.CARD, chooser.OVER):
         for ink in (colours.INK, colours.SOFT):
@@ -122,6 +114,22 @@ def pictures(row):
 
 def focused(window):
     return str(window.root.tk.call("focus"))
+
+
+@pytest.mark.ui
+def test_the_exercise_that_runs_is_marked_however_it_was_named(make_window, folder, monkeypatch):
+    def words(widget):
+        mine = [str(widget.cget("text"))] if hasattr(widget, "_label") else []
+        return mine + [text for child in widget.winfo_children() for text in words(child)]
+
+    own = chooser.entries("a")[0].path
+    monkeypatch.chdir(own.parent)
+    window, _ = make_window()
+    window.chooser.exercise = f"./{own.name}"
+    press(window, "<e>")
+    marked = [any(Texts("en")("chosen") in text for text in words(row)) for row in window.chooser.rows]
+    assert marked.count(True) == 1
+    assert window.chooser._choices[marked.index(True)].path == own
 
 
 @pytest.mark.ui

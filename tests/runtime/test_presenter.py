@@ -427,10 +427,11 @@ def large_hand(side="right"):
 
 
 @pytest.mark.parametrize(
-    ("arm", "says"), [("up", "setup_elbow"), ("towards", "setup_arm"), ("along", "setup_arm")]
+    ("arm", "says"), [("up", "setup_elbow"), ("towards", "setup_arm"), ("along", "setup_support")]
 )
 def test_the_set_up_says_whether_the_elbow_or_the_forearm_rests(presenter, exercise, monkeypatch, arm, says):
     monkeypatch.setattr(exercise, "arm", arm)
+    monkeypatch.setattr(exercise, "along", arm == "along")
     view = presenter.present(result(exercise, progress("ready")))
     assert (view.checks[0].text, view.arm) == (Texts("en")(says), arm)
     shown = drawing.compose(view, Texts("en"), (1280, 720))

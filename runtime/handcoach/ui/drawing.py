@@ -422,9 +422,10 @@ def _how_to_sit(image: Image, box: Box, arm: Arm, side: Side) -> None:
         line([(94, 97), (198, 97)], INK, 6)  # the laptop's keys and screen
         line([(98, 92), (98, 28), (194, 28), (194, 92)], INK, 5)
         dot(146, 28, 4.5, look)
-        line([(176, 146), (252, 146)], skin, 18)  # the forearm, the hand, its thumb
-        line([(140, 148), (176, 146)], skin, 12)
-        line([(160, 150), (148, 154)], (196, 166, 144), 5)  # palm down, so that it lies before the hand
+        line([(188, 153), (252, 153)], books, 9)  # what it lies on
+        line([(176, 139), (252, 139)], skin, 18)  # the forearm, the hand, its thumb
+        line([(140, 141), (176, 139)], skin, 12)
+        line([(160, 143), (148, 147)], (196, 166, 144), 5)  # palm down, so that it lies before the hand
     else:
         for y in (150, 140):
             line([(22, y), (98, y)], books, 9)

@@ -275,8 +275,13 @@ class Presenter:
                 cure = texts("half_out")
             elif not seen.large:
                 cure = texts("too_far")
+        exercise = result.exercise
+        if exercise is not None and exercise.along:  # a hand that is to go down needs room
+            rest = "setup_support"
+        else:
+            rest = "setup_elbow" if exercise is not None and exercise.arm == "up" else "setup_arm"
         return (
-            Check(texts("setup_elbow" if result.exercise and result.exercise.arm == "up" else "setup_arm")),
+            Check(texts(rest)),
             Check(texts("setup_book")),
             Check(texts("setup_light"), bright),
             Check(texts("setup_view"), whole),
