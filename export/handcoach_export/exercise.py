@@ -126,16 +126,11 @@ def build(
         ) from error
 
     recording_dir, output = Path(recording_dir), Path(output)
-    recorded, given = _named(recording.read(recording_dir), settings)
-    per_label = given.pop("per_label", 0)
-    words = _words(given, list(recorded.labels), output.stem)
+    recorded, words, how = _read(recording_dir, settings, output.stem)
     labels = words["labels"]
     data = {label: recorded.labels[label] for label in labels}
     gate.refuse(gate.frames(recorded, labels))
-    fit = posture.fit(
-        data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
-        weights=words["weights"], paper=paper, per_label=per_label,
-    )  # fmt: skip
+    fit = posture.fit(data, labels, groups=recorded.takes, paper=paper, **how)
     gate.refuse(gate.overlap(fit))
     index, shown = posture.reference(fit, data)
     frames = sum(len(hands) for hands in data.values())
@@ -199,9 +194,7 @@ def check(
             f'Judging a recording needs {error.name}: run pip install "handcoach[studio]".'
         ) from error
     recording_dir, folder = Path(recording_dir), Path(folder)
-    recorded, given = _named(recording.read(recording_dir), settings)
-    per_label = given.pop("per_label", 0)
-    words = _words(given, list(recorded.labels), recording_dir.name)
+    recorded, words, how = _read(recording_dir, settings, recording_dir.name)
     labels = words["labels"]
     counts = {label: len(recorded.labels[label]) for label in labels}
     findings = gate.frames(recorded, labels)
@@ -212,10 +205,7 @@ def check(
         folder.mkdir(parents=True, exist_ok=True)
         if not any(finding.refuses for finding in findings):
             data = {label: recorded.labels[label] for label in labels}
-            fit = posture.fit(
-                data, labels, kept_axes=words["kept_axes"], fingers=words["fingers"], groups=recorded.takes,
-                weights=words["weights"], paper=paper, per_label=per_label,
-            )  # fmt: skip
+            fit = posture.fit(data, labels, groups=recorded.takes, paper=paper, **how)
             findings = sorted([*findings, *gate.overlap(fit)], key=lambda finding: not finding.refuses)
             seen = study(fit, data, recorded.takes)
             shown = posture.reference(fit, data)[1]
@@ -257,6 +247,17 @@ def about_thumb(data: Mapping[str, Array], fingers: Sequence[str] = FINGERS) -> 
         if thumb >= THUMB_MOVES and (not tips or thumb >= THUMB_AHEAD * apart[tips].mean()):
             return True
     return False
+
+
+def _read(
+    folder: Path, settings: dict[str, Any] | None, name: str
+) -> tuple[recording.Recording, dict[str, Any], dict[str, Any]]:
+    """A recording, the words and numbers of an exercise called so, and what they say of how it is fitted."""
+    recorded, given = _named(recording.read(folder), settings)
+    per_label = given.pop("per_label", 0)
+    words = _words(given, list(recorded.labels), name)
+    how = {key: words[key] for key in ("kept_axes", "fingers", "weights")} | {"per_label": per_label}
+    return recorded, words, how
 
 
 def _named(

@@ -21,6 +21,7 @@ from handcoach import builders, draft, recording
 from handcoach.errors import HandCoachError
 from handcoach.texts import Texts
 from handcoach.ui import keys
+from handcoach.ui.presenter import Presenter
 
 pytestmark = pytest.mark.ui
 
@@ -419,6 +420,8 @@ def test_while_the_camera_is_gone_space_begins_nothing_unseen(open_studio, hands
     studio.space()
     assert studio.recorder.moment.stage == "idle"
     studio.presenter.step = "attempt"
+    studio._patient = Presenter(Texts("en"))
+    studio._show_live()
     toggled = []
     studio.worker.toggle = lambda: toggled.append(1)
     studio.space()

@@ -25,18 +25,8 @@ if TYPE_CHECKING:
     from handcoach_train.training.run import Machine
 
 # Options that only one of the presets knows.
-EDGE = (
-    "steps",
-    "check_every",
-    "start",
-    "photos",
-    "free_photos",
-    "boxes",
-    "frames",
-    "sizes",
-    "resident",
-    "fill",
-)
+EDGE = ("steps", "check_every", "start", "photos", "free_photos", "boxes", "frames", "sizes", "resident",
+        "fill")  # fmt: skip
 PAPER = ("epochs", "split", "joints", "dropout", "huber")
 
 

@@ -103,14 +103,12 @@ def machine_of(args: argparse.Namespace) -> Machine:
     """What the options say of the machine.
 
     Raises:
-        TrainError: not even one device or part.
+        TrainError: as of `Machine`, or no time at all.
     """
     from handcoach_train.training.run import Machine
 
-    if min(args.devices, args.num_nodes, args.accumulate) < 1 or args.workers < 0:
-        raise TrainError("--devices, --num-nodes and --accumulate must be at least 1, --workers at least 0.")
-    if (args.threads is not None and args.threads < 0) or (args.minutes is not None and args.minutes <= 0):
-        raise TrainError("--threads must be at least 0, and --minutes more.")
+    if args.minutes is not None and args.minutes <= 0:
+        raise TrainError("--minutes must be more than 0.")
     return Machine(
         args.device, args.devices, args.num_nodes, args.strategy, args.precision, args.accumulate,
         args.workers, args.threads, args.minutes,
@@ -134,15 +132,13 @@ def photographs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[di
     training: list[dict[str, Any]] = []
     validation: list[dict[str, Any]] = []
     boxes = data.read_boxes(args.boxes) if args.boxes else {}
-    matched = not boxes
     for labels, folder in args.photos:
         frames = data.load_photos(labels, folder)
-        matched = matched or any(f["file"].name in boxes for f in frames)
         frames = data.with_boxes(frames, boxes)
         held = data.held_out(np.array([f["group"] for f in frames]), data.PHOTOS_HELD_OUT)
         training += [f for f, out in zip(frames, held, strict=True) if not out]
         validation += [f for f, out in zip(frames, held, strict=True) if out]
-    if not matched:
+    if boxes and not any(f["file"].name in boxes for f in [*training, *validation]):
         raise TrainError(f"{args.boxes} names none of the photographs: leave it out, or give those it is of.")
     return training, validation
 

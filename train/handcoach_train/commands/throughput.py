@@ -30,12 +30,9 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from handcoach_train import data
-    from handcoach_train.errors import TrainError
     from handcoach_train.training.run import Machine, written
     from handcoach_train.training.throughput import compare
 
-    if args.workers < 0 or (args.threads is not None and args.threads < 0):
-        raise TrainError("--workers and --threads must be at least 0.")
     machine = Machine(args.device, workers=args.workers, threads=args.threads)
     samples = data.load(args.data, args.variant, skip_broken=args.skip_broken)
     say_skipped([samples])

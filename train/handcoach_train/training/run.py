@@ -86,6 +86,9 @@ class Machine:
             computed one after the other. workers: processes that load pictures, for each device.
         threads: of the network on a CPU. minutes: stop at the first check after this long; the same command
             goes on.
+
+    Raises:
+        TrainError: not even one device or part, or less than no worker or thread.
     """
 
     device: str = "auto"
@@ -97,6 +100,14 @@ class Machine:
     workers: int = 1
     threads: int | None = None
     minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.devices, self.nodes, self.accumulate) < 1 or self.workers < 0:
+            raise TrainError(
+                "--devices, --num-nodes and --accumulate must be at least 1, --workers at least 0."
+            )
+        if self.threads is not None and self.threads < 0:
+            raise TrainError("--threads must be at least 0.")
 
     @property
     def accelerator(self) -> str:

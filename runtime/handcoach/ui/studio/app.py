@@ -191,10 +191,8 @@ class Studio:
     def space(self) -> None:
         if self.presenter.step == "record":
             self.record()
-        elif self.presenter.step == "attempt":
-            view = self._attempt()
-            if view.can_start or view.can_pause:  # nothing unseen, as while a camera is gone
-                self.coach("toggle")
+        elif self.window.attempt.offered:  # nothing unseen, as while a camera is gone
+            self.coach("toggle")
 
     # --- the draft ---
 

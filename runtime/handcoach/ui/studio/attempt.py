@@ -30,12 +30,14 @@ class AttemptStep:
         self.start.grid(row=0, column=0, padx=(0, 6))
         self.pause.grid(row=0, column=1)
         self.stop.grid(row=0, column=3)
+        self.offered = False  # Start or Pause
 
     def show(self, view: ViewState) -> None:
         kit, texts = self._kit, self._texts
         self.picture.show(lambda size: drawing.compose(view, texts, size, kit.scale))
         kit.dress(self.start, text=view.start_text or texts("start"), on=view.can_start)
         kit.dress(self.pause, on=view.can_pause)
+        self.offered = view.can_start or view.can_pause
 
     def entered(self) -> None:
         self.start.focus_set()
