@@ -109,6 +109,32 @@ def test_the_graph_is_exact_at_a_centroid_and_at_a_boundary():
     assert ((cluster == ours.argmin(1)) | (np.diff(np.sort(ours, 1)[:, :2], axis=1)[:, 0] < 1e-5)).all()
 
 
+def test_a_hand_on_the_border_of_two_postures_is_no_reason_to_refuse(tmp_path, monkeypatch):
+    """There scikit-learn's `predict` rounds otherwise than its own distances."""
+    folder = record(tmp_path / "rec")
+    data = recording.read(folder).labels
+    fit = posture.fit(data, LABELS, weights="recorded")
+
+    def near(low, high):
+        t = np.linspace(low, high, 20_000, dtype=np.float32)[:, None, None]
+        hands = (1 - t) * data["open"][0] + t * data["almost"][0]
+        features = fit.pipeline[0].transform(hands)
+        distances = fit.pipeline[1].transform(features)
+        two = np.sort(distances, axis=1)[:, :2]
+        return t, hands, features, distances, two[:, 1] - two[:, 0]
+
+    t, *_, apart = near(0, 1)
+    at = float(t[apart.argmin()].item())
+    _, hands, features, distances, apart = near(at - 1e-4, at + 1e-4)
+    other = (fit.pipeline[1].predict(features) != distances.argmin(1)) & (
+        apart > contract.LIMITS["scikit-learn"]
+    )
+    assert other.any()
+    monkeypatch.setattr(builder, "_trial_hands", lambda recorded: hands[other])
+    builder.build(folder, tmp_path / "x.onnx", {"weights": "recorded"})
+    assert (tmp_path / "x.onnx").exists()
+
+
 def test_a_hand_without_a_palm_lies_far_from_every_posture(tmp_path):
     output = tmp_path / "x.onnx"
     builder.build(record(tmp_path / "rec"), output)
