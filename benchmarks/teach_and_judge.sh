@@ -7,7 +7,8 @@
 #   DIR    folders of frames named open, almost and fist, such as teacher_sessions
 #   WORK   what is made on the way (default: a folder that is removed in the end)
 #
-# What is fitted here is fitted on data for evaluation only: it is never shipped. Exit code 1: a goal is missed.
+# What is fitted here is fitted on data for evaluation only: it is never shipped. Exit code 1: a goal is missed, or a step
+# refuses and says why; 2: bad input.
 set -euo pipefail
 [ $# -ge 1 ] && [ -d "$1/open" ] && [ -d "$1/almost" ] && [ -d "$1/fist" ] || {
     echo "teach_and_judge.sh: give a folder that holds open, almost and fist (see the head of the script)." >&2
@@ -16,22 +17,30 @@ set -euo pipefail
 data=$(cd "$1" && pwd)
 work=${2:-$(mktemp -d)}
 [ $# -ge 2 ] || trap 'rm -rf "$work"' EXIT
-rm -rf "$work"/{taught,judged,mirrored,recording,own.onnx}
+rm -rf "$work"/{taught,judged,mirrored,recording,own.onnx,said}
 
 python - "$data" "$work" <<'SPLIT'
 import sys
 from pathlib import Path
 import cv2
+from handcoach import camera
+from handcoach.errors import HandCoachError
 data, work = map(Path, sys.argv[1:])
-for label in ("open", "almost", "fist"):
-    frames = sorted(p for p in (data / label).iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    for n, frame in enumerate(frames):
-        image = cv2.imread(str(frame))
-        taught = n < len(frames) // 2
-        # As PNG: a second JPEG would be another picture.
-        for to, shown in (("taught", image),) if taught else (("judged", image), ("mirrored", image[:, ::-1])):
-            (work / to / label).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(work / to / label / f"{frame.stem}.png"), shown)
+try:
+    for label in ("open", "almost", "fist"):
+        with camera.open_source(data / label) as source:  # in the order in which they were taken: 2.jpg before 10.jpg
+            for frame in source:
+                image = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+                taught = frame.index < source.total // 2
+                # As PNG: a second JPEG would be another picture.
+                for to, shown in (("taught", image),) if taught else (("judged", image), ("mirrored", image[:, ::-1])):
+                    (work / to / label).mkdir(parents=True, exist_ok=True)
+                    cv2.imwrite(str(work / to / label / f"{frame.index:06}.png"), shown)
+            if source.skipped:
+                print(f"{label}: {source.skipped} of {source.total} frames cannot be read, and count nowhere")
+except HandCoachError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
 SPLIT
 
 for label in open almost fist; do
@@ -42,7 +51,7 @@ for label in open almost fist; do
     for mode in still tracked; do
         for which in judged mirrored; do
             handcoach assess "$work/$which/$label" --exercise "$work/own.onnx" --$mode --json \
-                >"$work/$which-$mode-$label.jsonl" 2>/dev/null
+                >"$work/$which-$mode-$label.jsonl" 2>"$work/said" || { cat "$work/said" >&2; exit 1; }
         done
     done
 done

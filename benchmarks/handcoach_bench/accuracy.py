@@ -30,6 +30,7 @@ FOLDERS = {
     "webcam": "webcam_hands",
     "latency": "teacher_sessions",
 }
+ROOMS = "assets/hdri"  # environment maps, which join in where they are
 PARTS = ("real-3d", "teacher", "webcam", "empty", "latency")
 JUDGED = ("teacher", "empty", "latency")  # parts that need an exercise
 # Recordings of the webcam photographs that were kept out of training: handcoach_train.data.held_out.
@@ -50,7 +51,7 @@ def run(
         "real-3d": lambda: real_3d(folder, models),
         "teacher": lambda: teacher(folder, models),
         "webcam": lambda: webcam(folder, models, read_held_out(held_out)),
-        "empty": lambda: empty(models, data / "assets/hdri"),
+        "empty": lambda: empty(models, data / ROOMS),
         "latency": lambda: latency(folder, models, timeout_s),
     }
     try:
@@ -75,14 +76,14 @@ def latency(folder: Path, models: Models, timeout_s: float) -> dict[str, Any]:
         outcomes.append(runner.run(case, timeout_s))
     if not outcomes:
         return {"skipped": f"{folder} has no folders"}
-    failed = [o for o in outcomes if o.status != "ok"]
-    if failed:
-        return {"failed": f"{Path(failed[0].case.clip or '').name}: {failed[0].error}"}
+    for session, outcome in zip(sessions, outcomes, strict=True):
+        if outcome["status"] != "ok":
+            return {"failed": f"{session.name}: {outcome['error']}"}
     times = {
-        "step_wall": [ms for o in outcomes for ms in o.wall_ms],
-        "step_cpu": [ms for o in outcomes for ms in o.cpu_ms],
-        "network_wall": [ms for o in outcomes for ms in o.network_wall_ms],
-        "network_cpu": [ms for o in outcomes for ms in o.network_cpu_ms],
+        "step_wall": [ms for o in outcomes for ms in o["wall_ms"]],
+        "step_cpu": [ms for o in outcomes for ms in o["cpu_ms"]],
+        "network_wall": [ms for o in outcomes for ms in o["network_wall_ms"]],
+        "network_cpu": [ms for o in outcomes for ms in o["network_cpu_ms"]],
     }
     runs = len(times["step_wall"])
     return {
@@ -91,6 +92,6 @@ def latency(folder: Path, models: Models, timeout_s: float) -> dict[str, Any]:
         "frames": runs,
         **{what: asdict(Summary.of(values)) for what, values in times.items()},
         "network_share": round(sum(times["network_wall"]) / sum(times["step_wall"]), 4),
-        "found_share": round(sum((o.found or 0) * len(o.wall_ms) for o in outcomes) / runs, 4),
-        "sessions": [o.as_json() for o in outcomes],
+        "found_share": round(sum(o["found"] * len(o["wall_ms"]) for o in outcomes) / runs, 4),
+        "sessions": outcomes,
     }

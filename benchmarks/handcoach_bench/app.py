@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import select
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 
 from handcoach_bench.campaign import NOT_HERE, Job
 from handcoach_bench.results import Row
-from handcoach_bench.tables import grid, stability
+from handcoach_bench.tables import marked, number, percent, stability, whole
 
 CHILD = (sys.executable, "-m", "handcoach_bench.children.app")
 RESOLUTIONS = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
@@ -82,10 +81,10 @@ def jobs(
         pace = {"width": USUAL[0], "height": USUAL[1], "fps": fps, "seconds": seconds}
         todo.append(({"name": f"app at {fps} fps", "what": "paced", "threads": least, **pace}, None))
     why = None if shown else NO_SCREEN
-    todo.append(({"name": "app in a window", "what": "window", "threads": 1, "seconds": seconds}, why))
-    whole = {"provider": "CPUExecutionProvider", "screen": shown, **models, "clip": clip}
+    todo.append(({"name": "app in a window", "what": "window", "threads": least, "seconds": seconds}, why))
+    common = {"provider": "CPUExecutionProvider", "screen": shown, **models, "clip": clip}
     todo = [
-        ({"key": f"{case['name']}, {_threads(case['threads'])}", **case, **whole}, why) for case, why in todo
+        ({"key": f"{case['name']}, {_threads(case['threads'])}", **case, **common}, why) for case, why in todo
     ]
     return [
         Job(case, r, case, CHILD, impossible=why)
@@ -114,12 +113,6 @@ def table(rows: Sequence[Row]) -> list[str]:
     return [*lines[1:], *stability([row for row in rows if row.case["what"] != "window"])]
 
 
-def _marked(lines: list[str], rows: Sequence[Row]) -> list[str]:
-    """The lines of a grid with what is wrong with each row at its end."""
-    ends = ["; ".join(row.marks) for row in rows]
-    return [*lines[:2], *(f"{at}  {end}".rstrip() for at, end in zip(lines[2:], ends, strict=True))]
-
-
 def _steps(rows: Sequence[Row]) -> list[str]:
     cells: list[tuple[str, ...]] = [
         ("frame to picture, ms", "n", "median", "p95", "CPU", "fps", *STEPS, "found")
@@ -133,10 +126,10 @@ def _steps(rows: Sequence[Row]) -> list[str]:
         s = row.summary
         cells.append((
             row.key.removeprefix("app "), str(s.n), f"{s.median:.1f}", f"{s.p95:.1f}",
-            "?" if row.cpu_ms is None else f"{row.cpu_ms:.1f}", f"{row.fps or 0:.0f}",
-            *(f"{mean[step] / total:.1%}" for step in STEPS), f"{row.mean('found') or 0:.0%}",
+            "?" if row.cpu_ms is None else f"{row.cpu_ms:.1f}", whole(row.fps),
+            *(f"{mean[step] / total:.1%}" for step in STEPS), percent(row.mean("found")),
         ))  # fmt: skip
-    return _marked(grid(cells, left=(0,)), rows)
+    return marked(cells, rows)
 
 
 def _paced(rows: Sequence[Row]) -> list[str]:
@@ -148,19 +141,15 @@ def _paced(rows: Sequence[Row]) -> list[str]:
             cells.append((row.key, *[""] * 9))
             continue
         s = row.summary
-
-        def mean(what: str, row: Row = row) -> float:
-            # Older files have no rest_share and no unread_fps.
-            return statistics.fmean(r["figures"].get(what, math.nan) for r in row.good)
-
-        where = row.case["screen"] if mean("in_window") == 1 else "no window"
+        where = row.case["screen"] if row.mean("in_window") == 1 else "no window"
+        rates = (row.mean(name) for name in ("judged_fps", "shown_fps", "unread_fps"))
+        shares = (row.mean(name) for name in ("drop_share", "rest_share"))
+        times = (s.median if s else None, s.p95 if s else None, row.mean("cpu_percent"))
         cells.append((
-            row.key.removeprefix("app at "), f"{mean('judged_fps'):.1f}",
-            f"{mean('shown_fps'):.1f}", f"{mean('unread_fps'):.1f}",
-            f"{mean('drop_share'):.1%}", f"{mean('rest_share'):.1%}", f"{s.median:.0f}" if s else "?",
-            f"{s.p95:.0f}" if s else "?", f"{mean('cpu_percent'):.0f}", str(where),
+            row.key.removeprefix("app at "), *map(number, rates), *map(percent, shares), *map(whole, times),
+            str(where),
         ))  # fmt: skip
-    return _marked(grid(cells, left=(0,)), rows)
+    return marked(cells, rows)
 
 
 def _window(rows: Sequence[Row]) -> list[str]:
@@ -169,10 +158,11 @@ def _window(rows: Sequence[Row]) -> list[str]:
         if not row.good:
             lines.append(f"memory of the whole app: {row.note}")
             continue
-        peak, steady = row.most("peak_rss_mb") or 0.0, row.mean("steady_rss_mb") or 0.0
-        verdict = "kept" if peak <= GOAL_MB else "missed"
+        peak, steady = row.most("peak_rss_mb"), row.mean("steady_rss_mb")
+        verdict = "unknown" if peak is None else "kept" if peak <= GOAL_MB else "missed"
         lines.append(
-            f"memory of the whole app, `handcoach demo` in a window ({row.case['screen']}): {steady:.0f} MB, "
-            f"at most {peak:.0f} MB; goal {GOAL_MB} MB {verdict}"
+            f"memory of the whole app, `handcoach demo` in a window ({row.case['screen']}): "
+            f"{whole(steady)} MB, at most {whole(peak)} MB; goal {GOAL_MB} MB {verdict}"
+            + (f"; {row.note}" if row.note else "")
         )
     return lines

@@ -7,11 +7,13 @@ dies or hangs is a marked row, and the others go on.
 from __future__ import annotations
 
 import argparse
+import functools
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,14 @@ class Job:
     impossible: str | None = None
 
 
+def of_case(
+    case: results.Case, repeat: int, command: tuple[str, ...] = runner.CHILD, impossible: str | None = None
+) -> Job:
+    """The process of a case that `runner.run` would run."""
+    read = functools.partial(runner.figures, case)
+    return Job(case.as_json(), repeat, asdict(case), command, read, impossible)
+
+
 def run(content: dict[str, Any], jobs: Sequence[Job], args: argparse.Namespace) -> list[Result]:
     """Do the jobs in order; those that went well in an interrupted file are taken from it.
 
@@ -60,13 +70,17 @@ def run(content: dict[str, Any], jobs: Sequence[Job], args: argparse.Namespace) 
         if busy := machine.busy(content["machine"]):
             print(f"note: {busy}, now or when they began", flush=True)
         args.kept = True
+    began, measured = time.monotonic(), 0
     for number, job in enumerate(jobs, 1):
         before = kept.pop((job.case["key"], job.repeat), None)
         if before is not None:
             found.append(before)
             continue
-        result = _measure(job, args.timeout, f"[{number}/{len(jobs)}] {job.case['key']}")
-        found.append({"case": dict(job.case), "repeat": job.repeat, "error": None} | result)
+        left = len(jobs) - len(found) - len(kept)
+        late = (time.monotonic() - began) / measured * left if measured else None
+        result = _measure(job, args.timeout, f"[{number}/{len(jobs)}] {job.case['key']}", late)
+        measured += 1
+        found.append({"case": dict(job.case), "repeat": job.repeat} | result)
         if args.json is not None:
             # What the file has of jobs that are still to come must outlive a second interruption too.
             results.write_json(args.json, content | {"results": [*found, *kept.values()]})
@@ -84,38 +98,22 @@ def finished(found: Sequence[Result], path: Path | None) -> int:
     return int(any(r["status"] != "ok" and not str(r["error"]).startswith(NOT_HERE) for r in found))
 
 
-def _measure(job: Job, timeout_s: float, what: str) -> Result:
+def _measure(job: Job, timeout_s: float, what: str, left_s: float | None) -> Result:
+    """
+    Args:
+        left_s: how long all that is still to be measured may take; None: nothing is known of that yet.
+    """
     if job.impossible:
         print(f"{what}: {job.impossible}", file=sys.stderr, flush=True)
         return {"status": "failed", "error": job.impossible}
     began = time.monotonic()
-    with line(what) as told:
-        try:
-            found = runner.call({**job.task, "began": time.time()}, timeout_s, job.command, told=told)
-        except runner.ChildError as error:
-            result: Result = {
-                "status": "timeout" if error.status == "timeout" else "died",
-                "error": str(error),
-            }
-        except OSError as error:  # there is no such python
-            result = {"status": "failed", "error": f"{job.command[0]} does not run: {error.strerror}"}
-        else:
-            result = _read(job, found)
-    said = result.get("error") or f"{time.monotonic() - began:.0f} s"
+    with line(what if left_s is None else f"{what}, about {left_s:.0f} s left") as told:
+        task = {**job.task, "began": time.time()}
+        result = runner.attempt(task, timeout_s, job.command, job.read, told)
+    said = result["error"] or f"{time.monotonic() - began:.0f} s"
+    if times := result.get("wall_ms"):
+        said += f", median {statistics.median(times):.2f} ms"
     print(f"{what}: {said}", file=sys.stderr, flush=True)
-    return result
-
-
-def _read(job: Job, found: Result) -> Result:
-    """What the file holds of an answer. One that cannot be read or kept marks its row, as no answer does."""
-    if "error" in found:
-        return {"status": "failed", "error": str(found["error"])}
-    try:
-        result = {"status": "ok", **job.read(found)}
-    except Exception as error:  # a child of any program may say anything
-        return {"status": "failed", "error": f"its answer cannot be kept ({type(error).__name__}: {error})"}
-    if wrong := results.not_finite(result):
-        return {"status": "failed", "error": f"these of its figures are no finite numbers: {wrong}"}
     return result
 
 

@@ -20,6 +20,8 @@ from handcoach.session import Session
 from handcoach_bench.children.serve import serve
 from handcoach_bench.stopwatch import measure, peak_rss_mb, rss_mb
 
+CPU = "CPUExecutionProvider"
+
 
 def probe() -> dict[str, Any]:
     """Which execution providers there are, and which compute. In a process of its own: a broken driver may
@@ -41,9 +43,6 @@ def network(case: dict[str, Any]) -> dict[str, Any]:
 def _random(file: model.ModelFile) -> NDArray[np.uint8]:
     shape = tuple(1 if size is None else size for size in file.input.shape)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-CPU = "CPUExecutionProvider"
 
 
 def steps(case: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,15 +40,6 @@ class Models:
     def load(self, *, judged: bool, still: bool, hand: Choice = "auto") -> runtime.Pipeline:
         exercise = self.exercise if judged else None
         return runtime.load(exercise, self.landmarks, self.finder, hand=hand, still=still)
-
-
-def describe(paths: Mapping[str, Path]) -> dict[str, Any]:
-    """Which files were measured."""
-    files = {kind: model.read(path, kind) for kind, path in paths.items()}
-    return {
-        kind: {"name": f.name, "version": f.meta["version"], "sha256": f.sha256, "file": str(f.path)}
-        for kind, f in files.items()
-    }
 
 
 def model_table(files: Iterable[model.ModelFile]) -> dict[str, dict[str, Any]]:
@@ -121,34 +112,3 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
             yield item
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-class Bar:
-    """Progress over cases: a bar with the time left on a terminal, and a line for each case everywhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.number, self.began = total, 0, time.monotonic()
-        self.what = ""
-
-    def say(self, what: str) -> None:
-        """The next case begins."""
-        self.what = what
-        if sys.stderr.isatty():
-            bar = f"[{'#' * (20 * self.number // self.total):<20}]"
-            took = time.monotonic() - self.began
-            left = (
-                f", about {took / self.number * (self.total - self.number):.0f} s left" if self.number else ""
-            )
-            print(
-                f"\r{bar} {self.number}/{self.total}{left}: {what} ...\x1b[K",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def done(self, outcome: str) -> None:
-        """It ended so."""
-        self.number += 1
-        begin = "\r" if sys.stderr.isatty() else ""
-        end = "\x1b[K" if begin else ""
-        print(f"{begin}[{self.number}/{self.total}] {self.what}: {outcome}{end}", file=sys.stderr, flush=True)

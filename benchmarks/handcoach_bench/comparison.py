@@ -49,7 +49,8 @@ class Change:
 
     @property
     def differs(self) -> bool:
-        small = self.noise is not None and abs(self.ratio - 1) <= self.noise
+        # As `Row.spreads` is counted, so that it does not matter which of both files is A.
+        small = self.noise is not None and max(self.ratio, 1 / self.ratio) - 1 <= self.noise
         return self.p < ALPHA and not self.low <= 1 <= self.high and not small
 
     @property

@@ -101,7 +101,7 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "handcoach" / "bench"
 
 
-def make(name: str, requirements: Sequence[str], python: str = sys.executable) -> Path:
+def make(name: str, requirements: Sequence[str]) -> Path:
     """The python of an environment with these requirements, made where it is not there yet.
 
     Raises:
@@ -119,7 +119,7 @@ def make(name: str, requirements: Sequence[str], python: str = sys.executable) -
     # With this environment's pip: a pip of its own would take longer than all the rest.
     pip = [sys.executable, "-m", "pip", "--python", str(inside), "install", "--quiet", "--no-compile"]
     for command in (
-        [python, "-m", "venv", "--clear", "--without-pip", str(folder)],
+        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)],
         [*pip, "--disable-pip-version-check", *requirements],
     ):
         try:

@@ -100,6 +100,7 @@ def webcam(folder: Path, models: Models, held_out: set[str]) -> dict[str, Any]:
             best, alone = match(found, boxes[name])
             overlaps[name], loose[name] = [round(v, 4) for v in best], alone
         unreadable = source.skipped
+    there = {file.name for file in (folder / "images").iterdir()}
     kept = [name for name in shares if recording(name) in held_out]
     others = [name for name in shares if recording(name) not in held_out]
     groups = {"all": list(shares), "held out": kept, "others": others}
@@ -108,7 +109,7 @@ def webcam(folder: Path, models: Models, held_out: set[str]) -> dict[str, Any]:
         "box": f"around the 21 points, {BOX_LARGER:g} times as wide and high, within the picture",
         "unlabelled": unlabelled,
         "unreadable": unreadable,
-        "missing": len(boxes.keys() - shares.keys()) - unreadable,
+        "missing": len(boxes.keys() - there),
         "groups": {group: _inside({name: shares[name] for name in names}) for group, names in groups.items()},
         "recall": {group: _recall(names, overlaps, loose) for group, names in groups.items()},
         "shares": shares,
@@ -244,7 +245,7 @@ def empty(models: Models, rooms: Path | None = None, frames: int = EMPTY_FRAMES)
     result: dict[str, Any] = {"modes": {}, "praise": 0}
     for mode in ("still", "tracked"):
         line = models.load(judged=True, still=mode == "still")
-        praise = line.exercise.labels[0] if line.exercise else None
+        praise = line.judge.labels[0]
         rows = {}
         for name, clip in empty_clips(rooms, frames).items():
             line.reset()

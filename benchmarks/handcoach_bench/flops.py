@@ -23,9 +23,8 @@ class Cost:
         flops: floating-point (or integer) operations of convolutions and matrix products.
         weights: how many numbers these layers hold.
         bytes: what they read and write if each reads its input and weights once and writes its output once,
-        with
-            4 bytes for a number, or 1 in a quantised layer.
-        uncounted: layers whose shapes the file does not tell.
+            with 4 bytes for a number, or 1 in a quantised layer.
+        uncounted: layers whose shapes the file does not tell, and other ones that multiply.
     """
 
     flops: int
@@ -42,9 +41,8 @@ def count(file: model.ModelFile) -> Cost:
 
 
 def count_graph(nodes: list[Node], constants: Mapping[str, Constant], inputs: Mapping[str, Shape]) -> Cost:
-    known = dict(
-        constants
-    )  # values of a few integers are kept, so that a Reshape by a computed shape is understood
+    # Values of a few integers are kept, so that a Reshape by a computed shape is understood.
+    known = dict(constants)
     shapes: dict[str, Shape] = {**inputs, **{name: c.shape for name, c in constants.items()}}
     quantised: set[str] = set()
     weights = set(constants)
@@ -54,6 +52,8 @@ def count_graph(nodes: list[Node], constants: Mapping[str, Constant], inputs: Ma
         names = [name for name in node.inputs if name]
         if names and all(name in weights for name in names):
             weights.update(node.outputs)  # a weight that is cast or dequantised is a weight still
+        if node.operator in _OTHERS:
+            uncounted.append(f"{node.operator} {node.outputs[0]}")
         if node.operator in ("DequantizeLinear", "QuantizeLinear"):
             quantised.update(node.outputs)
         if node.operator in _LAYERS:
@@ -73,6 +73,8 @@ def count_graph(nodes: list[Node], constants: Mapping[str, Constant], inputs: Ma
     return Cost(flops, held, moved, tuple(uncounted))
 
 
+# They multiply too, and no model of ours has them.
+_OTHERS = ("ConvTranspose", "ConvInteger", "DeformConv", "Einsum", "LSTM", "GRU", "RNN")
 # What a layer multiplies: names of its data and its weights.
 _LAYERS: dict[str, Callable[[Node], tuple[str, str]]] = {
     "Conv": lambda n: (n.inputs[0], n.inputs[1]),

@@ -3,8 +3,10 @@ table that puts them side by side."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +25,9 @@ from handcoach.hand import DegenerateHandError, mirror, normalise
 from handcoach.measure import interval, jitter, pa_mpjpe
 from handcoach_bench import environments
 from handcoach_bench.campaign import Job
-from handcoach_bench.photographs import PEER, read_joints
+from handcoach_bench.photographs import PEER, read_joints, readable
 from handcoach_bench.results import Row
-from handcoach_bench.tables import grid, number, percent, stability
+from handcoach_bench.tables import grid, number, percent, stability, whole
 
 MEDIAPIPE = "mediapipe==0.10.21"  # the last one whose wheel carries the hand models; wants numpy < 2
 PINNED = ("numpy", "onnxruntime", "opencv-python-headless")
@@ -124,12 +126,10 @@ def pythons(peers: Sequence[Peer], given: Mapping[str, str | None]) -> dict[str,
             continue
         python = given.get(peer.which)
         if python is not None:
-            missing = (
-                None
-                if Path(python).exists()
-                else f"{python} does not exist: give the python of an environment"
-            )
-            found[peer.which] = python, missing
+            there = shutil.which(python) is not None
+            found[peer.which] = (
+                python, None if there else f"{python} does not exist: give the python of an environment"
+            )  # fmt: skip
             continue
         try:
             made = environments.make(f"peers-{peer.which}", peer.requirements)
@@ -149,6 +149,7 @@ class Pictures:
         photographs: with `joints` (N, 21, 3) in cm. guess: (21, 3), what a program would say without looking,
             which a missed hand counts as.
         frames: of clips, one after the other; `sessions` (T,), which clip each is of.
+        unreadable: how many photographs and frames were left out, since they cannot be decoded.
     """
 
     photographs: list[Path]
@@ -156,13 +157,14 @@ class Pictures:
     guess: NDArray[np.floating]
     frames: list[Path] = field(default_factory=list)
     sessions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    unreadable: int = 0
 
 
 def read_pictures(data: Path, exercise: Path, most: int | None) -> Pictures:
     """The photographs and clips of a data folder, at most so many of each; of a clip its first ones.
 
     Raises:
-        HandCoachError: there is neither.
+        HandCoachError: there is neither, or none of them can be read.
     """
     photographs: list[Path] = []
     joints = np.zeros((0, 21, 3))
@@ -182,8 +184,16 @@ def read_pictures(data: Path, exercise: Path, most: int | None) -> Pictures:
         raise HandCoachError(
             f"{data} has no folder real_3d or teacher_sessions: give the one that holds them."
         )
+    # Not a miss of everybody's, which would be as many wrong figures as there are programs.
+    seen, followed = readable(photographs), readable(frames)
+    unreadable = len(photographs) + len(frames) - int(seen.sum() + followed.sum())
+    if unreadable == len(photographs) + len(frames):
+        raise HandCoachError(f"None of the {unreadable} pictures of {data} can be read: give others.")
     reference = np.asarray(model.read(exercise, "exercise").meta["reference"], np.float32)
-    return Pictures(photographs, joints, mirror(reference), frames, np.array(sessions, np.int64))
+    return Pictures(
+        list(itertools.compress(photographs, seen)), joints[seen], mirror(reference),
+        list(itertools.compress(frames, followed)), np.array(sessions, np.int64)[followed], unreadable,
+    )  # fmt: skip
 
 
 def jobs(
@@ -225,26 +235,21 @@ def jobs(
 
 def read_clips(peer: Peer, found: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
     """Times, the share of frames in which a hand was found, and how much a held hand jitters."""
-    shaking, weights = [], []
-    for session in np.unique(pictures.sessions):
-        rows, numbers = [], []
-        for i in np.flatnonzero(pictures.sessions == session):
-            try:
-                rows.append(normalise(np.array(found["landmarks"][i], np.float64))[0])
-            except (DegenerateHandError, IndexError, TypeError, ValueError):  # not found, or no hand's shape
-                continue
-            numbers.append(i)
-        moved = jitter(np.array(rows), np.array(numbers)) if peer.trained and len(rows) > 1 else float("nan")
-        if np.isfinite(moved):
-            shaking.append(moved)
-            weights.append(len(rows) - 1)
+    rows, numbers = [], []
+    for i, (joints, session) in enumerate(zip(found["landmarks"], pictures.sessions, strict=True)):
+        try:
+            rows.append(normalise(np.array(joints, np.float64))[0])
+        except (DegenerateHandError, IndexError, TypeError, ValueError):  # not found, or no hand's shape
+            continue
+        numbers.append(i + session)  # the last frame of a clip and the first of the next are no neighbours
+    moved = jitter(np.array(rows), np.array(numbers)) if peer.trained else float("nan")
     seen = [joints is not None for joints in found["landmarks"]]
     return {
         **_times(found),
         "found": sum(seen) / len(seen) if peer.which != "paper" else None,  # it has no word for "no hand"
         "figures": {
             "startup_ms": found["startup_ms"],
-            "jitter_hand_units": float(np.average(shaking, weights=weights)) if shaking else None,
+            "jitter_hand_units": moved if np.isfinite(moved) else None,
         },
     }
 
@@ -309,15 +314,15 @@ def table(
     for peer in peers:
         clips, stills, size = (by.get((peer.name, what)) for what in ("clips", "photographs", "install"))
         s = clips.summary if clips else None
-        found, steady = (clips.mean(name) if clips else None for name in ("found", "steady_rss_mb"))
         peak = clips.most("peak_rss_mb") if clips else None
-        started = _figure(clips, "startup_ms")
+        started = _mean(clips, "startup_ms")
         cells.append((
-            peer.name, _accuracy(stills, peer), _whole(_figure(stills, "missed")),
+            peer.name, _accuracy(stills, peer), whole(_mean(stills, "missed")),
             number(clips.cpu_ms if clips else None), of_full(clips, full), number(s.median if s else None),
-            number(s.p95 if s else None), "always" if peer.which == "paper" else percent(found),
-            number(_figure(clips, "jitter_hand_units")), "?" if started is None else f"{started / 1000:.2f}",
-            _whole(peak), _whole(steady), _whole(_figure(size, "install_mb")),
+            number(s.p95 if s else None),
+            "always" if peer.which == "paper" else percent(_mean(clips, "found")),
+            number(_mean(clips, "jitter_hand_units")), number(None if started is None else started / 1000),
+            whole(peak), whole(_mean(clips, "steady_rss_mb")), whole(_mean(size, "install_mb")),
         ))  # fmt: skip
         notes = dict.fromkeys(row.note for row in (clips, stills, size) if row and row.note)
         marks.append("; ".join([*map(str, notes), *([clips.unstable] if clips and clips.unstable else [])]))
@@ -325,6 +330,7 @@ def table(
         f"{len(pictures.frames)} frames of {data / 'teacher_sessions'}, followed, "
         f"{_place(rows, cores)} (CPU: all threads; a frame is given decoded); "
         f"{len(pictures.photographs)} photographs of {data / 'real_3d'}, each on its own"
+        + (f"; {pictures.unreadable} more cannot be read" if pictures.unreadable else "")
     ]
     drawn = grid(cells, left=(0,))
     lines += [*drawn[:2], *(f"{at}  {mark}".rstrip() for at, mark in zip(drawn[2:], marks[1:], strict=True))]
@@ -385,17 +391,12 @@ def _differences(by: Mapping[tuple[str, str], Row], peers: Sequence[Peer]) -> li
     return lines
 
 
-def _figure(row: Row | None, name: str) -> float | None:
-    values = [r["figures"][name] for r in row.good if r["figures"].get(name) is not None] if row else []
-    return statistics.fmean(values) if values else None
-
-
-def _whole(value: float | None) -> str:
-    return "?" if value is None else f"{value:.0f}"
+def _mean(row: Row | None, name: str) -> float | None:
+    return row.mean(name) if row else None
 
 
 def _accuracy(row: Row | None, peer: Peer) -> str:
-    mean, low, high = (_figure(row, name) for name in ("pa_mpjpe_mm", "low_mm", "high_mm"))
+    mean, low, high = (_mean(row, name) for name in ("pa_mpjpe_mm", "low_mm", "high_mm"))
     if mean is None:
         return "?" if peer.trained else "untrained"
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"

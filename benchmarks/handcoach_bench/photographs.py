@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,19 @@ def read_joints(folder: Path) -> tuple[list[Path], NDArray[np.float64]]:
     return [folder / name for name in names], joints
 
 
+def readable(files: Sequence[Path]) -> NDArray[np.bool_]:
+    """Which of these pictures (N,) can be decoded: the others are nobody's misses."""
+    return np.array([camera.read_still(file) is not None for file in files], bool)
+
+
 def real_3d(folder: Path, models: Models) -> dict[str, Any]:
     """PA-MPJPE in mm of the landmarks that a patient's program would have, from the finder's own cut-out.
 
     All are left hands: once as the program sees the side, once as it is. `jittered` reads each found hand
     once more in a cut-out that is `off`.
+
+    Raises:
+        HandCoachError: there are no joints, or none of the photographs can be read.
     """
     files, joints = read_joints(folder)
     result: dict[str, Any] = {"photographs": len(files), "unit": "mm", "true_side": "left", "hands": {}}
@@ -73,6 +83,8 @@ def real_3d(folder: Path, models: Models) -> dict[str, Any]:
                                margin=reader.margin)  # fmt: skip
             reading = reader.read(image, off(crop, np.random.default_rng(i)))
             jittered[file.name] = _mm(reading.landmarks, joints[i])
+        if not errors:
+            raise HandCoachError(f"None of the {len(files)} photographs of {folder} can be read.")
         result["hands"][hand] = {
             **figures(errors),
             "unreadable": unreadable,
@@ -111,7 +123,9 @@ def real_3d_peer(folder: Path, python: str, timeout_s: float) -> tuple[str, dict
     Raises:
         HandCoachError: it does not run there.
     """
-    files, joints = read_joints(folder)
+    every, joints = read_joints(folder)
+    there = readable(every)
+    files, joints = list(itertools.compress(every, there)), joints[there]
     try:
         found = runner.call({"files": [str(f) for f in files]}, timeout_s, (python, str(PEER)))
     except (runner.ChildError, OSError) as error:
@@ -125,9 +139,8 @@ def real_3d_peer(folder: Path, python: str, timeout_s: float) -> tuple[str, dict
     for file, joint, landmarks in zip(files, joints, found["landmarks"], strict=True):
         errors[file.name] = None if landmarks is None else _mm(np.array(landmarks), joint)
     left = sum(side == "left" for side in found["sides"])
-    one = {**figures(errors), "unreadable": 0, "side_share": share(left, len(files)),
-           "not_found": {"no_hand": sum(e is None for e in errors.values())}}  # fmt: skip
-    if not one["not_found"]["no_hand"]:
-        one["not_found"] = {}
-    result = {"photographs": len(files), "unit": "mm", "true_side": "left", "hands": {"auto": one}}
+    missed = sum(e is None for e in errors.values())
+    one = {**figures(errors), "unreadable": len(every) - len(files), "side_share": share(left, len(files)),
+           "not_found": {"no_hand": missed} if missed else {}}  # fmt: skip
+    result = {"photographs": len(every), "unit": "mm", "true_side": "left", "hands": {"auto": one}}
     return f"mediapipe {found['versions']['mediapipe']}", result

@@ -50,6 +50,11 @@ def read_clip(clip: str, still: bool = False) -> list[NDArray[np.uint8]]:
     return frames
 
 
+def to_and_fro(count: int) -> list[int]:
+    """Numbers of frames forwards and back, so that a clip that begins anew does not jump."""
+    return [*range(count), *range(count - 2, 0, -1)]
+
+
 def pipeline(case: dict[str, Any]) -> dict[str, Any]:
     """Play a clip to and fro at 30 frames per second of its own time, or look at one photograph after the
     other, and measure each step."""
@@ -84,7 +89,7 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     load = time.perf_counter() - start
     found: list[bool] = []
-    to_and_fro = [*range(len(clip)), *([] if still else range(len(clip) - 2, 0, -1))]
+    order = list(range(len(clip))) if still else to_and_fro(len(clip))
 
     def picture(i: int) -> Frame:
         nonlocal provider
@@ -93,7 +98,7 @@ def pipeline(case: dict[str, Any]) -> dict[str, Any]:
             spent.clear()
             found.clear()
             network.clear()
-        image = cv2.imdecode(clip[to_and_fro[i % len(to_and_fro)]], cv2.IMREAD_COLOR)
+        image = cv2.imdecode(clip[order[i % len(order)]], cv2.IMREAD_COLOR)
         return Frame(np.asarray(image, dtype=np.uint8), i / FPS, i)
 
     def step(frame: Frame) -> None:

@@ -59,7 +59,7 @@ def draw_all(content: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, bytes
         figures[f"threads-{what}"] = over_threads(part, title)
     figures["steps"] = steps([row for row in good if row.case["what"] == "steps"])
     figures["peers"] = peers(rows)
-    figures["memory"] = memory(good)
+    figures["memory"] = memory(rows)
     figures["accuracy"] = accuracy(good, content["models"])
     if content.get("roofs"):
         figures = {"roofline": roofline(good, content["roofs"])}

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import base64
 import html
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from handcoach_bench import machine, peers, tables
-from handcoach_bench.commands.options import said
 from handcoach_bench.results import Row, rows, short
 
 HONEST = "Times are of this machine on this day; figures of two machines are two figures, never a comparison."
@@ -91,7 +91,7 @@ def part(name: str, content: Mapping[str, Any], pictures: Mapping[str, bytes]) -
         shown.append(("Model files", _of_models(content["models"])))
     texts = ["\n".join(tables.lines(which, figures)) for which, figures in content.get("parts", {}).items()]
     title = f"{content['benchmark']}: {name}"
-    command = said(content["command"]) or "unknown: the file is of before commands were kept"
+    command = shlex.join(content["command"]) or "unknown: the file is of before commands were kept"
     return Part(title, command, facts, warnings, [t for t in shown if len(t[1]) > 1], texts, dict(pictures))
 
 
@@ -101,18 +101,14 @@ def _of_rows(found: Sequence[Row]) -> list[tuple[str, ...]]:
     table: list[tuple[str, ...]] = [(*head, NOTE, *rest, *(name.replace("_", " ") for name in figures))]
     for row in found:
         cells, note = tables.cells(row)
-        more = (tables.number(_mean(row, name)) for name in figures)
+        more = (tables.number(row.mean(name)) for name in figures)
         table.append((*cells[:3], note, *cells[3:], *more))  # the note where nobody needs to scroll
     return table
 
 
-def _mean(row: Row, figure: str) -> float | None:
-    values = [r["figures"][figure] for r in row.good if (r.get("figures") or {}).get(figure) is not None]
-    return sum(values) / len(values) if values else None
-
-
 def _of_roof(found: Sequence[Row]) -> list[tuple[str, ...]]:
-    return [(*tables.ROOF_COLUMNS, NOTE), *((*tables.roof_cells(row), row.note or "") for row in found)]
+    rows = ((*tables.roof_cells(row), "; ".join(row.marks)) for row in found)
+    return [(*tables.ROOF_COLUMNS, NOTE), *rows]
 
 
 def _headline(found: Sequence[Row], models: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:

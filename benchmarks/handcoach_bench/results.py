@@ -12,7 +12,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,6 @@ from handcoach.errors import HandCoachError
 from handcoach_bench import machine, origin, schema
 
 SCHEMA = 4  # of every benchmark's file; 1 was inference's and 2 accuracy's, 3 did not say the code
-Status = Literal["ok", "failed", "died", "timeout"]
 # Repeated medians of a case that lie further apart than this are called unstable.
 UNSTABLE = 0.05
 
@@ -95,58 +94,6 @@ class Summary:
         p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
         sd = statistics.stdev(values) if len(values) > 1 else 0.0
         return cls(len(values), statistics.fmean(values), sd, statistics.median(values), p95, ordered[0])
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one process made of a case. Everything below `repeat` is None or empty unless the status is ok.
-
-    Attributes:
-        status: ok; failed, with a sentence; died, without a word; or timeout.
-        repeat: which process of the case: 0, 1, 2, ...
-        provider: the execution provider that really ran.
-        warmup_ms, wall_ms: every run, in order.
-        cpu_ms: processor time of every run, all threads together. Windows counts it in steps of 16 ms, so
-            that only its mean says something there.
-        load_ms: reading, checking and opening the model.
-        peak_rss_mb, steady_rss_mb: the process's largest resident memory, and that after the last run.
-        sha256: of each model file by its kind.
-        versions: of what ran the model there.
-        steps: of the landmark model (or the finder alone), how many each provider ran.
-        provider_share: the part of the steps that the asked provider ran, see `child.steps`.
-        parts_ms: for the path of a frame the mean milliseconds per frame in each network, by kind.
-        network_wall_ms, network_cpu_ms: for the path of a frame the landmark network's part of every run.
-        found: for the path of a frame the share of the measured pictures in which a hand was found.
-    """
-
-    case: Case
-    status: Status
-    error: str | None = None
-    repeat: int = 0
-    provider: str | None = None
-    warmup_ms: tuple[float, ...] = ()
-    wall_ms: tuple[float, ...] = ()
-    cpu_ms: tuple[float, ...] = ()
-    load_ms: float | None = None
-    peak_rss_mb: float | None = None
-    steady_rss_mb: float | None = None
-    sha256: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)
-    provider_share: float | None = None
-    parts_ms: dict[str, float] = field(default_factory=dict)
-    network_wall_ms: tuple[float, ...] = ()
-    network_cpu_ms: tuple[float, ...] = ()
-    found: float | None = None
-
-    @property
-    def summary(self) -> Summary | None:
-        return Summary.of(self.wall_ms) if self.wall_ms else None
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        } | {"case": self.case.as_json()}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -13,19 +14,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from handcoach.errors import HandCoachError
-from handcoach_bench.results import Case, Outcome, not_finite
+from handcoach_bench.results import Case, not_finite
 
 CHILD = (sys.executable, "-m", "handcoach_bench.child")
 EAGER = (sys.executable, "-m", "handcoach_bench.children.eager")
 
 
 class ChildError(Exception):
-    """A child gave no result: `status` is died or timeout."""
+    """A child gave no result."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: Literal["died", "timeout"], message: str) -> None:
         super().__init__(message)
         self.status = status
 
@@ -115,46 +116,55 @@ def providers(timeout_s: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(found["providers"]), tuple(found["listed"])
 
 
-def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD, repeat: int = 0) -> Outcome:
-    """Measure one case; whatever happens to the child becomes an outcome."""
+def attempt(
+    task: dict[str, Any],
+    timeout_s: float,
+    command: tuple[str, ...],
+    read: Callable[[dict[str, Any]], dict[str, Any]],
+    told: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """What a file of results holds of a process: whatever happens to the child, its status says it.
+
+    Args:
+        read: makes of the child's answer what is kept of it; raises HandCoachError where it is none.
+        told: see `call`.
+    """
     try:
-        found = call(asdict(case), timeout_s, command)
+        found = call(task, timeout_s, command, told=told)
     except ChildError as error:
-        return Outcome(case, "timeout" if error.status == "timeout" else "died", str(error), repeat)
+        return {"status": error.status, "error": str(error)}
+    except OSError as error:  # there is no such python
+        return {"status": "failed", "error": f"{command[0]} does not run: {error.strerror}"}
     if "error" in found:
-        return Outcome(case, "failed", found["error"], repeat)
+        return {"status": "failed", "error": str(found["error"])}
     try:
-        outcome = _outcome(case, found, repeat)
-    except (KeyError, TypeError) as error:
-        return Outcome(case, "failed", f"its answer cannot be read ({type(error).__name__}: {error})", repeat)
-    if wrong := not_finite(outcome.as_json()):
-        return Outcome(case, "failed", f"these of its figures are no finite numbers: {wrong}", repeat)
-    return outcome
+        result = {"status": "ok", "error": None, **read(found)}
+    except HandCoachError as error:
+        return {"status": "failed", "error": str(error)}
+    except Exception as error:  # a child of any program may say anything
+        return {"status": "failed", "error": f"its answer cannot be kept ({type(error).__name__}: {error})"}
+    if wrong := not_finite(result):
+        return {"status": "failed", "error": f"these of its figures are no finite numbers: {wrong}"}
+    return result
 
 
-def _outcome(case: Case, found: dict[str, Any], repeat: int) -> Outcome:
+def run(case: Case, timeout_s: float, command: tuple[str, ...] = CHILD, repeat: int = 0) -> dict[str, Any]:
+    """Measure one case: what a file of results holds of the process."""
+    found = attempt(asdict(case), timeout_s, command, functools.partial(figures, case))
+    return {"case": case.as_json(), "repeat": repeat, **found}
+
+
+def figures(case: Case, found: dict[str, Any]) -> dict[str, Any]:
+    """Of a child's answer what is kept of it.
+
+    Raises:
+        HandCoachError: another provider ran than that of the case, or none.
+    """
     if found["provider"] is None:
-        said = "the landmark network never ran, since no hand was found in any picture"
-        return Outcome(case, "failed", said, repeat)
+        raise HandCoachError("the landmark network never ran, since no hand was found in any picture")
     if found["provider"] != case.provider:  # a silent fallback is no measurement
-        return Outcome(case, "failed", f"it ran on {found['provider']} instead of {case.provider}", repeat)
-    return Outcome(
-        case,
-        "ok",
-        repeat=repeat,
-        provider=found["provider"],
-        warmup_ms=tuple(found["warmup_ms"]),
-        wall_ms=tuple(found["wall_ms"]),
-        cpu_ms=tuple(found["cpu_ms"]),
-        load_ms=found["load_ms"],
-        peak_rss_mb=found["peak_rss_mb"],
-        steady_rss_mb=found.get("steady_rss_mb"),
-        sha256=found["sha256"],
-        versions=found.get("versions", {}),
-        steps=found.get("steps", {}),
-        provider_share=found.get("provider_share"),
-        parts_ms=found.get("parts_ms", {}),
-        network_wall_ms=tuple(found.get("network_wall_ms", ())),
-        network_cpu_ms=tuple(found.get("network_cpu_ms", ())),
-        found=found.get("found"),
-    )
+        raise HandCoachError(f"it ran on {found['provider']} instead of {case.provider}")
+    needed = ("provider", "warmup_ms", "wall_ms", "cpu_ms", "load_ms", "peak_rss_mb", "sha256")
+    more = ("steady_rss_mb", "versions", "steps", "provider_share", "parts_ms", "network_wall_ms",
+            "network_cpu_ms", "found")  # fmt: skip
+    return {name: found[name] for name in needed} | {name: found[name] for name in more if name in found}

@@ -61,7 +61,7 @@ def teacher(folder: Path, models: Models) -> dict[str, Any]:
     lost: dict[str, int] = {}
     for mode in ("still", "tracked"):
         line = models.load(judged=True, still=mode == "still")
-        labels = line.exercise.labels if line.exercise else ()
+        labels = line.judge.labels
         sessions = [label for label in labels if (folder / label).is_dir()]
         if not sessions:
             return {"skipped": f"{folder} has none of the folders {', '.join(labels)}"}
@@ -109,7 +109,7 @@ def still_hand(hands: Mapping[str, Watched]) -> dict[str, Any]:
     for what in ("raw", "smooth"):
         each = {session: jitter(getattr(seen, what), seen.number) for session, seen in hands.items()}
         known = {session: value for session, value in each.items() if np.isfinite(value)}
-        total = sum(pairs[session] for session in known)
+        total = sum(pairs.values())
         result[what] = {
             "mean": round(sum(v * pairs[s] for s, v in known.items()) / total, 5) if total else None,
             "sessions": {session: round(value, 5) for session, value in known.items()},

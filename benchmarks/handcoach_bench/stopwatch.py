@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -43,16 +44,14 @@ def settle(quiet_s: float = 0.05, limit_s: float = 2.0) -> None:
 
 def peak_rss_mb() -> float | None:
     """Largest resident memory of this process, in MB (2**20 bytes), or None where nothing tells it."""
-    status = Path("/proc/self/status")
-    if status.exists():  # VmHWM starts anew with exec; getrusage would count the parent's memory too
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
+    # It starts anew with exec; getrusage would count the parent's memory too.
+    if (peak := _status_mb("VmHWM")) is not None:
+        return peak
     if sys.platform != "win32":
         import resource
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 1024)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / (2**20 if sys.platform == "darwin" else 1024)
     try:
         import psutil
     except ImportError:
@@ -62,13 +61,19 @@ def peak_rss_mb() -> float | None:
 
 def rss_mb() -> float | None:
     """Resident memory of this process now, in MB, or None where nothing tells it."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
+    if (now := _status_mb("VmRSS")) is not None:
+        return now
     try:
         import psutil
     except ImportError:
         return None
     return float(psutil.Process().memory_info().rss) / 2**20
+
+
+def _status_mb(name: str) -> float | None:
+    """A line of Linux's status of this process."""
+    try:
+        found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    except OSError:
+        return None
+    return int(found[1]) / 1024 if found else None

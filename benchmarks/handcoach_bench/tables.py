@@ -17,13 +17,14 @@ def cells(row: Row) -> tuple[tuple[str, ...], str]:
     why not to trust them."""
     case, s = row.case, row.summary
     head = (row.key.split(", ")[0], str(case.get("threads") or ""), short(case.get("provider") or ""))
-    if s is None:
-        return (*head, *[""] * (len(COLUMNS) - 3)), "; ".join(row.marks)
+    memory = row.most("peak_rss_mb"), row.mean("steady_rss_mb")
+    mb = tuple(whole(value) if s or value else "" for value in memory)
+    if s is None:  # what is not timed may have memory yet, as the app in a window
+        return (*head, *[""] * (len(COLUMNS) - 5), *mb), "; ".join(row.marks)
     return (
         *head, str(s.n), *(number(v) for v in (s.mean, s.sd, s.median, s.p95, s.min)),
-        _apart(row, "wall"), _round(row.fps), number(row.cpu_ms), _apart(row, "CPU"),
-        _round(row.cpu_percent), _round(row.mean("load_ms")), _round(row.most("peak_rss_mb")),
-        _round(row.mean("steady_rss_mb")),
+        _apart(row, "wall"), whole(row.fps), number(row.cpu_ms), _apart(row, "CPU"),
+        whole(row.cpu_percent), whole(row.mean("load_ms")), *mb,
     ), "; ".join(row.marks)  # fmt: skip
 
 
@@ -31,12 +32,16 @@ def _apart(row: Row, what: str) -> str:
     return f"{row.spreads[what]:.1%}" if what in row.spreads else "?"
 
 
+def marked(cells: Sequence[Sequence[str]], rows: Sequence[Row], left: Sequence[int] = (0,)) -> list[str]:
+    """A `grid` of a heading and the rows' cells, with all that must be said of each row at its end."""
+    head, rule, *lines = grid(cells, left)
+    ends = ("; ".join(row.marks) for row in rows)
+    return [head, rule, *(f"{at}  {end}".rstrip() for at, end in zip(lines, ends, strict=True))]
+
+
 def inference(rows: Sequence[Row]) -> list[str]:
     """A row of each case, and below what else there is to say of it."""
-    found = [cells(row) for row in rows]
-    lines = grid([COLUMNS, *(row for row, _ in found)], left=(0, 2))
-    for i, (_, note) in enumerate(found):
-        lines[i + 2] += f"  {note}" if note else ""
+    lines = marked([COLUMNS, *(cells(row)[0] for row in rows)], rows, left=(0, 2))
     for row in rows:
         parts = [r["parts_ms"] for r in row.good if r.get("parts_ms")]
         if parts and row.summary:
@@ -67,11 +72,8 @@ def roof_cells(row: Row) -> tuple[str, ...]:
 
 
 def roofline(rows: Sequence[Row]) -> list[str]:
-    """A row of each case beside the machine's peak."""
-    lines = grid([ROOF_COLUMNS, *map(roof_cells, rows)], left=(0,))
-    for i, row in enumerate(rows):
-        lines[i + 2] += f"  {row.note}" if row.note else ""
-    return lines
+    """A row of each case beside the machine's peak, and whether repeated processes agree."""
+    return marked([ROOF_COLUMNS, *map(roof_cells, rows)], rows) + stability(rows)
 
 
 def stability(rows: Sequence[Row]) -> list[str]:
@@ -273,8 +275,8 @@ def _webcam(result: Mapping[str, Any]) -> Table:
         notes.append(
             f"{group}: {r['found']} of {r['hands']} labelled hands recalled at IoU 0.5 "
             f"({percent(r['recall'])}; of hands in pairs {percent(r['recall_of_two'])}; "
-            f"median IoU {number(r['median_iou'])}); "
-            f"{percent(r['others_per_frame'])} others a photograph; goal 97 %"
+            f"median IoU {number(r['median_iou'])}), goal 97 %; "
+            f"{percent(r['others_per_frame'])} others a photograph"
         )
     notes.append(f"box of a found hand: {result['box']}")
     for what in ("unlabelled", "unreadable", "missing"):
@@ -323,15 +325,15 @@ def _lost(name: str, r: Mapping[str, Any]) -> list[str]:
 
 
 def percent(share: float | None) -> str:
-    """Never rounded up to 100 %."""
-    return "?" if share is None else f"{min(100 * share, 100 if share == 1 else 99.9):.1f} %"
+    """What is less than all is never rounded up to 100 %; a rate may be more."""
+    return "?" if share is None else f"{min(100 * share, 99.9) if share < 1 else 100 * share:.1f} %"
 
 
 def number(value: float | None) -> str:
     return "?" if value is None else f"{value:.2f}"
 
 
-def _round(value: float | None) -> str:
+def whole(value: float | None) -> str:
     return "?" if value is None else f"{value:.0f}"
 
 

@@ -12,7 +12,7 @@ from handcoach.errors import HandCoachError
 from handcoach_bench import runner
 from handcoach_bench.campaign import Job, line
 from handcoach_bench.results import Row, Summary
-from handcoach_bench.tables import grid, stability
+from handcoach_bench.tables import marked, percent, stability, whole
 
 CHILD = (sys.executable, "-m", "handcoach_bench.children.training")
 IMAGES, EPOCHS, BATCH, SIZE = 100_000, 3, 64, 224  # the paper's; HanCo's pictures have 224 pixels
@@ -132,34 +132,22 @@ COLUMNS = ("device", "threads", "precision", "n", "images/s", "sd", "s/epoch", "
 def table(rows: Sequence[Row]) -> list[str]:
     """A row of each case; n is processes, and the speed-up is against the first row that gave numbers."""
     cells: list[tuple[str, ...]] = [COLUMNS]
-    notes = [""]
     first: float | None = None
     for row in rows:
         case, figures = row.case, [r["figures"] for r in row.good]
         head = (case["provider"], str(case.get("threads") or ""), case["precision"])
-        notes.append("; ".join(row.marks))
         if not figures:
             cells.append((*head, *[""] * (len(COLUMNS) - 3)))
             continue
         rate, epoch = (Summary.of([f[what] for f in figures]) for what in ("images_per_s", "epoch_s"))
         first = first or rate.mean
         gpu = [f["gpu_mb"] for f in figures if f["gpu_mb"] is not None]
-
-        def mean(what: str, figures: list[dict[str, float]] = figures) -> float:
-            return sum(f[what] for f in figures) / len(figures)
-
-        memory = row.most("peak_rss_mb")
+        losses = (row.mean(name) or 0.0 for name in ("first_loss", "last_loss"))
         cells.append((
             *head, str(rate.n), f"{rate.mean:.2f}", f"{rate.sd:.2f}" if rate.n > 1 else "?",
             f"{epoch.mean:.1f}", f"{epoch.sd:.1f}" if epoch.n > 1 else "?", f"{rate.mean / first:.2f}",
-            f"{mean('loader_share'):.1%}", f"{mean('cpu_percent'):.0f}",
-            "?" if memory is None else f"{memory:.0f}", f"{max(gpu):.0f}" if gpu else "",
-            f"{mean('first_loss'):.3f} to {mean('last_loss'):.3f}",
+            percent(row.mean("loader_share")), whole(row.mean("cpu_percent")),
+            whole(row.most("peak_rss_mb")), f"{max(gpu):.0f}" if gpu else "",
+            " to ".join(f"{loss:.3f}" for loss in losses),
         ))  # fmt: skip
-    lines = grid(cells, left=(0, 2))
-    rules = [
-        lines[0],
-        lines[1],
-        *(f"{at}  {why}".rstrip() for at, why in zip(lines[2:], notes[1:], strict=True)),
-    ]
-    return rules + stability(rows)
+    return marked(cells, rows, left=(0, 2)) + stability(rows)

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -59,7 +60,8 @@ def test_each_kind_of_end_is_a_row_and_the_others_go_on(tmp_path, capsys):
     assert campaign.finished(found, path) == 1
     # What no program can bring is no failure.
     assert campaign.finished([found[3], found[5]], None) == 0
-    assert "[6/6] works" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "[1/6] dies: exit code 1 (no luck)\n" in printed and "[6/6] works: " in printed
 
 
 def test_an_answer_that_cannot_be_kept_is_a_row_and_the_others_go_on(tmp_path):
@@ -136,6 +138,23 @@ def test_other_code_or_pictures_are_not_mixed(tmp_path):
     assert found[0]["wall_ms"] == [1.0] and results.load(path)["machine"]["load"] == 7.5
 
 
+@pytest.mark.parametrize("change", [
+    {"models": {"ab": {"name": "m", "kind": "landmarks", "bytes": 1}}},
+    {"machine": {"versions": {"onnxruntime": "0"}}},
+    {"machine": {"cpu": "Another"}},
+    {"benchmark": "other"},
+])  # fmt: skip
+def test_what_another_model_version_or_machine_began_is_not_gone_on_with(change, tmp_path):
+    path, new = tmp_path / "results.json", envelope()
+    for key, value in change.items():
+        new[key] = new[key] | value if isinstance(value, dict) else value
+    results.write_json(path, envelope() | {"results": []})
+    kept = path.read_bytes()
+    with pytest.raises(HandCoachError, match="unfinished file of another command, model, version or machine"):
+        campaign.run(new, [good("a")], args(path))
+    assert path.read_bytes() == kept
+
+
 def test_digests_of_code_and_pictures(tmp_path, monkeypatch):
     package = tmp_path / "handcoach_fake"
     package.mkdir()
@@ -189,6 +208,26 @@ def test_a_second_interruption_loses_nothing(tmp_path, monkeypatch):
     assert content["complete"] and [r["case"]["key"] for r in content["results"]] == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_time_left_is_told_on_a_terminal_only(terminal, tmp_path, monkeypatch, capsys):
+    """By what this run has measured: each takes ten seconds, and one of the five is there already."""
+    path, jobs, clock = tmp_path / "results.json", [good(name) for name in "abcde"], [0.0]
+    done = {"case": dict(jobs[1].case), "repeat": 0, "status": "ok", "error": None, "wall_ms": [1.0]}
+    results.write_json(path, envelope() | {"results": [done]})
+
+    def attempt(*_):
+        clock[0] += 10
+        return {"status": "ok", "error": None, "wall_ms": [1.0, 3.0]}
+
+    monkeypatch.setattr(runner, "attempt", attempt)
+    monkeypatch.setattr(campaign.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    campaign.run(envelope(), jobs, args(path))
+    said = capsys.readouterr().err
+    assert re.findall(r"about (\d+) s left", said) == (["30", "20", "10"] if terminal else [])
+    assert "[3/5] c: 10 s, median 2.00 ms\n" in said and "b:" not in said
+
+
 def test_a_child_says_how_far_it_is():
     code = (
         SAY + "import pathlib, time; pathlib.Path(task['progress']).write_text('3 9'); time.sleep(1.2); "
@@ -226,7 +265,7 @@ def test_a_child_that_hangs_takes_its_own_children_with_it(tmp_path: Path):
     assert not alive()
 
 
-def test_the_file_says_no_more_than_its_schema_knows(tmp_path):
+def test_nothing_is_left_beside_a_finished_file(tmp_path):
     path = tmp_path / "results.json"
     campaign.run(envelope(), [good("a")], args(path))
     assert json.loads(path.read_text())["schema"] == results.SCHEMA

@@ -12,7 +12,7 @@ import pytest
 from handcoach import model
 from handcoach_bench import comparison, machine, plots, results, runner, tables
 from handcoach_bench.cli import main
-from handcoach_bench.results import Case, Outcome
+from handcoach_bench.results import Case
 
 CPU = "CPUExecutionProvider"
 MACHINE = {"cpu": "Slow", "flags": ["avx2"], "cores": 2, "threads": 4, "usable": 4, "caches": {"L2": "512K"},
@@ -34,18 +34,17 @@ def runs(median: float, seed: int, n: int = 60) -> tuple[float, ...]:
 
 def outcome(
     name: str, *wall: float, threads: int = 1, repeat: int = 0, what: str = "network", **more
-) -> Outcome:
+) -> dict:
     case = Case(what, "/x/m.onnx", name, threads, more.pop("asked", CPU), 0, 60, clip="/photos/hands")
-    return Outcome(case, **{"status": "ok", "repeat": repeat, "provider": CPU, "wall_ms": wall,
-                            "cpu_ms": wall,
-                            "peak_rss_mb": 110.0, "steady_rss_mb": 100.0, "load_ms": 80.0,
-                            "sha256": {"landmarks": "bb" if "int8" in name else "aa"}, **more})  # fmt: skip
+    return {"case": case.as_json(), "repeat": repeat, "status": "ok", "error": None, "provider": CPU,
+            "wall_ms": list(wall), "cpu_ms": list(wall), "peak_rss_mb": 110.0, "steady_rss_mb": 100.0,
+            "load_ms": 80.0, "sha256": {"landmarks": "bb" if "int8" in name else "aa"}, **more}  # fmt: skip
 
 
-def write(path, *outcomes: Outcome, **more):
+def write(path, *outcomes: dict, **more):
     whole = results.envelope("inference", "2026-01-01T00:00:00+00:00", ["handcoach-bench", "inference"],
                              MACHINE, MODELS, {"handcoach": "one"}, {"--clip": "two"})  # fmt: skip
-    whole |= {"results": [o.as_json() for o in outcomes], "complete": True} | more
+    whole |= {"results": list(outcomes), "complete": True} | more
     results.write_json(path, whole)
     return str(path)
 
@@ -58,7 +57,7 @@ def test_only_what_is_more_than_scatter_is_a_difference():
     b = [outcome("m", *runs(8, 10 + s), repeat=s) for s in (0, 1, 2)] + [
         outcome("n", *runs(median, 20 + s, 2000), repeat=s) for s, median in ((3, 10.3), (4, 10.7))
     ] + [outcome("k", *runs(5, 7), repeat=0), outcome("k", *runs(5, 8), repeat=1)]  # fmt: skip
-    rows = [results.rows([o.as_json() for o in part]) for part in (a, b)]
+    rows = [results.rows(part) for part in (a, b)]
     m, n, k = comparison.changes(*rows)
     assert m.verdict == "B is faster" and m.low < 0.8 * 1.03 and m.high < 1 and m.p < 1e-6
     assert m.ratio == pytest.approx(0.8, rel=0.05) and m.cpu == pytest.approx(0.8, rel=0.05)
@@ -94,7 +93,7 @@ def test_other_work_is_no_comparison(tmp_path, capsys):
     """A training of fifty times the pictures is not fifty times as slow."""
 
     def measured(file, images: int, clip: str):
-        rows = [outcome("m", *runs(10, 0)).as_json(), outcome("same", *runs(10, 1)).as_json()]
+        rows = [outcome("m", *runs(10, 0)), outcome("same", *runs(10, 1))]
         rows[0]["case"]["images"] = images
         for row in rows:
             row["case"]["clip"] = clip
@@ -111,7 +110,7 @@ def test_other_work_is_no_comparison(tmp_path, capsys):
 
 def rows_of(*cases: dict) -> list[dict]:
     """A result of each case, of the same times."""
-    return [{**outcome("m", *runs(10, 0)).as_json(), "case": {"key": "m", "what": "x", "name": "m", **case}}
+    return [{**outcome("m", *runs(10, 0)), "case": {"key": "m", "what": "x", "name": "m", **case}}
             for case in cases]  # fmt: skip
 
 
@@ -282,8 +281,8 @@ def test_a_report_says_it_all(tmp_path, capsys):
 
 
 def test_only_a_whole_row_is_the_fastest():
-    def row(*outcomes: Outcome) -> results.Row:
-        return results.rows([o.as_json() for o in outcomes])[0]
+    def row(*outcomes: dict) -> results.Row:
+        return results.rows(outcomes)[0]
 
     slow = row(outcome("m", 9.0, threads=2))
     died = row(outcome("m", 1.0), outcome("m", status="died", error="so", wall_ms=(), repeat=1))
@@ -305,7 +304,7 @@ def test_accuracy_names_its_hands_and_is_drawn_of_one_set_of_them():
     )
     few = {"accuracy": {"pa_mpjpe": {"mean": 7.0, "unit": "mm", "hands": 200, **cuts}}}
     rows = results.rows([
-        outcome(name, 1.0 + i, sha256={"landmarks": name}).as_json() for i, name in enumerate(("a", "b", "c"))
+        outcome(name, 1.0 + i, sha256={"landmarks": name}) for i, name in enumerate(("a", "b", "c"))
     ])  # fmt: skip
     (axis,) = plots.accuracy(rows, {"a": few, "b": ship, "c": ship}).axes
     assert "not drawn, since measured on other hands: a" in axis.get_title()
@@ -314,10 +313,20 @@ def test_accuracy_names_its_hands_and_is_drawn_of_one_set_of_them():
     assert "not drawn" not in axis.get_title() and len(axis.containers) == 3
 
 
+def test_programs_are_drawn_by_their_cpu_time():
+    pytest.importorskip("matplotlib")
+    clips, stills = rows_of({"key": "a", "what": "clips"}, {"key": "b", "what": "photographs"})
+    clips["cpu_ms"] = [4.0]
+    stills["figures"] = {"pa_mpjpe_mm": 9.0, "low_mm": 8.5, "high_mm": 9.8}
+    (axis,) = plots.peers(results.rows([clips, stills])).axes
+    ((x, y),) = axis.containers[0].lines[0].get_xydata()
+    assert (x, y) == (4, 9) and "CPU" in axis.get_xlabel()
+
+
 def test_a_report_of_other_benchmarks(tmp_path):
     """Training and the like write the same rows with figures of their own; accuracy has tables only."""
     pytest.importorskip("matplotlib")
-    row = outcome("trained", 61_000.0, 60_000.0, what="network").as_json()
+    row = outcome("trained", 61_000.0, 60_000.0, what="network")
     row["case"] = {
         "key": "trained, 2 threads",
         "what": "epoch",
@@ -346,18 +355,22 @@ def test_report_refuses(tmp_path, capsys):
     assert "no JSON file" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def timed(ms: float) -> dict:
+    """What came of a process."""
+    return {"status": "ok", "error": None, "provider": CPU, "wall_ms": [ms], "sha256": {"landmarks": "aa"}}
+
+
 def test_roofline(tiny_landmarks, tmp_path, monkeypatch, capsys):
     """The peak is a real product in a child process; the model's time is given here, so that the sums can be
     checked."""
     monkeypatch.setattr("handcoach_bench.roofline.BUDGET_S", 0.1)
-    monkeypatch.setattr(runner, "run", lambda c, t, repeat: Outcome(c, "ok", None, repeat, CPU,
-                                                                    wall_ms=(2.0,),
-                                                                    sha256={"landmarks": "aa"}))  # fmt: skip
+    monkeypatch.setattr(runner, "attempt", lambda *_: timed(2.0))
     out = tmp_path / "roof.json"
     given = ["--model", str(model.shipped("landmarks")[0]), "--model", str(tiny_landmarks)]
     assert main(["roofline", *given, "--json", str(out), "--repeats", "1"]) == 0
     printed = capsys.readouterr().out
     assert "of peak" in printed and "tiny-landmarks has no convolution" in printed
+    assert re.search(r"^peak, 1 thread: \d+ GFLOP/s, \d+\.\d GB/s$", printed, re.M)
     content = results.load(out)
     (roof,), (row, nothing) = content["roofs"], results.rows(content["results"])
     figures = row.good[0]["figures"]
@@ -370,24 +383,40 @@ def test_roofline(tiny_landmarks, tmp_path, monkeypatch, capsys):
     assert "1-roofline.png" in (tmp_path / "out/report.md").read_text()
 
 
+def test_a_roofline_of_processes_that_do_not_agree_says_so(tmp_path, monkeypatch, capsys):
+    """Beside the row, in the terminal and in the report; what died has no figures."""
+    monkeypatch.setattr(runner, "call", lambda *_, **more: {"gflops": 100.0, "gb_s": 10.0})
+
+    answers = iter([timed(2.0), timed(3.0), {"status": "died", "error": "no luck"}])
+    monkeypatch.setattr(runner, "attempt", lambda *_: next(answers))
+    out = tmp_path / "roof.json"
+    argv = ["roofline", "--model", str(model.shipped("landmarks")[0]), "--repeats", "3", "--json", str(out)]
+    assert main(argv) == 1
+    says = "1 of 3 processes died: no luck; UNSTABLE (wall)"
+    assert re.search(rf"%  {re.escape(says)}$", capsys.readouterr().out, re.M)
+    assert ["figures" in r for r in results.load(out)["results"]] == [True, True, False]
+    pytest.importorskip("matplotlib")
+    assert main(["report", str(out), "-o", str(tmp_path / "out")]) == 0
+    assert f"| {says} |" in (tmp_path / "out/report.md").read_text()
+
+
 def test_a_peak_that_cannot_be_measured_is_a_row(tmp_path, monkeypatch, capsys):
     """Of one number of threads; the models, and the other number's peak, are measured."""
-    monkeypatch.setattr(
-        runner, "run", lambda c, t, repeat: Outcome(c, "ok", None, repeat, CPU, wall_ms=(2.0,))
-    )
+    monkeypatch.setattr(runner, "attempt", lambda *_: timed(2.0))
 
     def call(task, timeout, env):
         if env["OMP_NUM_THREADS"] == "1":
             raise runner.ChildError("timeout", "no result after 1 s")
-        return {"gflops": 100.0, "gb_s": 10.0}
+        return {"gflops": 50.0 * task["threads"], "gb_s": 10.0}
 
     monkeypatch.setattr(runner, "call", call)
     out = tmp_path / "roof.json"
-    argv = ["roofline", "--model", str(model.shipped("landmarks")[0]), "--threads", "1", "2"]
+    argv = ["roofline", "--model", str(model.shipped("landmarks")[0]), "--threads", "1", "2", "4"]
     assert main([*argv, "--repeats", "1", "--timeout", "1", "--json", str(out)]) == 1
     printed = capsys.readouterr().out
     assert re.search(r"^peak +1 .*give --timeout more than 1 s", printed, re.M)
     content = results.load(out)
-    peak, one, two = content["results"]
+    peak, one, two, four = content["results"]
     assert peak["status"] == "failed" and "figures" not in one and two["figures"]["gflop_s"] > 0
-    assert [roof["threads"] for roof in content["roofs"]] == [2]
+    assert two["figures"]["of_peak_percent"] == pytest.approx(2 * four["figures"]["of_peak_percent"])
+    assert [roof["threads"] for roof in content["roofs"]] == [2, 4]

@@ -28,7 +28,7 @@ from handcoach_bench import (
 )
 from handcoach_bench.commands.options import check_json, seconds
 from handcoach_bench.comparison import Change
-from handcoach_bench.results import Outcome, Summary
+from handcoach_bench.results import Summary
 
 ONE = Summary.of([1.0])
 
@@ -61,8 +61,10 @@ def test_a_hand_is_recalled_by_half_of_its_box():
 
 @pytest.mark.parametrize(
     ("change", "differs"),
-    [({}, True), ({"p": 0.06}, False), ({"low": 0.7, "high": 1.01}, False), ({"noise": 0.25}, False),
-     ({"noise": None}, True)],
+    [({}, True), ({"p": 0.06}, False), ({"low": 0.7, "high": 1.01}, False), ({"noise": 0.26}, False),
+     ({"noise": None}, True),
+     # 20 % less is what 25 % more is from the other side.
+     ({"noise": 0.22}, True), ({"ratio": 1.25, "low": 1.1, "high": 1.4, "noise": 0.22}, True)],
 )  # fmt: skip
 def test_each_condition_of_a_difference_counts(change, differs):
     base = Change("k", ONE, ONE, 0.8, 0.7, 0.9, 0.01, 0.05, None, None)
@@ -99,8 +101,8 @@ def test_latency_is_of_one_thread_after_a_warm_up(tmp_path, monkeypatch):
     def run(case, timeout):
         cases.append(case)
         n = len(cases)
-        return Outcome(case, "ok", wall_ms=(10.0,) * n, cpu_ms=(4.0,) * n, network_wall_ms=(5.0,) * n,
-                       network_cpu_ms=(2.0,) * n, found=n - 1.0)  # fmt: skip
+        times = {"wall_ms": 10.0, "cpu_ms": 4.0, "network_wall_ms": 5.0, "network_cpu_ms": 2.0}
+        return {"status": "ok", "found": n - 1.0, **{name: [ms] * n for name, ms in times.items()}}
 
     monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(accuracy.camera, "open_source", lambda source: SimpleNamespace(total=7))
@@ -133,7 +135,8 @@ def test_tables_show_the_right_figures_and_what_is_missing():
     assert any("filtered: 0.1000" in line for line in lines)
     assert any("2 more frames cannot be read" in line for line in lines)
     assert any("nothing is known of open" in line for line in lines)
-    assert tables.percent(0.9999) == "99.9 %"
+    assert tables.percent(0.9999) == "99.9 %" and tables.percent(1) == "100.0 %"
+    assert tables.percent(1.5) == "150.0 %"  # others a photograph
 
 
 def finished(path: Path, complete: bool = True, benchmark: str = "inference") -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from handcoach import model
 from handcoach.graph import Constant, Node
-from handcoach_bench import flops
+from handcoach_bench import flops, roofline
 from handcoach_bench.roofline import Point, Roofs
 
 
@@ -68,6 +68,7 @@ def test_quantised_layers_move_a_byte_a_number():
 def test_what_cannot_be_told_is_named():
     cost = count(Node("Odd", ("x",), ("y",)), Node("Conv", ("y", "w"), ("z",)), w=(1, 8, 1, 1))
     assert cost.flops == 0 and cost.uncounted == ("Conv z",)
+    assert count(Node("ConvTranspose", ("x", "w"), ("y",)), w=(8, 4, 2, 2)).uncounted == ("ConvTranspose y",)
 
 
 def test_model_files(tiny_landmarks):
@@ -79,6 +80,15 @@ def test_model_files(tiny_landmarks):
         assert cost.uncounted == () and cost.flops > 1e7, path
         if path.stem == "mobilenetv2":
             assert cost.weights == pytest.approx(3.9e6, rel=0.05)
+
+
+def test_the_peak_counts_as_the_models_do(monkeypatch):
+    """A multiplication and an addition are two, and what is copied is read and written."""
+    monkeypatch.setattr(roofline, "SIDE", 8)
+    monkeypatch.setattr(roofline, "COPY_MB", 3)
+    monkeypatch.setattr(roofline, "_best", lambda work: (work(), 0.5)[1])
+    found = roofline.measure_peak({"threads": 2})
+    assert found == {"gflops": 2 * 8**3 / 0.5 / 1e9, "gb_s": 2 * 3 * 2**20 / 0.5 / 1e9}
 
 
 def test_a_point_under_the_roof():

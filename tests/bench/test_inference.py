@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+import threading
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -15,10 +17,10 @@ from tiny import hands
 
 from handcoach import model, session
 from handcoach.errors import HandCoachError
-from handcoach_bench import child, common, environments, machine, results, runner, stopwatch, tables
+from handcoach_bench import child, common, environments, machine, pipeline, results, runner, stopwatch, tables
 from handcoach_bench.cli import main, parser
 from handcoach_bench.commands import inference
-from handcoach_bench.results import Case, Outcome, Summary
+from handcoach_bench.results import Case, Summary
 
 CPU = "CPUExecutionProvider"
 
@@ -26,6 +28,11 @@ CPU = "CPUExecutionProvider"
 def case(path: Path, **changes) -> Case:
     return Case(**{"what": "network", "model": str(path), "name": "tiny", "threads": 1, "provider": CPU,
                    "warmup": 2, "runs": 5, **changes})  # fmt: skip
+
+
+def timed(*ms: float) -> dict:
+    """What came of a process."""
+    return {"status": "ok", "error": None, "provider": CPU, "wall_ms": list(ms), "sha256": {}}
 
 
 @pytest.fixture
@@ -47,12 +54,12 @@ def test_summary():
 
 
 def test_a_network_in_a_fresh_process(tiny_landmarks):
-    outcome = runner.run(case(tiny_landmarks), 60)
-    assert outcome.status == "ok" and outcome.provider == CPU
-    assert len(outcome.warmup_ms) == 2 and len(outcome.wall_ms) == 5
-    assert len(outcome.cpu_ms) == 5 and outcome.load_ms > 0 and outcome.peak_rss_mb > 10
-    assert outcome.sha256 == {"landmarks": model.read(tiny_landmarks).sha256}
-    assert set(outcome.steps) == {CPU} and outcome.steps[CPU] > 3 and outcome.provider_share == 1
+    found = runner.run(case(tiny_landmarks), 60)
+    assert found["status"] == "ok" and found["provider"] == CPU and found["case"]["name"] == "tiny"
+    assert len(found["warmup_ms"]) == 2 and len(found["wall_ms"]) == 5
+    assert len(found["cpu_ms"]) == 5 and found["load_ms"] > 0 and found["peak_rss_mb"] > 10
+    assert found["sha256"] == {"landmarks": model.read(tiny_landmarks).sha256}
+    assert set(found["steps"]) == {CPU} and found["steps"][CPU] > 3 and found["provider_share"] == 1
 
 
 def test_the_whole_table_and_its_file(tiny_landmarks, tiny_finder, tiny_exercise, clip, tmp_path, capsys):
@@ -92,18 +99,22 @@ def test_the_whole_table_and_its_file(tiny_landmarks, tiny_finder, tiny_exercise
 
 def test_a_child_that_dies_or_hangs_marks_its_row_and_the_others_go_on(tiny_landmarks, monkeypatch, capsys):
     died = runner.run(case(tiny_landmarks), 60, (sys.executable, "-c", "import os; os.abort()"))
-    assert died.status == "died" and "exit code" in died.error
+    assert died["status"] == "died" and "exit code" in died["error"]
     silent = runner.run(case(tiny_landmarks), 60, (sys.executable, "-c", "pass"))
-    assert silent.status == "died" and silent.error == "it left no result"
+    assert silent["status"] == "died" and silent["error"] == "it left no result"
     hung = runner.run(case(tiny_landmarks), 0.5, (sys.executable, "-c", "import time; time.sleep(60)"))
-    assert hung.status == "timeout" and "0 s" in hung.error
-    good = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(1.0, 2.0))
-    outcomes = (replace(o, case=replace(o.case, threads=n)) for n, o in enumerate((died, hung, good), 1))
-    table = tables.inference(results.rows([o.as_json() for o in outcomes]))
+    assert hung["status"] == "timeout" and "0 s" in hung["error"]
+    gone = runner.run(case(tiny_landmarks), 60, ("no/such/python",))  # of an environment that was deleted
+    assert gone["status"] == "failed" and gone["error"].startswith("no/such/python does not run: ")
+    three = (died, hung, {"case": case(tiny_landmarks).as_json(), **timed(1.0, 2.0)})
+    rows = [o | {"case": o["case"] | {"key": f"tiny, {n} threads"}} for n, o in enumerate(three)]
+    table = tables.inference(results.rows(rows))
     assert "died: exit code" in table[2] and "timeout: no result" in table[3] and "1.50" in table[4]
 
-    run = runner.run
-    monkeypatch.setattr(runner, "run", lambda c, *more: hung if c.threads == 1 else run(c, *more))
+    attempt, timeout = runner.attempt, {"status": "timeout", "error": "no result after 5 s"}
+    monkeypatch.setattr(
+        runner, "attempt", lambda task, *more: timeout if task["threads"] == 1 else attempt(task, *more)
+    )
     argv = ["inference", "--model", str(tiny_landmarks), "--runs", "3", "--warmup", "0", "--provider", CPU]
     assert main([*argv, "--finder", "no-such-finder", "--repeats", "1"]) == 1
     printed = capsys.readouterr()
@@ -113,12 +124,12 @@ def test_a_child_that_dies_or_hangs_marks_its_row_and_the_others_go_on(tiny_land
 
 def test_a_provider_that_does_not_run_is_no_measurement(tiny_landmarks, monkeypatch):
     outcome = runner.run(case(tiny_landmarks, provider="NoSuchExecutionProvider"), 60)
-    assert outcome.status == "failed" and "NoSuchExecutionProvider is not installed" in outcome.error
+    assert outcome["status"] == "failed" and "NoSuchExecutionProvider is not installed" in outcome["error"]
     fallback = {"provider": CPU, "wall_ms": [1.0]}
-    monkeypatch.setattr(runner, "call", lambda *_: fallback)
+    monkeypatch.setattr(runner, "call", lambda *_, **more: fallback)
     outcome = runner.run(case(tiny_landmarks, provider="CUDAExecutionProvider"), 60)
-    assert outcome.status == "failed" and not outcome.wall_ms
-    assert outcome.error == f"it ran on {CPU} instead of CUDAExecutionProvider"
+    assert outcome["status"] == "failed" and "wall_ms" not in outcome
+    assert outcome["error"] == f"it ran on {CPU} instead of CUDAExecutionProvider"
 
 
 def test_what_is_measured(tiny_landmarks, tiny_finder, tiny_exercise, clip):
@@ -128,6 +139,17 @@ def test_what_is_measured(tiny_landmarks, tiny_finder, tiny_exercise, clip):
     assert len(todo) == 2 * 4 + 4
     assert {c.what for c in todo} == {"network", "pipeline"}
     assert {c.runs for c in todo} == {200} and str(todo[1]) == "tiny-landmarks, 2 threads, CPU"
+    # A first look takes whole frames with the fewest threads only.
+    args.quick = True
+    quick = inference.plan(args, [CPU]).cases
+    assert {c.runs for c in quick} == {40}
+    assert [(c.what, c.threads) for c in quick] == [("network", 1), ("network", 2)] * 2 + [("pipeline", 1)]
+
+
+def test_a_variant_is_a_choice_among_the_models():
+    every, some = inference.files([], []), inference.files([], ["int8"])
+    assert [f.name for f in some] == [f.name for f in every if common.variant_of(f)["precision"] == "int8"]
+    assert 0 < len(some) < len(every)
 
 
 def test_photographs_and_a_missing_folder(tiny_landmarks, tiny_finder, tiny_exercise, clip, tmp_path, capsys):
@@ -159,32 +181,29 @@ def test_it_goes_on_after_an_interruption(tiny_landmarks, tmp_path, monkeypatch,
         "2",
     ]
     argv += ["--json", str(out)]
-    asked: list[tuple[int, int]] = []
+    asked: list[int] = []
 
-    def run(case, timeout, command, repeat):
-        asked.append((case.threads, repeat))
+    def attempt(task, *_):
+        asked.append(task["threads"])
         if len(asked) == 3:
             raise KeyboardInterrupt
         if len(asked) == 2:
-            return Outcome(case, "died", "exit code 1", repeat)
-        return Outcome(case, "ok", None, repeat, CPU, wall_ms=(1.0, 2.0))
+            return {"status": "died", "error": "exit code 1"}
+        return timed(1.0, 2.0)
 
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "attempt", attempt)
     monkeypatch.setattr(runner, "providers", lambda timeout: ((CPU,), (CPU,)))
     assert main(argv) == 130
     assert "the same command goes on from here" in capsys.readouterr().err
-    assert not results.load(out)["complete"] and asked == [(1, 0), (2, 0), (1, 1)]
+    assert not results.load(out)["complete"] and asked == [1, 2, 1]
     kept = out.read_bytes()
     assert main([*argv, "--threads", "1"]) == 2
     assert "unfinished file of another command" in capsys.readouterr().err and out.read_bytes() == kept
-    asked[:] = [(0, 0)] * 3
     assert main(argv) == 0
-    assert (
-        asked[3:] == [(2, 0), (1, 1), (2, 1)]
-        and "Going on: 1 of 4 processes are done" in capsys.readouterr().out
-    )
+    assert asked[3:] == [2, 1, 2] and "Going on: 1 of 4 processes are done" in capsys.readouterr().out
     content = results.load(out)
-    assert content["complete"] and len(content["results"]) == 4
+    each = [(r["case"]["threads"], r["repeat"]) for r in content["results"]]
+    assert content["complete"] and each == [(1, 0), (2, 0), (1, 1), (2, 1)]
     assert {r["status"] for r in content["results"]} == {"ok"}
 
 
@@ -198,8 +217,7 @@ def test_providers_by_the_names_that_people_use(tiny_landmarks, monkeypatch, cap
     argv += ["--input", "synthetic"]
     assert main([*argv, "--provider", "abacus"]) == 2
     assert "There is no execution provider 'abacus': take CPU, CUDA" in capsys.readouterr().err
-    ok = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(1.0,))
-    monkeypatch.setattr(runner, "run", lambda c, t, command, repeat: replace(ok, case=c, repeat=repeat))
+    monkeypatch.setattr(runner, "attempt", lambda *_: timed(1.0))
     monkeypatch.setattr(runner, "providers", lambda timeout: ((CPU,), (CPU,)))
     assert main([*argv, "--provider", "xnnpack", "--provider", "cpu"]) == 1
     printed = capsys.readouterr()
@@ -244,8 +262,7 @@ def test_another_build_of_onnxruntime_gets_an_environment(tmp_path, monkeypatch)
 
 def test_a_provider_that_is_listed_but_does_not_compute(tiny_landmarks, monkeypatch, capsys):
     """As CUDA without its libraries: a marked row, no environment that nobody asked for; the others go on."""
-    ok = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(1.0,))
-    monkeypatch.setattr(runner, "run", lambda c, t, command, repeat: replace(ok, case=c, repeat=repeat))
+    monkeypatch.setattr(runner, "attempt", lambda *_: timed(1.0))
     monkeypatch.setattr(runner, "providers", lambda timeout: ((CPU,), ("CUDAExecutionProvider", CPU)))
     argv = ["inference", "--model", str(tiny_landmarks), "--threads", "1", "--input", "synthetic"]
     assert main(argv) == 1
@@ -293,7 +310,7 @@ def test_a_network_that_never_ran_is_no_measurement(tiny_landmarks, tiny_finder,
     cv2.imwrite(str(tmp_path / "0.png"), hands.blank(320, 240))
     path = {"finder": str(tiny_finder), "exercise": str(tiny_exercise), "clip": str(tmp_path)}
     outcome = runner.run(case(tiny_landmarks, what="pipeline", **path), 60)
-    assert outcome.status == "failed" and "never ran, since no hand was found" in outcome.error
+    assert outcome["status"] == "failed" and "never ran, since no hand was found" in outcome["error"]
 
 
 def test_an_answer_that_cannot_be_read_is_a_row(tiny_landmarks, monkeypatch):
@@ -306,18 +323,12 @@ def test_an_answer_that_cannot_be_read_is_a_row(tiny_landmarks, monkeypatch):
         "sha256": {},
     }
     for answer, says in (
-        (good, "cannot be read (KeyError: 'wall_ms')"),
+        (good, "cannot be kept (KeyError: 'wall_ms')"),
         (good | {"wall_ms": [float("nan")]}, "no finite numbers: wall_ms[0]"),
     ):
-        monkeypatch.setattr(runner, "call", lambda *_, answer=answer: answer)
+        monkeypatch.setattr(runner, "call", lambda *_, answer=answer, **more: answer)
         outcome = runner.run(case(tiny_landmarks), 60)
-        assert outcome.status == "failed" and says in outcome.error
-
-
-def test_steps_are_counted_by_provider(tiny_landmarks):
-    file = model.read(tiny_landmarks)
-    ran = session.steps_by_provider(file, child._random(file), 1, CPU)
-    assert set(ran) == {CPU} and ran[CPU] > 3
+        assert outcome["status"] == "failed" and says in outcome["error"]
 
 
 @pytest.mark.slow
@@ -330,13 +341,13 @@ def test_pytorch_eager(tiny_landmarks, tmp_path):
                                 "--threads", "1"])  # fmt: skip
     eager = inference.plan(args, [CPU]).cases[-1]
     assert str(eager) == "none eager, 1 thread, PyTorch CPU"
-    assert runner.run(eager, 120, runner.EAGER).status == "failed"
+    assert runner.run(eager, 120, runner.EAGER)["status"] == "failed"
     pytest.importorskip("torch")
     shipped = model.models_dir() / "checkpoints/mobilenetv2.safetensors"
     if not shipped.is_file():
         pytest.skip("checkpoints are not beside the models")
     outcome = runner.run(replace(eager, model=str(shipped)), 120, runner.EAGER)
-    assert outcome.status == "ok" and outcome.provider == "PyTorch CPU" and len(outcome.wall_ms) == 2
+    assert outcome["status"] == "ok" and outcome["provider"] == "PyTorch CPU" and len(outcome["wall_ms"]) == 2
 
 
 def test_bad_input_is_one_sentence(tmp_path, capsys):
@@ -362,16 +373,50 @@ def test_results_are_written_whole_or_not_at_all(tmp_path, tiny_landmarks):
     """JSON has no NaN; the sentence says which figure it is."""
     path = tmp_path / "results.json"
     path.write_text("old")
-    bad = Outcome(case(tiny_landmarks), "ok", provider=CPU, wall_ms=(float("nan"),))
+    bad = timed(float("nan"))
     with pytest.raises(HandCoachError, match=r"results\[0\]\.wall_ms\[0\]"):
-        results.write_json(path, {"results": [bad.as_json()]})
+        results.write_json(path, {"results": [bad]})
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_measure_keeps_the_warm_up_apart():
+def test_measure_keeps_the_warm_up_apart_and_wall_from_cpu():
+    """Waiting takes time and no processor; neither the first runs nor a thread that is still busy count."""
     seen = []
-    times = stopwatch.measure(seen.append, 2, 3, lambda i: i)
-    assert seen == [0, 1, 2, 3, 4] and len(times["warmup_ms"]) == 2 and len(times["wall_ms"]) == 3
+
+    def step(i: int) -> None:
+        seen.append(i)
+        time.sleep(0.06 if i < 2 else 0.02)
+
+    end = time.perf_counter() + 0.3
+
+    def spin() -> None:
+        while time.perf_counter() < end:
+            pass
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    times = stopwatch.measure(step, 2, 3, lambda i: i)
+    thread.join()
+    assert seen == [0, 1, 2, 3, 4] and len(times["warmup_ms"]) == 2 and min(times["warmup_ms"]) >= 59
+    assert len(times["wall_ms"]) == len(times["cpu_ms"]) == 3 and min(times["wall_ms"]) >= 19
+    assert min(times["cpu_ms"]) < 10  # on a busy machine a thread may begin late
+
+
+def test_the_networks_part_of_a_frame(tiny_landmarks, tiny_finder, tiny_exercise, clip, monkeypatch):
+    """Here each network waits for 8 ms: that is wall time of it, and no CPU time."""
+    plain = session.Session.run
+
+    def wait(self, array):
+        time.sleep(0.008)
+        return plain(self, array)
+
+    monkeypatch.setattr(session.Session, "run", wait)
+    path = {"finder": str(tiny_finder), "exercise": str(tiny_exercise), "clip": str(clip)}
+    found = pipeline.pipeline(asdict(case(tiny_landmarks, what="pipeline", **path)))
+    wall, cpu = found["network_wall_ms"], found["network_cpu_ms"]
+    assert len(wall) == len(cpu) == 5 and min(wall) >= 8 and min(cpu) < 6
+    assert sum(wall) / 5 == pytest.approx(found["parts_ms"]["landmarks"])
+    assert found["parts_ms"]["exercise"] >= 8 and sum(wall) < sum(found["wall_ms"])
 
 
 def test_the_machine_is_described_from_what_the_system_says(tmp_path, monkeypatch):
@@ -423,19 +468,8 @@ def test_without_anything_to_read_the_reasons_are_given(tmp_path, monkeypatch):
 def test_the_command_imports_no_training():
     code = (
         "import sys, handcoach_bench.cli, handcoach_bench.child, handcoach_bench.pipeline\n"
-        "bad = {'torch', 'sklearn', 'skl2onnx', 'onnx', 'handcoach_train', 'handcoach_export'}\n"
-        "assert not bad & set(sys.modules), sys.modules.keys()"
+        "bad = {'torch', 'torchvision', 'sklearn', 'skl2onnx', 'onnx', 'scipy', 'matplotlib',\n"
+        "       'handcoach_train', 'handcoach_export'}\n"
+        "sys.exit(', '.join(bad & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_the_bar_tells_the_time_left_on_a_terminal_only(monkeypatch, capsys):
-    bar = common.Bar(2)
-    bar.say("first")
-    bar.done("1.00 ms")
-    assert capsys.readouterr().err == "[1/2] first: 1.00 ms\n"
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    bar.say("second")
-    assert re.search(r"\[#{10} {10}\] 1/2, about \d+ s left: second", capsys.readouterr().err)
-    bar.done("failed: so")
-    assert "[2/2] second: failed: so" in capsys.readouterr().err

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -106,11 +108,17 @@ def test_everybody_side_by_side(fake, argv, tmp_path, capsys):
     assert full["figures"]["pa_mpjpe_mm"] == pytest.approx(full["errors_mm"]["1.png"] / 3, abs=1e-3)
     assert 0.5 < ours["errors_mm"]["0.png"] < full["errors_mm"]["1.png"]
     clips = rows["MediaPipe full clips"]
+    assert clips.summary.n == 2 * (12 - 3)  # a quarter, and 30 frames at most, are warm-up
     assert len(clips.medians) == 2 and clips.unstable and clips.good[0]["figures"]["jitter_hand_units"] == 0
     assert rows["the paper's way clips"].note == "failed: python lacks torch: give another environment"
     printed = capsys.readouterr().out
     assert "12 frames of" in printed and "3 photographs of" in printed and "on 1 core (" in printed
-    assert "HandCoach tiny-landmarks less MediaPipe full, the same photographs: " in printed
+    apart = [ours["errors_mm"][name] - full["errors_mm"][name] for name in ours["errors_mm"]]
+    low, high = peers.interval(apart)
+    assert (
+        f"HandCoach tiny-landmarks less MediaPipe full, the same photographs: {np.mean(apart):+.2f} mm "
+        f"[{low:+.2f}, {high:+.2f}], no clear difference\n" in printed
+    )
     lines = {line.split("  ")[0]: line for line in printed.splitlines()}
     assert "UNSTABLE" in lines["MediaPipe full"] and "python lacks torch" in lines["the paper's way"]
     assert "random weights" in printed and " 2.00 " in lines["MediaPipe lite"]
@@ -159,7 +167,7 @@ def test_without_a_way_to_pin_that_is_said(monkeypatch):
 
 
 def test_an_environment_that_cannot_be_made_is_a_row(fake, argv, monkeypatch, capsys):
-    def make(name, requirements, python=None):
+    def make(name, requirements):
         raise HandCoachError(f"the environment for {requirements[0]} could not be made (no network)")
 
     monkeypatch.setattr(environments, "make", make)
@@ -190,14 +198,84 @@ def test_our_own_child_finds_what_is_there(data, tiny_landmarks, tiny_finder, ti
     files = sorted(map(str, (data / "teacher_sessions/open").iterdir()))
     blank = save(data / "blank.png", hands.blank())
     task = {"peer": "ours", "landmarks": str(tiny_landmarks), "finder": str(tiny_finder), "cores": 1,
-            "exercise": str(tiny_exercise), "files": [*files, str(blank), "missing.png"], "tracked": True,
+            "exercise": str(tiny_exercise), "files": [*files, str(blank)], "tracked": True,
             "warmup": 1, "began": 0.0}  # fmt: skip
     found = runner.call(task, 120, (sys.executable, str(PEER)))
-    assert found["sides"] == ["right"] * 4 + [None, None]
-    assert np.shape(found["landmarks"][0]) == (21, 3) and found["landmarks"][4:] == [None, None]
+    assert found["sides"] == ["right"] * 4 + [None]
+    assert np.shape(found["landmarks"][0]) == (21, 3) and found["landmarks"][4:] == [None]
     assert len(found["wall_ms"]) == len(found["cpu_ms"]) == 4 and len(found["warmup_ms"]) == 1
     assert found["pinned"] is hasattr(os, "sched_setaffinity")
     assert found["startup_ms"] > 1e9 and found["versions"]["onnxruntime"] and found["load_ms"] > 0
+
+
+def test_what_cannot_be_read_is_nobodys_miss(
+    data, fake, argv, tiny_landmarks, tiny_finder, tiny_exercise, capsys
+):
+    """A damaged photograph would be a miss of every program, and all would have its guess in their mean."""
+    for name in ("real_3d/images/1.png", "teacher_sessions/almost/0.png"):
+        (data / name).write_bytes(b"none")
+    pictures = peers.read_pictures(data, tiny_exercise, None)
+    assert [f.name for f in pictures.photographs] == ["0.png", "2.png"] and len(pictures.joints) == 2
+    assert pictures.sessions.tolist() == [0] * 3 + [1] * 4 + [2] * 4 and len(pictures.frames) == 11
+    assert main([*argv, "--repeats", "1", "--only", "ours"]) == 0
+    head = next(line for line in capsys.readouterr().out.splitlines() if "frames of" in line)
+    assert head.startswith("11 frames") and head.endswith("each on its own; 2 more cannot be read")
+    for file in data.rglob("*.png"):
+        file.write_bytes(b"none")
+    assert main([*argv, "--repeats", "1", "--only", "ours"]) == 2
+    assert "None of the 15 pictures" in capsys.readouterr().err
+    task = {"peer": "ours", "landmarks": str(tiny_landmarks), "finder": str(tiny_finder),
+            "exercise": str(tiny_exercise), "files": [str(data / "none.png")]}  # fmt: skip
+    assert "none.png cannot be read" in runner.call(task, 120, (sys.executable, str(PEER)))["error"]
+
+
+def test_jitter_is_the_mean_of_all_pairs_of_neighbours():
+    """The first clip has four pairs that stand still; the second, which lost the hand twice, one that moves;
+    from one clip to the next everything changes, and is no pair."""
+    still, other = (hands.template(bend) for bend in (0.0, 1.0))
+    moved = other.copy()
+    moved[8, 2] += 0.21
+    said = [still] * 5 + [other, None, moved, None, other, moved]
+    found = {"landmarks": [None if hand is None else hand.tolist() for hand in said], "startup_ms": 1.0,
+             **dict.fromkeys(("warmup_ms", "wall_ms", "cpu_ms", "load_ms", "peak_rss_mb", "steady_rss_mb",
+                              "versions", "pinned"))}  # fmt: skip
+    pictures = peers.Pictures([], np.zeros(0), np.zeros(0), [], np.array([0] * 5 + [1] * 6))
+    peer = peers.Peer("any", "mediapipe", "any", {}, [], [])
+    read = peers.read_clips(peer, found, pictures)
+    assert read["found"] == pytest.approx(9 / 11)
+    assert read["figures"]["jitter_hand_units"] == pytest.approx(0.01 / 5, rel=0.02)
+
+
+def test_mediapipe_is_asked_for_the_persons_own_hand(monkeypatch):
+    """Its word is of a selfie, which the picture is not. Frames of a clip are followed."""
+    hand = SimpleNamespace(landmark=[SimpleNamespace(x=i, y=0.0, z=1.0) for i in range(21)])
+    word = SimpleNamespace(classification=[SimpleNamespace(label="Right")])
+    answers = iter([
+        SimpleNamespace(multi_hand_world_landmarks=[hand], multi_handedness=[word]),
+        SimpleNamespace(multi_hand_world_landmarks=None),
+    ])  # fmt: skip
+    asked: dict = {}
+
+    def hands_of(**given):
+        asked.update(given)
+        return SimpleNamespace(process=lambda image: next(answers))
+
+    solutions = SimpleNamespace(hands=SimpleNamespace(Hands=hands_of))
+    monkeypatch.setitem(sys.modules, "mediapipe", SimpleNamespace(solutions=solutions))
+    look = child.mediapipe({"tracked": True, "complexity": 0})
+    joints, side = look(None, 0)
+    assert side == "left" and joints[3] == [3, 0, 1] and len(joints) == 21 and look(None, 1) == (None, None)
+    assert (asked["static_image_mode"], asked["model_complexity"], asked["max_num_hands"]) == (False, 0, 1)
+
+
+def test_wall_and_cpu_time_of_a_program(data, monkeypatch):
+    """One that waits, and in its first picture longer."""
+    waits = iter([0.06, 0.02, 0.02])
+    monkeypatch.setattr(child, "mediapipe", lambda task: lambda image, i: (time.sleep(next(waits)), None))
+    found = child.play({"files": [str(f) for f in (data / "real_3d/images").iterdir()], "warmup": 1})
+    assert len(found["warmup_ms"]) == 1 and found["warmup_ms"][0] >= 59
+    assert len(found["wall_ms"]) == len(found["cpu_ms"]) == 2
+    assert min(found["wall_ms"]) >= 19 and min(found["cpu_ms"]) < 10 and found["pinned"] is False
 
 
 def test_what_an_environment_lacks_is_said(tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import app, results, schema, tables
-from handcoach_bench.results import Case, Outcome
+from handcoach_bench import app, plots, results, schema, tables
+from handcoach_bench.results import Case
 
 CPU = "CPUExecutionProvider"
 MACHINE = {"cpu": "Slow", "flags": ["avx2"], "cores": 2, "threads": 4, "usable": 4, "caches": {"L2": "512K"},
@@ -18,16 +18,17 @@ MACHINE = {"cpu": "Slow", "flags": ["avx2"], "cores": 2, "threads": 4, "usable":
            "os": "Linux", "python": "3.11", "versions": {"onnxruntime": "1.32.0"}, "unknown": []}  # fmt: skip
 
 
-def outcome(*wall: float, repeat: int = 0, status: str = "ok", **more) -> Outcome:
+def outcome(*wall: float, repeat: int = 0, status: str = "ok", error: str | None = None, **more) -> dict:
     case = Case("network", "m.onnx", "m", 1, CPU, 0, max(1, len(wall)))
-    return Outcome(case, status, repeat=repeat, wall_ms=wall, cpu_ms=tuple(v / 2 for v in wall), **more)
+    return {"case": case.as_json(), "repeat": repeat, "status": status, "error": error, "wall_ms": list(wall),
+            "cpu_ms": [v / 2 for v in wall], **more}  # fmt: skip
 
 
-def content(*outcomes: Outcome, **more) -> dict:
+def content(*outcomes: dict, **more) -> dict:
     made = results.envelope(
         "inference", "2026-01-01T00:00:00+00:00", ["handcoach-bench", "inference"], MACHINE, {}, {}, {}
     )
-    return made | {"results": [o.as_json() for o in outcomes], "complete": True} | more
+    return made | {"results": list(outcomes), "complete": True} | more
 
 
 def write(path: Path, value: object) -> Path:
@@ -44,13 +45,15 @@ def test_what_is_written_is_read_again(tmp_path):
 
 
 def test_figures_of_several_processes():
-    (row,) = results.rows([o.as_json() for o in (outcome(1.0, 2.0, 3.0), outcome(2.0, 2.2, 9.0, repeat=1))])
+    (row,) = results.rows((outcome(1.0, 2.0, 3.0), outcome(2.0, 2.2, 9.0, repeat=1)))
     assert row.medians == [2.0, 2.2] and row.spreads["wall"] == pytest.approx(0.1) and row.unstable
     assert row.summary.n == 6 and row.summary.median == statistics.median([1, 2, 3, 2, 2.2, 9])
     assert row.cpu_percent == pytest.approx(50) and row.fps == pytest.approx(1000 / row.summary.mean)
-    (steady,) = results.rows([o.as_json() for o in (outcome(2.0), outcome(2.08, repeat=1))])
+    (uneven,) = results.rows([outcome(1.0, 2.0, 9.0) | {"cpu_ms": [1.0, 1.0, 1.0]}])
+    assert uneven.cpu_percent == pytest.approx(25)  # of all the time, and not of a median
+    (steady,) = results.rows((outcome(2.0), outcome(2.08, repeat=1)))
     assert not steady.unstable
-    (once,) = results.rows([outcome(2.0).as_json()])
+    (once,) = results.rows([outcome(2.0)])
     assert once.spreads == {} and not once.unstable
 
 
@@ -58,10 +61,7 @@ def test_what_is_unstable_is_named():
     """CPU time is a headline too: a row whose CPU time scatters is unstable where its wall time is not."""
 
     def row(*cpu: float, **more) -> results.Row:
-        made = [
-            outcome(5.0, 5.1, repeat=i).as_json() | {"cpu_ms": [ms, ms + 0.1]} | more
-            for i, ms in enumerate(cpu)
-        ]
+        made = [outcome(5.0, 5.1, repeat=i) | {"cpu_ms": [ms, ms + 0.1]} | more for i, ms in enumerate(cpu)]
         return results.rows(made)[0]
 
     busy = row(4.0, 4.4)
@@ -70,11 +70,11 @@ def test_what_is_unstable_is_named():
     assert (
         tables.cells(busy)[1] == "UNSTABLE (CPU)" and "(wall in 0, CPU in 1)" in tables.stability([busy])[0]
     )
-    both = [outcome(5.0).as_json(), outcome(6.0, repeat=1).as_json()]
+    both = [outcome(5.0), outcome(6.0, repeat=1)]
     assert results.rows(both)[0].unstable == "UNSTABLE (wall, CPU)"
     # A paced app and a training know their CPU percent alone.
     percents = [{"cpu_ms": [], "figures": {"cpu_percent": p}} for p in (50.0, 60.0)]
-    paced = [outcome(5.0, repeat=i).as_json() | more for i, more in enumerate(percents)]
+    paced = [outcome(5.0, repeat=i) | more for i, more in enumerate(percents)]
     assert results.rows(paced)[0].unstable == "UNSTABLE (CPU)"
 
 
@@ -85,14 +85,14 @@ def test_a_coarse_clock_has_a_mean_and_no_median():
     fine = [10 + 0.01 * i for i in range(40)]
     assert results.coarse(steps) and results.coarse(slow) and not results.coarse(fine)
     assert not results.coarse([7.0] * 30) and not results.coarse([1.0, 9.0])
-    (row,) = results.rows([outcome(*range(1, 51)).as_json() | {"cpu_ms": steps}])
+    (row,) = results.rows([outcome(*range(1, 51)) | {"cpu_ms": steps}])
     assert row.cpu_ms == pytest.approx(statistics.fmean(steps)) and row.cpu.median == 0.0
-    (row,) = results.rows([outcome(1.0).as_json() | {"cpu_ms": [1.0, 2.0, 9.0]}])
+    (row,) = results.rows([outcome(1.0) | {"cpu_ms": [1.0, 2.0, 9.0]}])
     assert row.cpu_ms == 2.0
 
 
 def test_a_peak_is_the_largest_and_no_mean():
-    parts = [outcome(1.0, repeat=i, peak_rss_mb=mb).as_json() for i, mb in enumerate((200.0, 270.0))]
+    parts = [outcome(1.0, repeat=i, peak_rss_mb=mb) for i, mb in enumerate((200.0, 270.0))]
     (row,) = results.rows(parts)
     assert row.most("peak_rss_mb") == 270 and row.mean("peak_rss_mb") == 235
     assert tables.cells(row)[0][tables.COLUMNS.index("peak MB")] == "270"
@@ -100,11 +100,31 @@ def test_a_peak_is_the_largest_and_no_mean():
     assert "at most 270 MB; goal 250 MB missed" in app.table(results.rows(window))[0]
 
 
+def test_the_memory_of_a_window_is_what_was_measured():
+    """It has no times, and is in a report all the same. Nothing is kept that nobody measured, and a process
+    that died is named."""
+    case = {"key": "app in a window, 1 thread", "what": "window", "name": "app", "screen": "Xvfb"}
+    one = {"case": case, "repeat": 0, "status": "ok", "error": None, "peak_rss_mb": 211.0,
+           "steady_rss_mb": 190.0}  # fmt: skip
+    died = one | {"repeat": 1, "status": "died", "error": "no luck"}
+    unknown = one | {"peak_rss_mb": None, "steady_rss_mb": None}
+    (row,) = results.rows([one])
+    assert dict(zip(tables.COLUMNS, tables.cells(row)[0], strict=True)) == {
+        **dict.fromkeys(tables.COLUMNS, ""), "case": "app in a window", "peak MB": "211", "steady MB": "190",
+    }  # fmt: skip
+    said = [app.table(results.rows(rows))[0] for rows in ([one], [one, died], [unknown])]
+    assert said[0].endswith("190 MB, at most 211 MB; goal 250 MB kept")
+    assert said[1].endswith("goal 250 MB kept; 1 of 2 processes died: no luck")
+    assert said[2].endswith("? MB, at most ? MB; goal 250 MB unknown")
+    pytest.importorskip("matplotlib")
+    assert set(plots.draw_all({"models": {}}, [row])) == {"memory.png"}
+
+
 def test_a_case_with_a_bad_process_says_so():
     good, bad = outcome(1.0), outcome(status="timeout", error="no result after 5 s", repeat=1)
-    (row,) = results.rows([good.as_json(), bad.as_json()])
+    (row,) = results.rows([good, bad])
     assert row.note == "1 of 2 processes timeout: no result after 5 s" and row.summary.n == 1
-    (row,) = results.rows([bad.as_json()])
+    (row,) = results.rows([bad])
     assert row.summary is None and row.note == "timeout: no result after 5 s" and row.cpu_percent is None
 
 

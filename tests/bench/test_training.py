@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -80,6 +81,7 @@ def test_the_command_its_file_and_its_table(fake, tmp_path, capsys):
     one = rows["training in fp32, 1 thread, cpu"]
     assert one.summary is not None and (one.summary.n, one.summary.mean) == (4, 4000.0)
     assert one.good[0]["figures"]["images_per_s"] == 4.0 and one.good[0]["figures"]["loader_share"] == 0.125
+    assert (one.mean("cpu_percent"), one.mean("epoch_s"), one.mean("last_loss")) == (75, 4, 1)
     assert one.good[0]["versions"] == {"torch": "0"}
     printed = capsys.readouterr()
     assert "20 of 40 pictures" in printed.out and "2.000 to 1.000" in printed.out
@@ -87,7 +89,7 @@ def test_the_command_its_file_and_its_table(fake, tmp_path, capsys):
     assert [line[:3] for line in table][:2] == [["cpu", "1", "fp32"], ["cpu", "2", "fp32"]]
     assert table[1][8] == "2.00"  # two threads are twice as fast
     assert "2 of 2" not in printed.out and "died: exit code 1 (out of memory)" in printed.out
-    assert "stable" in printed.out
+    assert "\nstable: medians of repeated processes lie at most 0.0% (wall), 0.0% (CPU) apart" in printed.out
 
 
 def test_bad_input_is_one_sentence(fake, tmp_path, monkeypatch, capsys):
@@ -140,6 +142,7 @@ def test_the_child_trains_on_the_same_pictures_every_time(pictures, tmp_path, mo
 
     from handcoach_bench.children import training as child
     from handcoach_train import networks
+    from handcoach_train.data import HandDataset
 
     add_tiny_backbone()
     monkeypatch.setattr(child, "NETWORK", "tiny")
@@ -160,6 +163,15 @@ def test_the_child_trains_on_the_same_pictures_every_time(pictures, tmp_path, mo
         assert all(0 <= e["loading_s"] < e["seconds"] for e in once["epochs"])
         assert (tmp_path / "p").read_text() == "6 6"
         assert once["loader_mb"] == 0
+        plain = HandDataset.__getitem__
+
+        def slow(self, i: int) -> dict:
+            time.sleep(0.03)
+            return plain(self, i)
+
+        with monkeypatch.context() as patch:  # of both batches of two count the time that is waited for them
+            patch.setattr(HandDataset, "__getitem__", slow)
+            assert child.work(task | {"epochs": 1})["epochs"][0]["loading_s"] >= 4 * 0.03
         loading = child.work(task | {"workers": 1, "epochs": 1})
         assert loading["loader_mb"] > 1 and loading["peak_rss_mb"] > once["peak_rss_mb"] + 1
         with pytest.raises(HandCoachError, match="5 pictures are fewer than a batch of 6"):

@@ -33,11 +33,11 @@ from handcoach.ui.presenter import Presenter
 from handcoach.ui.probe import window_problem
 from handcoach.worker import Result, Worker, make_coach, worker_for
 from handcoach_bench.children.serve import serve, tell
+from handcoach_bench.pipeline import FPS, to_and_fro
 from handcoach_bench.stopwatch import measure, rss_mb
 
 Image = NDArray[np.uint8]
 
-FPS = 30.0  # of the clip's own time
 STAGE = (1280, 604)  # pixels of the window's picture at its usual size
 MAX_FRAMES = 150
 SETTLE_S = 1.0  # of the paced app, left out: the first frames meet cold caches
@@ -80,11 +80,6 @@ def _put(picture: Image, part: Image, x: int, y: int, columns: int, rows: int) -
     small = cv2.resize(np.ascontiguousarray(part), size, interpolation=cv2.INTER_AREA)
     left, top = x * width + (width - size[0]) // 2, y * height + (height - size[1]) // 2
     picture[top : top + size[1], left : left + size[0]] = small
-
-
-def to_and_fro(count: int) -> list[int]:
-    """Numbers of frames forwards and back, so that a clip that begins anew does not jump."""
-    return [*range(count), *range(count - 2, 0, -1)]
 
 
 def decode(jpeg: NDArray[np.uint8]) -> Image:
@@ -135,8 +130,7 @@ def steps(task: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     line = _load(task)
     load = time.perf_counter() - began
-    assert line.exercise is not None
-    coach, texts = make_coach(line.exercise, quick=True), Texts("en")
+    coach, texts = make_coach(line.judge, quick=True), Texts("en")
     presenter = Presenter(texts)
     coach.start(0.0)
     sections = Sections()
@@ -261,8 +255,7 @@ def paced(task: dict[str, Any]) -> dict[str, Any]:
 
     def load() -> tuple[pipeline.Pipeline, Coach]:
         line = _load(task)
-        assert line.exercise is not None
-        judge = line.exercise
+        judge = line.judge
         return line, Coach(judge.hold_s, ENDLESS, judge.rest_s, judge.labels)
 
     worker = Worker(load, lambda: camera.Camera(0, lambda *way: eye), autostart=True)

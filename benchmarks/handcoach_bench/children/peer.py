@@ -61,9 +61,7 @@ def play(task: dict) -> dict:
     for i, file in enumerate(task["files"]):
         image = cv2.imread(file)
         if image is None:
-            landmarks.append(None)
-            sides.append(None)
-            continue
+            raise Refused(f"{file} cannot be read")
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         busy, start = time.process_time(), time.perf_counter()
         joints, side = look(image, i)

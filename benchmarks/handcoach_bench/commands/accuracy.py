@@ -13,7 +13,7 @@ from handcoach.errors import HandCoachError
 from handcoach_bench import accuracy as parts
 from handcoach_bench import machine, origin, results, tables
 from handcoach_bench.commands.options import RAW, Commands, check_json, now, seconds
-from handcoach_bench.common import Models, describe, model_table
+from handcoach_bench.common import Models, model_table
 from handcoach_bench.finding import read_held_out
 from handcoach_bench.photographs import real_3d_peer
 
@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         raise HandCoachError(
             f"{args.data} has no folder {' or '.join(sorted(folders))}: give the one that holds it."
         )
+    if args.peer and "real-3d" not in todo:
+        raise HandCoachError("--peer is measured on real-3d: give --part real-3d too, or leave --peer out.")
     if args.peer and shutil.which(args.peer) is None:  # before the minutes that our own parts take
         raise HandCoachError(
             f"There is no program {args.peer}: give --peer the python of an environment with "
@@ -94,20 +96,20 @@ def run(args: argparse.Namespace) -> int:
     judged = any(part in parts.JUDGED for part in todo)
     every = [Models(name, args.finder, args.exercise) for name in args.model or [defaults.LANDMARKS]]
     paths = [models.paths(judged) for models in every]
-    described = [describe(each) for each in paths]
-    names = [d["landmarks"]["name"] for d in described]
-    if len(set(names)) < len(names):
-        raise HandCoachError(f"Two models are called {_twice(names)}: give each --model once.")
+    names = [model.read(each["landmarks"]).name for each in paths]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise HandCoachError(f"Two models are called {twice[0]}: give each --model once.")
     table = model_table(model.read(path) for each in paths for path in each.values())
-    measured = described[0] | {"landmarks": [d["landmarks"] for d in described]}
     created = now()
     here = machine.describe()
     print("\n".join(here.lines()))
-    files = [*measured["landmarks"], *(m for kind, m in measured.items() if kind != "landmarks")]
-    print("; ".join(f"{m['name']} {m['version']} ({m['sha256'][:12]})" for m in files))
+    print("; ".join(f"{m['name']} {m['version']} ({sha[:12]})" for sha, m in table.items()))
     # By part, then by the name of the landmark model.
     figures: dict[str, dict[str, dict[str, Any]]] = {}
-    seen = origin.inputs({f"DATA/{folder}": args.data / folder for folder in sorted(folders)}, args.json)
+    if "empty" in todo:
+        folders.add(parts.ROOMS)
+    given = {f"DATA/{folder}": args.data / folder for folder in sorted(folders)}
+    seen = origin.inputs(given | {"--held-out": args.held_out if "webcam" in todo else None}, args.json)
     content = results.envelope(
         "accuracy", created, args.command, here.as_json(), table, origin.code(), seen
     ) | {
@@ -122,10 +124,10 @@ def run(args: argparse.Namespace) -> int:
         folder = args.data / parts.FOLDERS["real-3d"]
         if part == "real-3d" and args.peer and folder.is_dir():
             try:
-                peer, measured = real_3d_peer(folder, args.peer, args.timeout)
+                peer, theirs = real_3d_peer(folder, args.peer, args.timeout)
             except HandCoachError as error:
-                peer, measured = "mediapipe", {"failed": str(error)}
-            figures[part][peer] = measured
+                peer, theirs = "mediapipe", {"failed": str(error)}
+            figures[part][peer] = theirs
         print("\n".join(["", *tables.lines(part, figures[part])]), flush=True)
         if args.json is not None:
             results.write_json(args.json, content | {"complete": number == len(todo)})
@@ -136,7 +138,3 @@ def run(args: argparse.Namespace) -> int:
     fits = [fit for f in each for fit in f.get("own_fit", {}).values()]
     failed = any("failed" in f for f in (*each, *fits))
     return 1 if failed or any("skipped" in f and args.part for f in each) else 0
-
-
-def _twice(names: list[str]) -> str:
-    return next(name for name in names if names.count(name) > 1)

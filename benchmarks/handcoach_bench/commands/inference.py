@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from handcoach import defaults, model
 from handcoach.errors import HandCoachError, ModelError
-from handcoach_bench import environments, machine, origin, results, runner, tables
+from handcoach_bench import campaign, environments, machine, origin, results, runner, tables
 from handcoach_bench.commands.options import RAW, Commands, check_json, count, now, positive, seconds
-from handcoach_bench.common import Bar, demo_clip, model_table, variant_of
-from handcoach_bench.results import Case, Outcome
+from handcoach_bench.common import demo_clip, model_table, variant_of
+from handcoach_bench.results import Case
 
 RUNS, WARMUP, REPEATS = 200, 20, 3
 QUICK_RUNS, QUICK_WARMUP, QUICK_REPEATS = 40, 5, 2
@@ -174,13 +174,10 @@ def network_case(file: model.ModelFile, provider: str, threads: int, warmup: int
 
 def _find(name: str) -> Path:
     # The name of a finder is no landmark model's, so the first kind that knows it is the right one.
-    for kind in ("finder", "landmarks"):
-        try:
-            return model.find(name, kind)
-        except ModelError as error:
-            if kind == "landmarks":
-                raise error
-    raise AssertionError("unreachable")
+    try:
+        return model.find(name, "finder")
+    except ModelError:
+        return model.find(name, "landmarks")
 
 
 def _frame_path(args: argparse.Namespace, name: str) -> tuple[dict[str, Any], str | None]:
@@ -211,59 +208,27 @@ def run(args: argparse.Namespace) -> int:
         "inference", now(), args.command, here.as_json(), _models(todo),
         origin.code(*[origin.TRAINING] * bool(args.eager)),
         origin.inputs({SEEN[case.what]: case.clip for case in todo.cases if case.what in SEEN}, args.json),
-    ) | {"results": []}  # fmt: skip
-    if args.json is not None:
-        content["results"] = results.unfinished(args.json, content)
+    )  # fmt: skip
     print("\n".join(here.lines()), flush=True)
-    busy = machine.busy(content["machine"])
-    for _ in _measure(todo, commands, repeats, args.timeout, content["results"], busy):
-        if args.json is not None:
-            results.write_json(args.json, content)
-            args.kept = True
-    content["complete"] = True
-    rows = results.rows(content["results"])
+    rows = results.rows(campaign.run(content, jobs(todo, commands, repeats), args))
     print("\n".join(["", *tables.inference(rows), *tables.headlines(rows, content["models"])]))
-    if args.json is not None:
-        results.write_json(args.json, content)
-        print(f"\nEvery run is in {args.json}; `handcoach-bench report {args.json} -o DIR` draws it.")
-    return 1 if any(row.note for row in rows) else 0
+    return campaign.finished(content["results"], args.json)
 
 
-def _measure(
-    todo: Plan,
-    commands: Mapping[str, tuple[str, ...] | str],
-    repeats: int,
-    timeout_s: float,
-    found: list[dict[str, Any]],
-    busy: str | None,
-) -> Iterator[None]:
-    """Add to `found` what each process gives that is not in it yet; yields after each of them.
+def jobs(todo: Plan, commands: Mapping[str, tuple[str, ...] | str], repeats: int) -> list[campaign.Job]:
+    """Round by round, so that a change of the machine's pace shows as a spread of every case's medians.
 
-    Round by round, so that a change of the machine's pace shows as a spread of every case's medians.
+    Args:
+        commands: see `_commands`.
     """
-    why = {case: said for case in todo.cases if isinstance(said := commands.get(case.provider), str)}
-    why |= todo.refused
-    done = {(r["case"]["key"], r["repeat"]) for r in found}
-    left = [
-        (case, repeat) for repeat in range(repeats) for case in todo.cases
-        if (str(case), repeat) not in done and not (repeat and case in why)
-    ]  # fmt: skip
-    if done and left:
-        print(f"Going on: {len(done)} of {len(done) + len(left)} processes are done.", flush=True)
-        if busy:
-            print(f"note: {busy}, now or when they began", flush=True)
-    bar = Bar(len(left))
-    for case, repeat in left:
-        bar.say(str(case))
-        if case in why:
-            outcome = Outcome(case, "failed", why[case], repeat)
-        else:
+    made = []
+    for repeat in range(repeats):
+        for case in todo.cases:
             command = runner.EAGER if case.what == "eager" else commands.get(case.provider, runner.CHILD)
-            outcome = runner.run(case, timeout_s, tuple(command), repeat)
-        found.append(outcome.as_json())
-        s = outcome.summary
-        bar.done(f"{s.median:.2f} ms" if s else f"{outcome.status}: {outcome.error}")
-        yield
+            why = todo.refused.get(case, command if isinstance(command, str) else None)
+            if not (repeat and why):
+                made.append(campaign.of_case(case, repeat, tuple(command), why))
+    return made
 
 
 def _providers(names: Sequence[str], listed: Sequence[str], gpus: Sequence[str]) -> list[str]:

@@ -6,7 +6,6 @@ import argparse
 import datetime
 import math
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,11 +63,6 @@ def check_json(path: Path | None, benchmark: str) -> None:
 def repeated(argv: Sequence[str] | None) -> list[str]:
     """The words that repeat this command; `argv` is what `main` was given."""
     return ["handcoach-bench", *(sys.argv[1:] if argv is None else argv)]
-
-
-def said(command: Sequence[str]) -> str:
-    """A command for a shell."""
-    return shlex.join(command)
 
 
 def now() -> str:

@@ -26,7 +26,8 @@ made on first use in the user's cache (MediaPipe 1 GB, PyTorch several) unless a
 Clips are followed, as a patient's frames are; everybody is measured by the same lines, in fresh processes
 that take turns, on --cores processors. A frame is given decoded: CPU ms is processor time of all threads from
 there to the landmarks (ours and the paper's: to the posture). Photographs stand alone. PA-MPJPE counts every
-one: a missed hand has the error of an open hand that is guessed without looking. Intervals are bootstraps
+one: a missed hand has the error of an open hand that is guessed without looking. A picture that cannot be
+decoded is nobody's miss: it is left out, and the table says how many are. Intervals are bootstraps
 over blocks of successive photographs. "of full" is CPU time by that of MediaPipe's full model in the same
 round: the median of the rounds, and their range. Processes whose medians of wall or CPU time lie more than
 5 % apart are called UNSTABLE.

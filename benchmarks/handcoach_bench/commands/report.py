@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         reporting.part(path.name, content, plots.draw_all(content, results.rows(content.get("results", []))))
         for path, content in contents
     ]
-    files = {name: data for name, data in reporting.pictures(parts).items()}
+    files = reporting.pictures(parts)
     files["report.md"] = reporting.markdown(parts).encode()
     files["report.html"] = reporting.page(parts).encode()
     try:

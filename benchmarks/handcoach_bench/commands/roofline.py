@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from handcoach.errors import HandCoachError
-from handcoach_bench import flops, machine, origin, results, runner, tables
+from handcoach_bench import campaign, flops, machine, origin, results, runner, tables
 from handcoach_bench.commands import inference
 from handcoach_bench.commands.options import RAW, Commands, check_json, now, positive, seconds
-from handcoach_bench.common import Bar, model_table
+from handcoach_bench.common import model_table
 from handcoach_bench.environments import CPU
 from handcoach_bench.roofline import Point, Roofs, environment
 
@@ -23,6 +23,9 @@ The peak is the best of many products of two 1024 x 1024 float32 matrices, memor
 256 MB, both in numpy with the same number of threads. MFLOP are counted from the graph: a multiplication
 and an addition of a convolution or a matrix product are two. "of peak" is what a model reaches of the matrix
 product; int8 may pass 100 %. "of roof" is what it reaches of the most that its FLOP per byte allow.
+
+The same command with the same --json goes on after an interruption. The exit code is 1 if a case gave no
+numbers.
 """
 
 
@@ -48,44 +51,38 @@ def run(args: argparse.Namespace) -> int:
     files = inference.files(args.model or [], args.variant or [])
     threads = list(dict.fromkeys(args.threads))
     print("\n".join(here.lines()), flush=True)
-    bar = Bar(len(threads) * (1 + len(files) * args.repeats))
-    found, roofs = [], {}
+    roofs: dict[int, Roofs] = {}
+    failed: list[campaign.Result] = []
     for n in threads:
-        bar.say(f"peak, {n} thread{'s' * (n > 1)}")
+        what = f"peak, {n} thread{'s' * (n > 1)}"
         try:
-            roofs[n] = peak(n, args.timeout)
+            with campaign.line(what):
+                roofs[n] = peak(n, args.timeout)
         except HandCoachError as error:  # the models' times are worth having without a roof
-            name = {"what": "peak", "name": "peak", "threads": n, "provider": None}
-            case = {"key": f"peak, {n} thread{'s' * (n > 1)}", **name}
-            found.append({"case": case, "repeat": 0, "status": "failed", "error": str(error)})
-            bar.done(str(error))
+            case = {"key": what, "what": "peak", "name": "peak", "threads": n, "provider": None}
+            failed.append({"case": case, "repeat": 0, "status": "failed", "error": str(error)})
         else:
-            bar.done(f"{roofs[n].gflops:.0f} GFLOP/s, {roofs[n].gb_s:.1f} GB/s")
-        for file in files:
-            alone = inference.network_case(file, CPU, n, 10, args.runs)
-            for repeat in range(args.repeats):
-                bar.say(str(alone))
-                outcome = runner.run(alone, args.timeout, repeat=repeat)
-                found.append(outcome.as_json())
-                bar.done(f"{outcome.summary.median:.2f} ms" if outcome.summary else str(outcome.error))
+            print(f"{what}: {roofs[n].gflops:.0f} GFLOP/s, {roofs[n].gb_s:.1f} GB/s", flush=True)
+    content = results.envelope(
+        "roofline", now(), args.command, here.as_json(), model_table(files), origin.code(), {}
+    )
+    todo = [
+        campaign.of_case(inference.network_case(file, CPU, n, 10, args.runs), repeat)
+        for repeat in range(args.repeats) for n in threads for file in files
+    ]  # fmt: skip
+    found = failed + campaign.run(content, todo, args)
     rows = results.rows(found)
     costs = {file.name: flops.count(file) for file in files}
     for row in rows:
         if row.summary and costs[row.case["name"]].flops and row.case["threads"] in roofs:
             point = Point(costs[row.case["name"]], row.summary.median, roofs[row.case["threads"]])
-            for result in row.results:
+            for result in row.good:
                 result["figures"] = point.figures()  # type: ignore[index]
-    print("\n".join(["", *tables.roofline(rows), *tables.stability(rows), *_uncounted(costs)]))
+    print("\n".join(["", *tables.roofline(rows), *_uncounted(costs)]))
     if args.json is not None:
-        content = results.envelope(
-            "roofline", now(), args.command, here.as_json(), model_table(files), origin.code(), {}
-        )
-        results.write_json(
-            args.json,
-            content | {"complete": True, "roofs": [asdict(r) for r in roofs.values()], "results": found},
-        )
-        print(f"\nEvery figure is in {args.json}; `handcoach-bench report {args.json} -o DIR` draws it.")
-    return 1 if any(row.note for row in rows) else 0
+        whole = content | {"roofs": [asdict(roof) for roof in roofs.values()], "results": found}
+        results.write_json(args.json, whole)
+    return campaign.finished(found, args.json)
 
 
 def peak(threads: int, timeout_s: float) -> Roofs:
