@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def tiny_finder() -> Path:
 def tiny_exercise() -> Path:
     """An exercise with the postures of tiny/hands.py: open, almost, fist."""
     return TINY / "exercise.onnx"
+
+
+@pytest.fixture
+def tiny_shipped(tmp_path: Path, tiny_exercise: Path, tiny_finder: Path, tiny_landmarks: Path) -> Path:
+    """A folder of models: the tiny ones under the names of the shipped ones."""
+    folder = tmp_path / "models"
+    (folder / "exercises").mkdir(parents=True)
+    shutil.copy(tiny_exercise, folder / "exercises" / "finger-stretch.onnx")
+    shutil.copy(tiny_finder, folder / "finder.onnx")
+    shutil.copy(tiny_landmarks, folder / "mobilenetv2.onnx")
+    return folder
 
 
 def _why_no_window() -> str | None:

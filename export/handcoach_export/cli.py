@@ -162,9 +162,9 @@ def parser() -> argparse.ArgumentParser:
         help="how the hand is turned counts: x keeps where it points, z where the palm looks, xyz all of it",
     )  # fmt: skip
     sub.add_argument(
-        "--weights", choices=("equal", "recorded"),
-        help="equal (default), or recorded: directions in which one posture scatters count less; for "
-        "recordings of many people",
+        "--weights", choices=("few", "many", "equal"),
+        help="of how many people the recording is (default: few; many: ten or more): so much it says of what "
+        "differs between hands of one posture, which then counts less; equal: all counts alike",
     )  # fmt: skip
     sub.add_argument(
         "--paper", action="store_true",

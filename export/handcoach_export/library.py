@@ -6,15 +6,14 @@
     WORK/recordings/EXERCISE/        of the own people, as `handcoach record` writes them
     WORK/exercises/EXERCISE.onnx     and its picture
 
-Three sets of people: `own` is recorded, `choose` decides on weights and thresholds, `final` is looked at
-once, for the figures that are reported. Everything that is there and fits is kept, so that the command goes
-on where it stopped.
+Three sets of people: `own` is recorded, `choose` decides what an almost good posture counts as, `final` is
+looked at once, for the figures that are reported. Everything that is there and fits is kept, so that the
+command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 import zlib
@@ -36,7 +35,6 @@ from handcoach.exercise import Exercise
 from handcoach.hand import Array, Frame, Hand, mirror
 from handcoach.tracker import Choice
 from handcoach_export import exercise
-from handcoach_train.posture import clusters
 
 SETS = {"own": 9001, "choose": 9002, "final": 9003}  # and the seed of their people
 PEOPLE = {"own": 60, "choose": 40, "final": 40}
@@ -47,8 +45,9 @@ NOT_FOUND = "not found"
 READER = 7  # to be raised where tracker, finder or landmarker read otherwise: what was read before is stale
 GOOD, MOST_WRONG_PRAISE = 0.9, 0.05  # the bar for shipping: stills of other people
 ALMOST_COSTS = 0.03  # the share of right verdicts that an almost good posture may cost, see `build`
-PER_LABEL = (0, 2, 4)  # clusters of each label, of which one is chosen; 0: as the recording has it
-MARGINS = (0.1, 0.06, 0.03, 0.015, 0.0)  # for `unsure`, of which one is chosen; 0: by distance alone
+# How every exercise is fitted: chosen for all of them at once, on the people of `choose`. What does best for
+# one of them on forty people does so in part by luck, and less well on others.
+HOW: dict[str, Any] = {"weights": "many", "per_label": 2}
 STRETCH = ("open", "almost", "fist")  # as `handcoach-train render --view exercise` knows them
 GAP = 15  # degrees to either side of STRETCHED: a camera is good to 5 to 10 of a joint, see `angles`
 # Which of the rendered hands show these postures: degrees of a finger's joints together, the mean of the
@@ -332,10 +331,9 @@ class Trial:
     """An exercise as it might be.
 
     Attributes:
-        shows: see `Shows`. settings: with the weights, clusters and margin that do best on the people of
-            `choose`.
-        figures: on those of them whose hand is found; None if that leaves any label without one.
-        problem: why the recording was refused with all weights, if it was.
+        shows: see `Shows`. settings: what it is built with.
+        figures: on those people of `choose` whose hand is found; None if that leaves any label without one.
+        problem: why the recording was refused, if it was.
     """
 
     shows: Shows
@@ -360,7 +358,7 @@ class Trial:
 
 
 def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], Shows]:
-    """Build an exercise with the weights, clusters and margin that do best on the people of `choose`.
+    """Build an exercise, with its almost good posture as the people of `choose` say.
 
     An almost good posture that is not told from the others on them, or that costs more than ALMOST_COSTS,
     counts as the one from which the exercise starts: a try that stops half-way is then no good one either.
@@ -404,45 +402,28 @@ def _choose(work: Path, name: str, models: Models) -> Trial:
 
 
 def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
-    """Record it on trial, and take of the weights, clusters and margins those that do best on other people:
-    the recording's own held-out frames are of two takes, one of each hand, which is little to choose by."""
+    """Record it on trial, and judge other people by it."""
     words = exercise.read_settings(name)
     messages = {label: words["messages"][label] for label in shows}
-    settings = words | {"labels": list(shows), "messages": messages}
+    settings = words | HOW | {"labels": list(shows), "messages": messages}
     recorded = record(work, "trial", models, shows)
     trial = work / "exercises" / "trial.onnx"
     trial.parent.mkdir(parents=True, exist_ok=True)
-    problem: HandCoachError | None = None
-    best, chosen = (False, -np.inf), {}
-    of_best: dict[str, Any] | None = None
-    for weights, per_label in itertools.product(clusters.WEIGHTS, PER_LABEL):
-        tried = {"weights": weights, "per_label": per_label}
-        try:
-            exercise.build(recorded, trial, settings | tried)
-        except HandCoachError as error:
-            problem = error
-            continue
+    figures, problem = None, None
+    try:
+        exercise.build(recorded, trial, settings)
         judge = Exercise(model.read(trial, "exercise"))
-        # A hand that is not found says nothing about weights, nor about whether postures can be told apart.
+        # A hand that is not found says nothing about whether postures can be told apart.
         others = {
             label: seen.found() for label, seen in shown_to(judge, work, "choose", shows, models).items()
         }
-        for margin in MARGINS:
-            judge.min_margin = margin
-            if all(map(len, others.values())):
-                figures = _figures({label: judged(judge, seen) for label, seen in others.items()})
-                # Praise that is not deserved teaches the wrong thing: it counts twice.
-                merit = figures["right"] - figures["wrong_praise"]
-            else:  # no people to choose by: the recording's own held-out frames speak, but for the margin
-                figures, merit = None, judge.file.meta["quality"]["accuracy_held_out"]
-            # What would pass goes before what would not, though it praised fewer.
-            tells = Trial(shows, tried, figures, None).tells
-            if (tells, merit) > (best[0], best[1] + 0.002):
-                best, of_best = (tells, merit), figures
-                chosen = tried | {"unsure": {"min_margin": margin}}
+        if all(map(len, others.values())):
+            figures = _figures({label: judged(judge, seen) for label, seen in others.items()})
+    except HandCoachError as error:
+        problem = error
     trial.unlink(missing_ok=True)
     shutil.rmtree(recorded)
-    return Trial(shows, settings | chosen, of_best, None if chosen else problem)
+    return Trial(shows, settings, figures, problem)
 
 
 def judged(judge: Exercise, seen: Seen) -> list[str]:
@@ -614,14 +595,12 @@ def as_markdown(found: dict[str, dict[str, Any]], models: Models) -> str:
         cells = [f"{100 * found[other]['praised'][good]:.0f}" for other in judges]
         cells = [f"**{cell}**" if other == name else cell for cell, other in zip(cells, judges, strict=True)]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "## How each was made", "",
-              "| exercise | weights | least margin | kept axes | clusters | stills right by posture |",
-              "|---|---|---:|---|---|---|"]  # fmt: skip
+    lines += ["", "## How each was made", "", "| exercise | kept axes | clusters | stills right by posture |",
+              "|---|---|---|---|"]  # fmt: skip
     for name in judges:
         meta, stills = found[name]["meta"], found[name]["stills"]
         each = ", ".join(f"{label} {share:.0%}" for label, share in stills["right_by_label"].items())
-        lines.append(f"| {name} | {meta.get('weights', 'equal')} | {meta['unsure']['min_margin']:g} | "
-                     f"{meta['kept_axes'] or 'none'} | {len(meta['clusters'])} | {each} |")  # fmt: skip
+        lines.append(f"| {name} | {meta['kept_axes'] or 'none'} | {len(meta['clusters'])} | {each} |")
     return "\n".join(lines) + "\n"
 
 

@@ -151,6 +151,7 @@ def write_video(
                 track, posture = path.step(frame)
                 for n in range(times):
                     progress = coach.update(posture.label if posture else None, t + n * STILL_STEP_S)
+                    judge.widen(coach.own_range.times)
                 result = Result(t, "running", frame=frame, track=track, posture=posture, progress=progress,
                                 exercise=judge, hold_s=coach.hold_s, rest_s=coach.rest_s)  # fmt: skip
                 write(np.vstack([drawing.compose(presenter.present(result), texts, STAGE), what_it_is]))

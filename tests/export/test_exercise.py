@@ -47,7 +47,7 @@ def test_a_recording_becomes_an_exercise(tmp_path, capsys):
     assert all(set(text) == {"en", "da"} for text in file.meta["messages"].values())
     assert (file.meta["author"], file.meta["licence"]) == ("", "none stated")  # the recording is not ours
     assert file.meta["parity"]["against"] == "scikit-learn" and 0 <= file.meta["parity"]["max_abs"] <= 1e-5
-    assert file.meta["opset"] == contract.OPSET
+    assert file.meta["opset"] == contract.OPSET and file.meta["weights"] == "few"
     assert file.meta["landmark_model"] == "tiny" and file.meta["quality"]["frames"]["fist"] == 30
     recorded = recording.read(tmp_path / "rec").labels["open"]
     assert np.abs(recorded - np.float32(file.meta["reference"])).max(axis=(1, 2)).min() < 1e-6
@@ -62,10 +62,10 @@ def test_an_exercise_as_the_papers_has_one_cluster_for_each_posture(tmp_path, ca
     assert main(["exercise", str(record(tmp_path / "rec")), "-o", str(output), "--paper"]) == 0
     meta = model.read(output, "exercise").meta
     assert meta["quality"]["method"] == "one k-means, as the paper's"
-    assert sorted(meta["clusters"]) == ["almost", "fist", "open"]
+    assert sorted(meta["clusters"]) == ["almost", "fist", "open"] and meta["weights"] == "equal"
 
 
-@pytest.mark.parametrize("weights", ["equal", "recorded"])
+@pytest.mark.parametrize("weights", ["equal", "few", "many"])
 def test_a_thumb_that_is_switched_off_changes_nothing(tmp_path, weights):
     """Whatever it does, with coordinates that are mixed by how the recorded hands scatter, too; and a thumb
     that is where it is nearest takes nothing away."""
@@ -110,28 +110,20 @@ def test_the_graph_is_exact_at_a_centroid_and_at_a_boundary():
 
 
 def test_a_hand_on_the_border_of_two_postures_is_no_reason_to_refuse(tmp_path, monkeypatch):
-    """There scikit-learn's `predict` rounds otherwise than its own distances."""
-    folder = record(tmp_path / "rec")
+    """There scikit-learn's `predict` rounds otherwise than its own distances, above all of postures that are
+    nearly the same."""
+    folder = record(tmp_path / "rec", {"open": 0.02, "almost": 0.06, "fist": 0.1})
     data = recording.read(folder).labels
-    fit = posture.fit(data, LABELS, weights="recorded")
-
-    def near(low, high):
-        t = np.linspace(low, high, 20_000, dtype=np.float32)[:, None, None]
-        hands = (1 - t) * data["open"][0] + t * data["almost"][0]
-        features = fit.pipeline[0].transform(hands)
-        distances = fit.pipeline[1].transform(features)
-        two = np.sort(distances, axis=1)[:, :2]
-        return t, hands, features, distances, two[:, 1] - two[:, 0]
-
-    t, *_, apart = near(0, 1)
-    at = float(t[apart.argmin()].item())
-    _, hands, features, distances, apart = near(at - 1e-4, at + 1e-4)
-    other = (fit.pipeline[1].predict(features) != distances.argmin(1)) & (
-        apart > contract.LIMITS["scikit-learn"]
-    )
+    frame, kmeans = (step for _, step in posture.fit(data, LABELS, weights="few").pipeline.steps)
+    t = np.linspace(0, 1, 100_000, dtype=np.float32)[:, None, None]
+    hands = (1 - t) * data["open"][0] + t * data["almost"][0]
+    features = frame.transform(hands)
+    distances = kmeans.transform(features)
+    two = np.sort(distances, axis=1)[:, :2]
+    other = (kmeans.predict(features) != distances.argmin(1)) & (two[:, 1] - two[:, 0] > 1e-5)
     assert other.any()
     monkeypatch.setattr(builder, "_trial_hands", lambda recorded: hands[other])
-    builder.build(folder, tmp_path / "x.onnx", {"weights": "recorded"})
+    builder.build(folder, tmp_path / "x.onnx")
     assert (tmp_path / "x.onnx").exists()
 
 

@@ -126,8 +126,8 @@ def test_a_refused_recording_still_gets_its_report(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("axes", "fingers", "weights"),
-    [("", FINGERS, "equal"), ("xz", FINGERS, "recorded"), ("y", ("index", "middle"), "equal"),
-     ("", ("thumb", "ring"), "recorded")],
+    [("", FINGERS, "equal"), ("xz", FINGERS, "many"), ("y", ("index", "middle"), "equal"),
+     ("", ("thumb", "ring"), "many")],
 )  # fmt: skip
 def test_source_and_file_agree_on_ten_thousand_random_hands(axes, fingers, weights):
     import onnxruntime
@@ -143,7 +143,7 @@ def test_source_and_file_agree_on_ten_thousand_random_hands(axes, fingers, weigh
     assert (cluster == fit.pipeline.predict(random))[two[:, 1] - two[:, 0] > 1e-5].all()
 
 
-@pytest.mark.parametrize("weights", ["equal", "recorded"])
+@pytest.mark.parametrize("weights", ["equal", "few", "many"])
 def test_far_from_every_posture_nobody_is_sure(tmp_path, weights):
     folder, file = record(tmp_path / "rec"), tmp_path / "x.onnx"
     assert main(["exercise", str(folder), "-o", str(file), "--weights", weights]) == 0

@@ -149,7 +149,6 @@ def test_without_people_to_choose_by_the_recording_speaks(tmp_path, crude, monke
 
     monkeypatch.setattr(library, "read", nobody_to_choose)
     found = library.make(shown(tmp_path), None, library.Models(), {}, None)
-    assert found["finger-lift"]["meta"]["unsure"]["min_margin"] == library.MARGINS[0]
     assert found["finger-lift"]["stills"]["right"] == pytest.approx(0.9)
 
 

@@ -17,6 +17,7 @@ pytest.importorskip("safetensors")
 
 import torch
 from tiny import hands
+from tiny.hanco import write_frame
 from tiny.networks import FINDER, SMALL, add_tiny_backbone
 
 from handcoach import model, pipeline
@@ -336,7 +337,7 @@ def test_what_is_kept():
     assert "70 MB" in why["n-huge"]
 
 
-def test_calibration_sees_nothing_that_is_judged(place):
+def test_calibration_sees_nothing_that_is_judged(place, monkeypatch):
     """Photographs that training holds back, validation and test hands are never calibrated on."""
     found = variants.gather([place / "data"], [place / "photos"], 4)
     calibrate = {file for file, _ in found.calibrate}
@@ -348,6 +349,13 @@ def test_calibration_sees_nothing_that_is_judged(place):
     assert usual.shape == wide.shape == (len(found.calibrate), 32, 32, 3)
     assert (found.calibration(32, **{"margin": MARGIN, "roll": True}) == usual).all()
     assert (usual != wide).any(axis=(1, 2, 3)).all()  # as another network sees them
+    monkeypatch.setattr(variants, "CALIBRATE", 100)  # all that there are
+    names = sorted(file.name for file in (place / "photos").iterdir())
+    held = data.held_out(np.array(data.recordings(names, place / "photos")), data.PHOTOS_HELD_OUT)
+    found = variants.gather([place / "data"], [place / "photos"], 4)
+    used = sorted(file.name for file, _ in found.calibrate if file.parent.name == "photos")
+    assert held.any() and used == [name for name, out in zip(names, held, strict=True) if not out]
+    monkeypatch.setattr(variants, "CALIBRATE", 8)
     alone = variants.gather([place / "data"], [], 4)
     assert len(alone.calibrate) == 8 and all(file.parent.name == "data" for file, _ in alone.calibrate)
 
@@ -355,17 +363,7 @@ def test_calibration_sees_nothing_that_is_judged(place):
 def labelled(root: Path, variants: tuple[str, ...]) -> Path:
     """A data set in the HanCo layout with these variants of its pictures: ten sequences of one frame."""
     for i in range(10):
-        place = f"{i:04d}/00000000.json"
-        for kind, content in (
-            ("xyz", (hands.template(i / 10) * 0.09 + [0, 0.05, 0.4]).tolist()),
-            ("calib", {"K": [K], "M": [np.eye(4).tolist()]}),
-        ):
-            (root / kind / place).parent.mkdir(parents=True)
-            (root / kind / place).write_text(json.dumps(content))
-        for variant in variants:
-            picture = root / variant / f"{i:04d}/cam0/00000000.jpg"
-            picture.parent.mkdir(parents=True)
-            picture.touch()
+        write_frame(root, i, 0, hands.template(i / 10) * 0.09 + [0, 0.05, 0.4], [K], variants=variants)
     return root
 
 

@@ -23,6 +23,20 @@ def test_flexion_is_positive_and_hyperextension_negative(bend):
     np.testing.assert_allclose(angles.flexion(np.stack([hand, template(0.0)]))[0], found)
 
 
+def test_neither_a_knuckle_out_of_the_palms_plane_nor_a_finger_that_leans_aside_is_bending():
+    """Angles are measured from the plane of the palm, and seen along the axis about which a finger flexes."""
+    hand = template(0.3)
+    arched = hand.copy()
+    arched[9:13] -= [0, 0, 0.15]  # the middle finger and its knuckle, as in a cupped hand
+    np.testing.assert_allclose(angles.flexion(arched), angles.flexion(hand), atol=1e-6)
+    aside, a = hand.copy(), np.radians(40)
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    aside[10:13] = hand[9] + (hand[10:13] - hand[9]) @ turn.T
+    lean = np.radians(np.cumsum(0.3 * FIST))  # of each bone to the palm
+    seen = np.degrees(np.arctan2(np.sin(lean), np.cos(lean) * np.cos(a)))
+    np.testing.assert_allclose(angles.flexion(aside)[1], np.diff(seen, prepend=0), atol=1e-6)
+
+
 def test_a_joint_that_bends_back_makes_up_for_no_other():
     joints = np.array([[20.0, -15.0, 5.0], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(angles.extension_deficit(joints), [25, 0])

@@ -36,6 +36,7 @@ def test_a_folder_is_read_in_natural_order_and_says_which_file(tmp_path: Path) -
     for i in (10, 2, 1):
         cv2.imwrite(str(tmp_path / f"frame{i}.png"), picture(i))
     (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._frame1.png").write_bytes(b"what macOS leaves beside it")
     with open_source(tmp_path) as source:
         assert source.still and not source.live and source.total == 3
         frames = list(source)
@@ -90,6 +91,18 @@ def test_an_image_that_cannot_be_decoded_is_counted_and_keeps_its_index(tmp_path
     source = open_source(tmp_path)
     assert [f.index for f in source] == [0, 3]
     assert source.skipped == 2
+
+
+def test_a_still_that_would_fill_the_memory_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("1.png", "2.png"):
+        cv2.imwrite(str(tmp_path / name), picture(int(name[0])))
+    with (tmp_path / "1.png").open("ab") as file:
+        file.write(bytes(100_000))
+    assert len(list(open_source(tmp_path))) == 2
+    monkeypatch.setattr(module, "MAX_STILL_BYTES", 100_000)
+    assert [Path(frame.file or "").name for frame in open_source(tmp_path)] == ["2.png"]
 
 
 def test_no_source_is_not_the_current_folder() -> None:

@@ -52,6 +52,15 @@ def test_roll_makes_the_hand_point_up() -> None:
         wrist = crop.to_unit(np.array([300, 200.0]))
         np.testing.assert_allclose(wrist[0], 0.5, atol=1e-5)
         assert wrist[1] > 0.5
+        assert crop.roll == pytest.approx(angle)
+        assert crop_for(np.array([300, 200.0]), np.array([300, 200]) + 80 * way, 90, roll=False).roll == 0
+
+
+def test_what_is_finer_than_the_cut_outs_pixels_is_averaged() -> None:
+    """Plain sampling would make stripes of it, which no network was trained on."""
+    checks = np.uint8(np.indices((480, 640)).sum(0) % 2 * 255)
+    cut = Crop(320, 240, 300, 0.3).cut(np.repeat(checks[..., None], 3, 2), 64)
+    assert np.abs(cut.astype(int) - 127).max() < 10
 
 
 def project(joints: np.ndarray, width: int = 640, height: int = 480) -> np.ndarray:
@@ -106,7 +115,7 @@ def test_a_fist_keeps_room_for_the_fingers_that_open() -> None:
 
 def test_a_hand_without_size_makes_no_endless_crop() -> None:
     crop = crop_around(np.full((21, 2), 50.0))
-    assert crop.size >= 4 and np.isfinite(crop.matrix(64)).all()
+    assert crop.size >= 4 and crop.roll == 0 and np.isfinite(crop.matrix(64)).all()
 
 
 def test_the_assumed_camera_is_62_degrees_wide_across_its_longer_side():

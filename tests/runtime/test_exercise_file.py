@@ -28,16 +28,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def shipped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_exercise: Path, tiny_landmarks: Path
-) -> Path:
-    """The tiny models under the shipped names."""
-    folder = tmp_path / "models"
-    (folder / "exercises").mkdir(parents=True)
-    shutil.copy(tiny_exercise, folder / "exercises" / "finger-stretch.onnx")
-    shutil.copy(tiny_landmarks, folder / "mobilenetv2.onnx")
-    monkeypatch.setattr(model, "models_dir", lambda: folder)
-    return folder
+def shipped(monkeypatch: pytest.MonkeyPatch, tiny_shipped: Path) -> Path:
+    monkeypatch.setattr(model, "models_dir", lambda: tiny_shipped)
+    return tiny_shipped
 
 
 @pytest.fixture
@@ -154,17 +147,41 @@ def test_not_signed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "comes with HandCoach" in refused(capsys, "verify", "finger-stretch")
 
 
-@pytest.mark.parametrize(
-    "entry",
-    ["", "[]", "{}", '{"algorithm": "rsa", "key": "", "signature": ""}',
-     '{"algorithm": "ed25519", "key": 3, "signature": ""}',
-     '{"algorithm": "ed25519", "key": "zz", "signature": ""}',
-     '{"algorithm": "ed25519", "key": "00", "signature": "00"}', "[" * 100_000],
-)  # fmt: skip
+@pytest.mark.parametrize("entry", ["", "[]", "3", "{}", "[" * 100_000])
 def test_a_signature_that_is_none(file: Path, entry: str) -> None:
     data = file.read_bytes() + part(14, part(1, signature.METADATA_KEY) + part(2, entry))
     with pytest.raises(ModelError, match="cannot read"):
         model.parse(data, file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"algorithm": "rsa"}, {"key": 3}, {"key": "zz" * 32}, {"key": "00" * 33}, {"signature": "00" * 63}],
+)
+def test_a_signature_that_is_none_in_one_thing_alone(signed: Path, change: dict) -> None:
+    bare, digest = onnx_file.unsigned(signed.read_bytes())
+    entry = json.loads(signature.sign(digest))
+    assert model.parse(onnx_file.with_signature(bare, json.dumps(entry)), signed).signed_by
+    with pytest.raises(ModelError, match="cannot read"):
+        model.parse(onnx_file.with_signature(bare, json.dumps(entry | change)), signed)
+
+
+def test_what_is_changed_while_it_is_signed_is_not_signed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever signs has looked at what it was before."""
+    read = model.read
+
+    def late(path: Path, kind: str | None = None) -> model.ModelFile:
+        found = read(path, kind)
+        path.write_bytes(with_meta(path.read_bytes(), lambda meta: meta.update(hold_s=99)))
+        return found
+
+    signature.make_key()
+    monkeypatch.setattr(model, "read", late)
+    with pytest.raises(ModelError, match="changed since it was checked"):
+        exercise_file.sign(file)
+    assert read(file).signed_by == ""
 
 
 def test_two_signatures(signed: Path) -> None:
@@ -187,6 +204,22 @@ def test_the_key(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path.chmod(0o600)
     path.write_text("nonsense")
     assert "cannot be read" in refused(capsys, "key")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import x25519
+
+    another_kind = x25519.X25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(another_kind)
+    assert "cannot be read" in refused(capsys, "key")
+
+
+def test_a_key_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HANDCOACH_HOME", str(tmp_path / "file" / "below"))
+    assert "cannot be written" in refused(capsys, "key")
 
 
 def test_of_two_keys_that_are_made_at_once_the_first_one_stays(home: Path, monkeypatch) -> None:
@@ -332,6 +365,31 @@ def test_show(signed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fields["signed_by"] == signature.own_fingerprint() and fields["reference"] == meta["reference"]
 
 
+def test_show_says_how_strict_it_is_and_what_counts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(**changes: object) -> dict[str, list[str]]:
+        """The lines of the description, by what they are about."""
+        file.write_bytes(with_meta(good, lambda meta: meta.update(changes)))
+        rows: dict[str, list[str]] = {}
+        for line in run(capsys, "show", file)[1].splitlines():
+            rows.setdefault(line[:14].strip(), []).append(line[14:])
+        return rows
+
+    good = file.read_bytes()
+    usual = shown()
+    assert usual["orientation"] == ["does not count"] and usual["corrects"] == ["at once"]
+    assert usual["session"] == ["ends after 15 minutes"] and "thumb" in usual["fingers"][0]
+    tolerance = {"green": 0.15, "red": 0.6, "praise": 1.6, "widest": 1.5}
+    other = shown(tolerance=tolerance, kept_axes="xz", speak_s=4, session_s=300, hand="left",
+                  fingers=["index", "ring"], unsure={"max_distance": 2, "min_margin": 0})  # fmt: skip
+    assert other["orientation"] == ["counts about x, z"] and other["corrects"] == ["every 4 s at most"]
+    assert other["session"] == ["ends after 5 minutes"] and other["fingers"] == ["index, ring"]
+    assert other["for"] == ["the left hand"]
+    text = " ".join(other[""])
+    assert "up to 1.6 times as far away as the next one and up to 1.25 times that" in text  # twice at most
+    assert "unsure beyond 2 " in text and "unsure beyond 1.5 or below a margin of 0.1 " in " ".join(usual[""])
+    assert "times" not in " ".join(usual[""])
+
+
 def test_picture(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "hand.png"
     assert run(capsys, "show", file, "--picture", out)[0] == 0
@@ -385,7 +443,6 @@ def test_another_landmark_model_is_said(
     import handcoach.ui.app
 
     monkeypatch.setattr(handcoach.ui.app, "run_window", lambda *args, **more: 0)
-    shutil.copy(Path(__file__).parents[1] / "tiny" / "finder.onnx", shipped / "finder.onnx")
     assert cli.main(["run", "--exercise", str(file)]) == 0
     out, err = capsys.readouterr()
     assert err == "" and "not signed" in out

@@ -30,7 +30,11 @@ def turned(seed: int) -> np.ndarray:
 def test_there_are_21_joints_and_20_bones_that_reach_them_all() -> None:
     assert len(JOINTS) == len(set(JOINTS)) == 21
     assert sorted(end for _, end in BONES) == list(range(1, 21))
-    assert [JOINTS[a] for a, b in BONES if JOINTS[b].endswith(("mcp", "cmc")) and b != 2] == ["wrist"] * 5
+    assert [JOINTS[b] for a, b in BONES if JOINTS[a] == "wrist"] == [
+        "thumb_cmc", "index_mcp", "middle_mcp", "ring_mcp", "little_mcp"
+    ]  # fmt: skip
+    for a, b in BONES[1:]:
+        assert a == 0 or (b == a + 1 and JOINTS[a].split("_")[0] == JOINTS[b].split("_")[0])
 
 
 def test_normalise_takes_any_place_and_unit() -> None:
@@ -42,9 +46,11 @@ def test_normalise_takes_any_place_and_unit() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_hand_frame_forgets_how_the_hand_is_turned(seed: int) -> None:
+def test_the_hand_frame_forgets_how_the_hand_is_turned_and_where_it_is(seed: int) -> None:
     hand = template(0.5)
-    np.testing.assert_allclose(hand_frame(hand @ turned(seed).T), hand_frame(hand), atol=1e-5)
+    away = hand @ turned(seed).T + [0.3, -0.2, 5.0]
+    np.testing.assert_allclose(hand_frame(away), hand_frame(hand), atol=1e-5)
+    assert has_palm(away) and not has_palm(hand * 0 + [0.3, -0.2, 5.0])
 
 
 def test_the_hand_frame_takes_many_hands() -> None:
@@ -109,7 +115,8 @@ def test_canonical_mirrors_left_hands_only() -> None:
     landmarks, points = template(0.4).astype(np.float32), np.zeros((21, 2), np.float32)
     right = Hand(landmarks, points, "right", 1.0)
     left = Hand(mirror(landmarks), points, "left", 1.0)
-    np.testing.assert_array_equal(left.canonical, right.canonical)
+    for hand in (left, right):
+        np.testing.assert_array_equal(hand.canonical, landmarks)
 
 
 @pytest.mark.parametrize("case", ["point", "line", "nan"])
@@ -127,12 +134,18 @@ def test_degenerate_hands_are_told_apart(case: str) -> None:
 def test_shapes_are_checked_where_things_are_made() -> None:
     with pytest.raises(ValueError, match="21, 3"):
         Hand(np.zeros((20, 3), np.float32), np.zeros((21, 2), np.float32), "left", 1.0)
+    with pytest.raises(ValueError, match="points must have shape"):
+        Hand(np.zeros((21, 3), np.float32), np.zeros((21, 3), np.float32), "left", 1.0)
+    with pytest.raises(ValueError, match="side must be"):
+        Hand(np.zeros((21, 3), np.float32), np.zeros((21, 2), np.float32), "both", 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="finite"):
         Hand(np.full((21, 3), np.nan, np.float32), np.zeros((21, 2), np.float32), "left", 1.0)
     with pytest.raises(ValueError, match="uint8"):
         Frame(np.zeros((4, 4, 3), np.float32), 0.0, 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="uint8"):
-        Frame(np.zeros((4, 4), np.uint8), 0.0, 0)
+    for shape in ((4, 4), (4, 4, 4)):
+        with pytest.raises(ValueError, match="uint8"):
+            Frame(np.zeros(shape, np.uint8), 0.0, 0)
+    assert Frame(np.zeros((4, 4, 3), np.uint8), 0.0, 0).file is None
 
 
 def test_among_many_hands_one_without_a_palm_is_refused():

@@ -103,6 +103,21 @@ def test_a_slow_step_that_leaves_most_of_the_frame_free_is_not_hot():
     assert not film.pace.hot
 
 
+def test_what_is_usual_on_a_slow_laptop_is_not_hot_and_what_has_grown_hot_must_cool_first():
+    film = Film(Pace(0.01), took_s=0.004)
+    film.play(20, moving)  # quicker than when it was tuned: that is not what it is held against
+    for took_s, hot in ((0.014, False), (0.02, False), (0.03, True), (0.02, True), (0.016, False)):
+        film.took_s = took_s
+        film.play(30, moving)
+        assert film.pace.hot is hot, took_s
+
+
+def test_looking_for_a_hand_which_takes_longer_is_not_hot():
+    film = Film(Pace(0.004), took_s=0.03)
+    film.play(30, lambda t: None)
+    assert not film.pace.hot
+
+
 def test_without_a_tuned_figure_the_best_that_was_seen_serves():
     film = Film(Pace(), took_s=0.005)
     film.play(10, moving)
@@ -155,7 +170,7 @@ def test_fingers_that_move_on_a_hand_that_rests_are_motion():
 
 def test_a_count_that_stays_is_no_throttling():
     film = Film()
-    for _ in range(2):
-        film.pace.throttled(film.t, 7)
-        film.play(1, lambda t: HERE + np.float32([60 * t, 0]))
+    for count in (7, 7, None, None, 7):  # nor one that cannot be read any more
+        film.pace.throttled(film.t, count)
+        film.play(1, moving)
     assert not film.pace.hot

@@ -239,6 +239,7 @@ def test_pause_and_stop_say_nothing_about_postures(presenter, exercise):
 def test_done(presenter, exercise):
     view = presenter.present(result(exercise, progress("done", hold=1.0, repetition=5)))
     assert (view.state, view.tone, view.repetition, view.repetitions) == ("done", "done", 5, 5)
+    assert (view.can_start, view.start_text) == (True, Texts("en")("again"))
 
 
 def test_the_end_of_a_video(presenter, exercise):
@@ -324,9 +325,36 @@ def test_hands_whose_turn_counts_move_as_those_in_the_picture_do(
     view = presenter.present(result(exercise, progress("move"), seen=seen, live=live))
     assert view.stand == "turned"
     assert not live or (opening.teacher == view.teacher).all()
-    assert view.thumb == "" and view.hint == ""  # it is the whole hand that is to turn
     x, y, z = seen.landmarks.T
     np.testing.assert_allclose(view.live, np.stack([-y, x if live else -x, -z], 1), atol=1e-4)
+
+
+def test_where_the_turn_counts_no_finger_and_no_thumb_is_corrected(exercise, monkeypatch):
+    """It is the whole hand that is to turn."""
+    landmarks = with_finger(13, 1.0).landmarks.copy()
+    landmarks[1:5] = template(1.0)[1:5]
+    seen = Hand(landmarks, np.full((21, 2), 100, np.float32), "right", 0.9)
+
+    def said():
+        presenter, what = Presenter(Texts("en")), progress("move", "almost", "almost")
+        views = [presenter.present(result(exercise, what, t, seen)) for t in (1.0, 1.8)]
+        return views[-1].hint != "", views[-1].thumb != ""
+
+    assert said() == (True, True)
+    monkeypatch.setattr(exercise, "kept_axes", "xz")
+    monkeypatch.setattr(exercise, "held", as_held(exercise.reference, "xz"))
+    assert said() == (False, False)
+
+
+def test_of_a_hand_without_a_palm_no_finger_is_told(presenter, exercise):
+    """It has no angles."""
+    landmarks = exercise.reference_aligned.copy()
+    landmarks[17] = landmarks[5] / 2
+    landmarks[14:17] += 2  # one finger is clearly the farthest
+    seen = Hand(landmarks, np.full((21, 2), 100, np.float32), "right", 0.9)
+    assert hints(presenter, exercise, seen) == ["", "", ""]
+    far = presenter.present(result(exercise, progress("move", "almost", "almost"), 2.0, seen)).far
+    assert far is not None and far[13:17].mean() > far[17:].mean() + 0.3
 
 
 def test_only_a_camera_is_shown_as_a_mirror(presenter, exercise):
@@ -416,6 +444,9 @@ def test_a_mismatch_of_sides_is_asked_about(presenter, exercise):
                progress=what.progress, exercise=exercise)
     )  # fmt: skip
     assert "other hand" in view.hint
+    for state in ("ready", "paused", "stopped", "done"):  # nobody is judged
+        calm = replace(result(exercise, progress(state), seen=hand()), track=Track(hand(), None, True))
+        assert presenter.present(calm).hint == ""
 
 
 # --- the set-up, the thumb, the end of a session ---
@@ -645,7 +676,7 @@ def test_a_broken_hold_and_another_round_are_not_counted(presenter, exercise):
     presenter.present(result(exercise, progress("hold", "open", repetition=0), 0.0, hand(bend=0.3)))
     presenter.present(result(exercise, progress("move", "almost", repetition=0), 0.5, hand(bend=0.5)))
     assert presenter.present(result(exercise, progress("rest", repetition=0), 1.0)).thumb == ""
-    assert held(presenter, exercise, 0.2, 2.0)
+    assert "45°" in held(presenter, exercise, 0.2, 2.0).thumb
     assert "nearer" not in held(presenter, exercise, 0.0, 20.0).thumb  # a new round begins at 0
 
 
@@ -663,6 +694,16 @@ def test_a_repetition_is_judged_by_the_hold_that_counted(presenter, exercise, gi
         presenter.present(result(exercise, doing, 2 + n / 10, hand(bend=0.3)))
     presenter.present(result(exercise, progress(gives_up, "open", hold=0.0, repetition=1), 4.0))
     assert "25°" in held(presenter, exercise, 0.1, 5.0, 1).thumb
+
+
+def test_a_frame_of_a_hold_that_nobody_can_judge_does_not_count(presenter, exercise):
+    for n, (bend, label) in enumerate(((0.1, "open"), (0.8, "unsure"), (0.8, "unsure"))):
+        doing = result(
+            exercise, progress("hold", "open", hold=0.3 * n, repetition=0), n / 10, hand(bend=bend)
+        )
+        presenter.present(replace(doing, posture=replace(doing.posture, label=label)))
+    rest = presenter.present(result(exercise, progress("rest", repetition=1), 1.0))
+    assert "25°" in rest.thumb
 
 
 def test_where_fingers_need_not_bend_it_is_how_far_they_are_apart(presenter, exercise, monkeypatch):

@@ -37,6 +37,8 @@ def coinciding() -> np.ndarray:
 
 def test_nothing_is_said_of_good_frames():
     assert quality.of_posture("fist", hands(), T, np.zeros(80, int), GOOD) == []
+    for views in (None, GOOD * np.nan):  # not known
+        assert quality.of_posture("fist", hands(), views=views) == []
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,9 @@ def test_each_fault_has_its_sentence(kind, refuses, landmarks, views):
     found = quality.of_posture("fist", landmarks, T[: len(landmarks)], None, views)
     first = next(finding for finding in found if finding.kind == kind)
     assert first.refuses is refuses and first.label == "fist" and first.sentence.endswith(".")
+    frames = {"no_palm": (1, 6, 6), "other_side": (10, 31, 40)}  # how many, the first and the last
+    if kind in frames:
+        assert tuple(first.values.values()) == frames[kind]
 
 
 def test_the_view_is_the_share_inside_and_the_brightness_of_the_hand():
@@ -65,10 +70,18 @@ def test_the_view_is_the_share_inside_and_the_brightness_of_the_hand():
     assert inside == pytest.approx(14 / 21) and light == 1.0
     assert quality.light_spread({"a": GOOD}) == 0.0
     assert quality.light_spread({"a": GOOD * np.nan}) is None
+    # Between the darkest and the lightest twentieth, of all postures together.
+    dark = np.column_stack([np.ones(80), np.linspace(0.2, 0.3, 80)])
+    spread = quality.light_spread({"a": dark, "b": np.add(dark, (0, 0.1))})
+    assert spread == pytest.approx(0.18, abs=0.005)
 
 
 def test_pictures_that_do_not_follow_one_another_do_not_shake():
-    assert quality.of_posture("fist", hands(noise=0.05), np.zeros(80), None, GOOD) == []
+    shaken = hands(noise=0.03)
+    (found,) = quality.of_posture("fist", shaken, T, np.zeros(80, int), GOOD)
+    assert (found.kind, found.refuses) == ("shaky", False)  # as a little shaking is
+    for times, takes in ((np.zeros(80), None), (10 * T, None), (T, np.arange(80))):
+        assert quality.of_posture("fist", shaken, times, takes, GOOD) == []
 
 
 def test_frames_of_which_no_view_is_known_hide_nothing_of_the_others():

@@ -92,12 +92,33 @@ def test_no_step_is_entered_before_its_time(studio):
     assert studio.next() and studio.needs_check()
     assert not studio.can_next()
     check_all(studio)
+    assert "98" in studio.check().verdict
     assert studio.next() and studio.step == "messages"
     assert studio.next() and studio.step == "attempt" and not studio.can_next()
     studio.build_began()
     studio.build_done(None)
     assert studio.next() and studio.step == "save"
     assert not studio.next()
+    for step in (*reversed(STEPS[:-1]), "home"):
+        assert studio.back() and studio.step == step
+
+
+@pytest.mark.parametrize("how", ["begin", "go_on"])
+def test_another_exercise_knows_nothing_of_the_last_one(studio, how):
+    """Not even where it looks the same: a verdict on another recording must not let it through."""
+    record_all(studio)
+    check_all(studio)
+    studio.build_began()
+    studio.build_done(None)
+    studio.save_done("/x/stretch.onnx", "stretch", None)
+    assert studio.is_checked() and studio.is_built() and studio.saved
+    if how == "begin":
+        studio.begin()
+        assert studio.draft.title == "" and studio.step == "new"
+    else:
+        studio.go_on(studio.draft, {}, 0)
+    assert not studio.recorded and not studio.is_checked() and not studio.is_built()
+    assert studio.report is None and studio.saved == ""
 
 
 def test_a_verdict_on_an_older_recording_does_not_count(studio):
@@ -124,6 +145,18 @@ def test_a_verdict_that_comes_after_a_change_is_dropped(studio):
     assert studio.report is None and studio.needs_check()
 
 
+def test_what_could_not_be_built_is_told_and_not_tried(studio):
+    record_all(studio)
+    check_all(studio)
+    studio.build_began()
+    studio.build_done(recording.RecordingError("It is damaged: record it again."))
+    assert studio.build_problem == "It is damaged: record it again." and not studio.is_built()
+    assert studio.why_not("save")
+    studio.build_began()
+    studio.build_done(None)
+    assert studio.build_problem == "" and studio.is_built()
+
+
 def test_a_changed_message_is_built_anew_and_a_name_is_not(studio):
     record_all(studio)
     check_all(studio)
@@ -140,6 +173,7 @@ def test_a_refused_recording_stops_here_and_says_why(studio):
     check_all(studio, good=False)
     view = studio.check()
     one, other = (posture.name for posture in studio.draft.postures[:2])
+    assert (view.verdict, view.tone) == (studio.texts("check_refused"), "look")
     assert view.findings[0][0] == "poor" and one in view.findings[0][1] and other in view.findings[0][1]
     studio.step = "check"
     assert not studio.can_next()
@@ -175,8 +209,10 @@ def test_a_recorded_posture_keeps_its_label_when_it_is_renamed(studio):
 def test_a_posture_that_is_renamed_before_it_is_recorded_keeps_its_words_and_colour(studio):
     label = studio.draft.labels[0]
     studio.set_message(label, "My own words")
+    before = studio.colour(label)
     studio.next_colour(label)
     colour = studio.colour(label)
+    assert colour != before
     studio.rename(0, "Wide open")
     label = studio.draft.labels[0]
     assert label == "wide-open"
@@ -207,6 +243,9 @@ def test_an_exercise_has_two_postures_and_a_finger(studio):
     assert not studio.new_problem()
     studio.remove_posture(1)
     assert studio.new_problem()
+    for _ in range(2 * module.MOST_POSTURES):
+        studio.add_posture()
+    assert len(studio.draft.postures) == module.MOST_POSTURES
 
 
 @pytest.mark.parametrize("studio", LANGUAGES, indirect=True)
@@ -221,8 +260,9 @@ def test_a_default_sentence_has_no_name_in_another_language(studio):
 def test_removing_a_posture_spares_the_recording_of_one_that_is_named_alike(studio):
     first = studio.draft.labels[0]
     studio.rename(1, first)
-    assert studio.remove_posture(1) == ""
-    assert studio.remove_posture(0) == first
+    studio.keep(first, known(0.0))
+    assert studio.remove_posture(1) == "" and first in studio.recorded
+    assert studio.remove_posture(0) == first and not studio.recorded
 
 
 @pytest.mark.parametrize("name", ["Åben hånd", "a/b\\c", "../../x", "-x", "x" * 60, "Fist (left)"])
@@ -292,7 +332,9 @@ def test_a_posture_that_is_refused_is_shown_before_anything_is_said_to_be_done(s
     record_all(studio)
     label = studio.draft.labels[1]
     bad = replace(known(0.5), findings=(Finding("out_of_view", True, label, {"share": 0.4}),))
-    studio.go_on(studio.draft, studio.recorded | {label: bad}, 0)
+    studio.go_on(replace(studio.draft, title=""), studio.recorded, 0)
+    assert studio.step == "new"  # what is missing there comes first
+    studio.go_on(replace(studio.draft, title="Stretch"), studio.recorded | {label: bad}, 0)
     assert studio.step == "record" and studio.posture.label == label
     assert studio.note == (bad.findings[0].say(studio.texts, studio.draft.names), "look")
 
@@ -339,6 +381,26 @@ def test_a_finding_of_a_take_is_said_at_once(studio):
     assert row.level == "poor" and row.status == studio.texts("row_again")
 
 
+def test_what_could_be_better_is_said_of_a_posture_that_is_chosen(studio):
+    record_all(studio)
+    label = studio.draft.labels[1]
+    warned = Finding("few_frames", False, label, {"n": 30, "good": 60})
+    studio.keep(label, replace(known(0.5), findings=(warned,)))
+    assert studio.go("record")
+    studio.select(1)
+    assert studio.note == (warned.say(studio.texts, studio.draft.names), "almost")
+    studio.select(0)
+    assert studio.note is None
+
+
+def test_a_step_begins_with_what_is_still_to_be_recorded(studio):
+    studio.set(title="Stretch")
+    for label in studio.draft.labels[:2]:
+        studio.keep(label, known(0.0))
+    studio.select(0)
+    assert studio.go("record") and studio.current == 2
+
+
 def test_a_damaged_posture_is_told_and_can_be_recorded_again(studio):
     studio.set(title="Stretch")
     label = studio.draft.labels[1]
@@ -362,6 +424,11 @@ def test_the_live_view_says_what_to_do(studio):
     assert (wrong.level, wrong.advice) == ("poor", texts("show_right"))
     cut = studio.record(seen(studio, a_hand(x=600)), Moment())
     assert (cut.level, cut.advice) == ("fair", texts("half_out"))
+    dark = replace(seen(studio, a_hand()), frame=Frame(blank(grey=20), 1.0, 30))
+    dark = studio.record(dark, Moment())
+    assert (dark.level, dark.advice, dark.can_record) == ("fair", texts("too_dark"), True)
+    ended = studio.record(replace(seen(studio, a_hand()), stage="ended"), Moment())
+    assert (ended.live.message, ended.failed, ended.can_record) == (texts("ended"), True, False)
     count = studio.record(seen(studio, a_hand()), Moment("countdown", "open", 2.2))
     assert count.big == "3" and count.busy and count.record_text == texts("cancel")
     burst = studio.record(seen(studio, a_hand()), Moment("burst", "open", 4.0, 0.6, 90, 88))
@@ -399,7 +466,9 @@ def test_settings_are_what_the_builder_takes(studio):
     record_all(studio)
     check_all(studio)
     studio.set(strictness="gentle", session_min=20, speak_s=4, easier=20, author=" Ada ")
+    studio.set_instructions("  Rest your\narm. ")
     made = studio.settings("stretch")
+    assert made["instructions"][studio.lang] == "Rest your arm."
     assert made["tolerance"] == {"green": 0.15, "red": 0.6, "praise": 1.5, "widest": 1.2}
     assert made["session_s"] == 1200 and studio.number_text("easier") == "20 %"
     assert made["speak_s"] == 4 and studio.number_text("speak_s") == "4 s"
@@ -476,9 +545,11 @@ def test_a_gentle_exercise_says_how_much_easier_it_really_gets(studio):
 
 def test_saved_is_said_of_what_is_in_the_file(studio):
     record_all(studio)
-    studio.save_done("/x/stretch.onnx", "stretch", None)
-    studio.keep(studio.draft.labels[0], known(0.0))
-    assert studio.saved == ""
+    for change in (lambda: studio.keep(studio.draft.labels[0], known(0.0)), lambda: studio.set(author="A")):
+        studio.save_done("/x/stretch.onnx", "stretch", None)
+        assert studio.saved
+        change()
+        assert studio.saved == ""
 
 
 @pytest.mark.parametrize(
@@ -511,7 +582,8 @@ def test_numbers_stay_in_their_bounds(studio):
 def test_the_preview_is_the_patients_own_view(studio):
     record_all(studio)
     check_all(studio)
-    studio.go("messages")
+    studio.select(2)
+    studio.go("messages")  # which begins with the best one
     best = studio.preview()
     assert best.tone == "praise" and best.far is not None and best.far.max() < 0.1
     studio.select(2)
@@ -682,12 +754,15 @@ def test_a_take_counts_down_and_ends_by_the_frames_own_times():
     made = recorder([Track(a_hand())] * 60)
     assert play(made, 5) is None  # nobody has begun
     made.begin("open")
-    stages, got = [], None
+    stages, left, got = [], [], None
     for i in range(40):
         made.step(Frame(blank(64, 48), 10 + i / 20, i))
         stages.append(made.moment.stage)
+        left.append(made.moment.left)
         got = got or made.takes.take()
     assert stages[:4] == ["countdown"] * 4 and stages[5:20] == ["burst"] * 15 and stages[-1] == "idle"
+    np.testing.assert_allclose(left[:4], 0.2 - np.arange(4) / 20, atol=1e-9)
+    np.testing.assert_allclose(left[5:20], 1.0 - np.arange(1, 16) / 20, atol=1e-9)
     assert got is not None and got.label == "open" and len(got.landmarks) == got.frames == 20
     assert np.isfinite(got.landmarks).all() and got.hand == "right"
 
@@ -716,6 +791,21 @@ def test_frames_without_a_hand_or_a_palm_are_not_kept():
     made.begin("open")
     got = play(made, 30)
     assert got is not None and got.frames == 20 and len(got.landmarks) == 4
+    nobody = recorder([Track(None, "no_hand")] * 30)
+    nobody.begin("open")
+    got = play(nobody, 30)
+    assert got is not None and got.landmarks.shape == (0, 21, 3) and (got.hand, got.frames) == ("either", 20)
+
+
+def test_what_is_wrong_with_a_take_is_told_while_it_is_taken():
+    """But not that there are few frames: there will be more."""
+    made = recorder([Track(a_hand(x=300))] * 40)  # the picture is 64 pixels wide
+    made.begin("open")
+    kinds = []
+    for i in range(20):
+        made.step(Frame(blank(64, 48), i / 20, i))
+        kinds.append({finding.kind for finding in made.moment.findings})
+    assert kinds[4] == set() and kinds[-1] == {"out_of_view"}
 
 
 def test_a_cancelled_take_leaves_nothing_and_pictures_are_kept_only_where_they_are_wished():
@@ -727,5 +817,5 @@ def test_a_cancelled_take_leaves_nothing_and_pictures_are_kept_only_where_they_a
     for wished in (False, True):
         made.begin("open", keep_pictures=wished)
         got = play(made, 30)
-        assert got is not None and bool(got.pictures) is wished
+        assert got is not None and len(got.pictures) == int(wished)  # one a second
         assert all(data[:2] == b"\xff\xd8" for data in got.pictures)

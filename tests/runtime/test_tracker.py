@@ -167,9 +167,11 @@ def test_a_hand_is_followed_without_the_finder_but_for_a_look_every_second(make:
 def test_a_hand_that_jumps_is_found_again_in_the_same_frame(make: Make) -> None:
     tracker = make()
     play(tracker, [hand_at(150, 200)] * 5)
-    (track,) = play(tracker, [hand_at(500, 280)], start=5)
-    assert track.hand is not None
-    np.testing.assert_allclose(track.hand.points[9], [500, 280], atol=5)  # and no smoothing across the jump
+    (track,) = play(tracker, [hand_at(500, 280, bend=1.0)], start=5)
+    assert track.hand is not None and track.raw is not None
+    np.testing.assert_allclose(track.hand.points[9], [500, 280], atol=5)
+    np.testing.assert_allclose(track.hand.points, track.raw.points)  # no smoothing across the jump
+    np.testing.assert_allclose(track.hand.landmarks, track.raw.landmarks, atol=1e-6)
 
 
 def test_from_fist_to_open_hand_in_three_frames(make: Make) -> None:
@@ -366,12 +368,17 @@ def test_the_network_overrules_the_finders_side() -> None:
 def test_the_running_average_corrects_the_side_and_one_slip_does_not() -> None:
     world = Pinhole(template(0.0) * 0.09 + [0, 0, 0.6], right=0.95)
     tracker = Tracker(world, world)  # type: ignore[arg-type]
-    sides = []
+    sides, smooth = [], []
     for i in range(60):
+        world.show(template(i / 60) * 0.09 + [0.001 * i, 0, 0.6])
         world.right = 0.05 if i == 20 or i >= 30 else 0.95
-        hand = tracker.step(Frame(blank(), i / FPS, i)).hand
-        assert hand is not None
-        sides.append(hand.side)
+        track = tracker.step(Frame(blank(), i / FPS, i))
+        assert track.hand is not None and track.raw is not None
+        sides.append(track.hand.side)
+        smooth.append([np.abs(track.hand.points - track.raw.points).max(),
+                       np.abs(track.hand.landmarks - track.raw.landmarks).max()])  # fmt: skip
+    flipped = sides.index("left")  # what the other side's hand did is not in it
+    assert min(smooth[flipped - 1]) > 1e-3 > max(smooth[flipped])
     assert set(sides[:33]) == {"right"} and sides[-1] == "left"
     assert sides.count("left") > 60 - 30 - 2 * SIDE_READINGS
 
@@ -455,6 +462,11 @@ def test_a_stills_side_is_doubted_where_no_hand_of_it_bends_so(
     assert track.hand is not None and track.hand.side == side
     # Another ray to the eye, so not to the last digit.
     np.testing.assert_allclose(hand_frame(track.hand.canonical), hand_frame(template(0.9)), atol=0.02)
+
+
+def test_there_is_no_third_hand(make: Make) -> None:
+    with pytest.raises(ValueError, match="hand must be one of"):
+        make(hand="both")
 
 
 def test_the_users_choice_overrules_and_a_mismatch_is_said(make: Make) -> None:
@@ -547,11 +559,16 @@ def test_the_chosen_hand_is_taken_when_it_comes_later() -> None:
     world = TwoHands()
     left = world.hands.pop()
     tracker = Tracker(world, world, "left")  # type: ignore[arg-type]
+    tracks = []
     for i in range(90):
         if i == 30:
             world.hands.append(left)
-        track = tracker.step(Frame(blank(), i / FPS, i))
+        tracks.append(tracker.step(Frame(blank(), i / FPS, i)))
+    track = tracks[-1]
     assert track.hand is not None and track.hand.points[9, 0] < 320 and not track.mismatch
+    first = next(t for t in tracks if t.raw is not None and t.raw.points[9, 0] < 320)
+    assert first.hand is not None and first.raw is not None
+    np.testing.assert_allclose(first.hand.points, first.raw.points)  # nothing of the other one is in it
 
 
 def test_what_the_finder_does_not_see_is_left_for_what_it_sees() -> None:
@@ -619,6 +636,13 @@ def test_one_euro_forgets_after_a_gap_and_bears_equal_times() -> None:
     assert smooth(one, 0.0).max() == 0
     assert 0 < smooth(one, 0.03).max() < 1
     assert smooth(one, 9.0).max() == 1
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_a_hand_of_a_few_pixels_is_too_far_however_sure_the_network_is(still: bool) -> None:
+    world = Pinhole(template(0.0) * 0.008 + [0, 0, 0.6])
+    track = Tracker(world, world, still=still).step(Frame(blank(), 0, 0))  # type: ignore[arg-type]
+    assert (track.hand, track.reason) == (None, "too_far")
 
 
 def test_a_hand_that_fills_the_frame_is_found_one_step_back() -> None:

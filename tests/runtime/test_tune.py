@@ -24,13 +24,9 @@ def with_metadata(data: bytes, **changes: object) -> bytes:
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_landmarks: Path, tiny_finder: Path,
-           tiny_exercise: Path) -> Path:  # fmt: skip
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_landmarks: Path, tiny_shipped: Path) -> Path:
     """Shipped models: an int8 default, its float source, and one that lost too much."""
-    folder = tmp_path / "models"
-    (folder / "exercises").mkdir(parents=True)
-    (folder / "exercises" / "finger-stretch.onnx").write_bytes(tiny_exercise.read_bytes())
-    (folder / "finder.onnx").write_bytes(tiny_finder.read_bytes())
+    folder = tiny_shipped
     for name, precision, lost in (("", "int8", 0.02), ("-float", "fp16", 0.0), ("-128", "int8", 0.031)):
         variant = {"of": "mobilenetv2", "precision": precision, "lost": lost}
         data = with_metadata(tiny_landmarks.read_bytes(), name="mobilenetv2" + name, variant=variant)

@@ -21,6 +21,7 @@ from tiny.colours import contrast, rgb
 from tiny.hands import blank, draw_hand
 
 from handcoach import model
+from handcoach.hand import Frame
 from handcoach.texts import LANGUAGES, Texts
 from handcoach.ui.presenter import ViewState
 
@@ -57,7 +58,10 @@ def has_tk() -> bool:
     return True
 
 
-@pytest.mark.skipif(not has_tk(), reason="Python's Tk is not installed")
+needs_tk = pytest.mark.skipif(not has_tk(), reason="Python's Tk is not installed")
+
+
+@needs_tk
 def test_the_toolkit_writes_nothing_and_starts_nothing(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
@@ -172,14 +176,16 @@ def test_one_picture_is_reused_for_every_frame(make_window):
     assert len([n for n in window.root.tk.call("image", "names") if n.startswith("pyimage")]) <= 2
 
 
-@pytest.mark.ui
-def test_buttons_are_legible_also_when_they_cannot_be_pressed(make_window):
-    from handcoach.ui.colours import KINDS, OFF
+@needs_tk
+def test_every_pair_of_colours_is_legible_in_the_patients_window_and_in_the_studio():
+    """Buttons also while the mouse is over them, and when they cannot be pressed."""
+    from handcoach.ui.colours import CARD, GROUND, INK, KINDS, OFF, SOFT
+    from handcoach.ui.studio.widgets import INKS
 
-    for ground, over, ink in KINDS.values():
-        assert contrast(rgb(ground), rgb(ink)) >= 4.4999, ground
-        assert contrast(rgb(over), rgb(ink)) >= 4.4999, over
-    assert contrast(rgb(OFF[0]), rgb(OFF[1])) >= 4.5
+    pairs = [OFF, *((ground, ink) for *grounds, ink in KINDS.values() for ground in grounds)]
+    pairs += [(ground, ink) for ground in (GROUND, CARD) for ink in (INK, SOFT, *INKS.values())]
+    for ground, ink in pairs:
+        assert contrast(rgb(ground), rgb(ink)) >= 4.4999, (ground, ink)
 
 
 @pytest.mark.ui
@@ -333,7 +339,7 @@ def test_other_keys_that_are_held_count_once_and_stop_always_acts(make_window):
     assert pressed == ["pause", "stop", "stop", "stop"]
 
 
-@pytest.mark.ui
+@needs_tk
 def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, capsys):
     from handcoach.ui import app, window
     from handcoach.worker import Mailbox, Result
@@ -357,7 +363,7 @@ def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, caps
 
         def mainloop(self):
             for t in range(3):
-                worker.mailbox.put(Result(float(t)))
+                worker.mailbox.put(Result(float(t), frame=Frame(blank(8, 8), 0.0, 0) if t else None))
                 self.next()
             self.close()
 
@@ -372,7 +378,9 @@ def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, caps
             shown.append(view.state)
 
     monkeypatch.setattr(window, "Window", Fails)
-    assert app.run(worker, Texts("en")) == 0
+    ready = []
+    assert app.run(worker, Texts("en"), on_ready=lambda: ready.append(len(done))) == 0
+    assert len(ready) == 1 and ready[0] > 1  # once, with the first picture
     assert shown == ["loading", "error", "loading"]
     assert "KeyError" in done[2].message
     assert "a bug" in capsys.readouterr().err
@@ -395,20 +403,32 @@ def test_a_drawing_that_fails_is_one_sentence_and_ends_nothing(monkeypatch, caps
     assert called[:3] == ["withdraw", "end", "destroy"]
 
 
-def test_the_hand_that_was_chosen_reaches_the_presenter(monkeypatch):
+@needs_tk
+def test_what_was_chosen_reaches_presenter_worker_and_window(monkeypatch):
     from handcoach.ui import app, presenter, window
 
-    chosen = []
+    chosen, asked = [], {}
     monkeypatch.setattr(presenter.Presenter, "__init__", lambda self, texts, hand: chosen.append(hand))
-    monkeypatch.setattr(window, "Window", lambda *args, **more: SimpleNamespace(root=Ended()))
+    monkeypatch.setattr(
+        window, "Window", lambda *args, **more: asked.update(window=more) or SimpleNamespace(root=Ended())
+    )
 
     class Ended(SimpleNamespace):
         def __getattr__(self, name):
             return lambda *args: None
 
-    monkeypatch.setattr(app, "worker_for", lambda *args, **more: Ended(mailbox=None))
-    app.run_window("0", "finger-stretch", "left", autostart=True)
-    assert chosen == ["left"]
+    monkeypatch.setattr(
+        app, "worker_for", lambda *args, **more: asked.update(worker=(args, more)) or Ended(mailbox=None)
+    )
+    how = {"loop": True, "autostart": True, "quick": True, "thumb": False, "model": "m", "threads": 3}
+    app.run_window("0", "finger-stretch", "left", **how)
+    assert chosen == ["left"] and asked["worker"] == (("0", "finger-stretch", "left"), how)
+    assert (asked["window"]["exercise"], asked["window"]["thumb"]) == ("finger-stretch", False)
+    monkeypatch.setattr(app, "run", lambda *args, **more: asked.update(run=more))
+    for chosen, tunes in (({}, True), ({"model": "m"}, False), ({"threads": 3}, False),
+                          ({"autostart": True}, False)):  # fmt: skip
+        app.run_window("0", "finger-stretch", **chosen)
+        assert (asked["run"]["on_ready"] is not None) == tunes
 
 
 def test_where_a_camera_falls_silent_its_last_verdict_is_taken_back_once():

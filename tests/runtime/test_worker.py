@@ -89,7 +89,8 @@ def test_a_still_is_shown_long_enough_to_be_believed(monkeypatch):
         assert wait_for(worker, lambda r: r.progress is not None and r.progress.label == "open")
     finally:
         worker.end()
-    assert len(pipeline.times) <= 2  # and is read once
+    assert 1 <= len(pipeline.times) <= 2  # and is read once
+    assert pipeline.resets == len(pipeline.times)  # each for itself
 
 
 def test_a_person_whose_tries_fail_is_judged_by_a_wider_tolerance(monkeypatch):
@@ -251,6 +252,22 @@ def test_start_before_anything_is_loaded_is_remembered_and_stop_takes_it_back():
         assert worker.end()
 
 
+def test_what_was_being_judged_when_stop_was_pressed_is_not_shown():
+    class Pressed(FakePipeline):
+        def step(self, frame):
+            if frame.index == 3:
+                worker.stop()
+            return super().step(frame)
+
+    worker, _ = make(FakeSource(20), Pressed())
+    shown = watched(worker)
+    worker.begin()
+    wait_for(worker, lambda r: r.stage == "ended")
+    assert worker.end()
+    pressed = next(r for r in shown if r.frame is not None and r.frame.index == 3)
+    assert (pressed.progress.state, pressed.track, pressed.posture) == ("stopped", None, None)
+
+
 def test_nothing_is_judged_after_a_stop():
     worker, pipeline = make(FakeSource(100))
     worker.begin()
@@ -293,6 +310,39 @@ def test_where_nothing_moves_fewer_frames_are_judged_and_all_are_shown():
     assert 60 + 75 <= len(pipeline.times) <= 60 + 85  # two seconds of every picture, then every third
 
 
+def test_a_processor_that_slows_itself_down_is_noticed():
+    now, counts = [0.0], iter([7, 8])
+
+    class Camera(FakeSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                now[0] += 1 / 30
+                yield frame
+
+    worker, _ = make(Camera(400, live=True), clock=lambda: now[0], throttles=lambda: next(counts))
+    worker.begin()
+    worker._thread.join(20)
+    assert worker._pace.hot and list(counts) == []
+
+
+def test_an_exercise_that_is_chosen_while_the_first_one_loads_takes_its_place():
+    gate, begun = threading.Event(), threading.Event()
+    other, coach = FakePipeline(), Coach(9, 7, 9, ("open", "fist"))
+    other.exercise = SimpleNamespace(labels=("open", "fist"), name="other", widen=lambda times: None)
+
+    def load():
+        begun.set()
+        gate.wait(5)
+        return FakePipeline(), Coach(0.05, 3, 0.05, ("open", "fist"))
+
+    worker = Worker(load, lambda: FakeSource(400))
+    worker.begin()
+    assert begun.wait(5) and worker.reload(lambda: (other, coach))
+    gate.set()
+    assert wait_for(worker, lambda r: r.track is not None).exercise is other.exercise
+    assert worker.end()
+
+
 def test_another_exercise_is_loaded_while_nothing_is_under_way_and_the_session_goes_on():
     worker, _ = make(FakeSource(400))
     other, coach = FakePipeline(), Coach(9, 7, 9, ("open", "fist"))
@@ -323,11 +373,14 @@ def test_a_start_while_another_exercise_is_loaded_starts_that_one():
 
     worker.begin()
     wait_for(worker, lambda r: r.frame is not None)
+    shown = watched(worker)
     assert worker.reload(load)
     worker.start()
     gate.set()
     result = wait_for(worker, lambda r: r.progress.state in ("search", "hold"))
     assert result.exercise is other.exercise
+    first = next(r for r in shown if r.exercise is other.exercise)
+    assert first.track is None and first.posture is None  # what was seen last, the one before has judged
     assert worker.started.is_set()
     assert worker.end()
 
@@ -455,6 +508,21 @@ def test_real_models_on_a_missing_source(tiny_exercise, tiny_landmarks, tiny_fin
     assert "none.mp4" in result.error and result.error_key == "source_unreadable"
     assert worker.end()
     assert "none.mp4" in capsys.readouterr().err  # the window's own sentence names no file
+
+
+def test_what_was_asked_for_is_loaded_and_again_with_another_exercise(
+    tiny_exercise, tiny_landmarks, tiny_finder
+):
+    models = {"landmarks": str(tiny_landmarks), "finder": str(tiny_finder)}
+    how = {"thumb": False, "quick": True}
+    line, coach = worker_for("0", str(tiny_exercise), "left", models=models, threads=2, **how)._load()
+    assert (line.judge.thumb, line.tracker.choice, line.judge.threads) == ("off", "left", 2)
+    assert (coach.hold_s, coach.rest_s) == (1.0, module.QUICK_S) and module.QUICK_S < LEAST_REST_S
+    again, _ = module.loader(str(tiny_exercise), "right", again=lambda: line)()
+    assert (again.judge.thumb, again.tracker.choice) == ("counts", "right")
+    assert again.tracker.landmarker is line.tracker.landmarker
+    again, coach = module.loader(str(tiny_exercise), again=lambda: line, **how)()
+    assert (again.judge.thumb, coach.rest_s) == ("off", module.QUICK_S)
 
 
 @pytest.mark.parametrize(("exercise", "hand"), [("no-such-exercise", "auto"), (None, "both")])

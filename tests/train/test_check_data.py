@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tiny.hanco import write_frame
 from tiny.hands import template
 
 from handcoach_train import data
@@ -32,16 +33,10 @@ def once(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("data") / "set"
     m = np.eye(4)
     m[:3, 3] = [0.0, 0.01, 0.5]
+    grey = np.full((64, 64, 3), 120, np.uint8)
     for s in range(4):
         joints = (template(0.1 * s) - template(0)[9]) * 0.07
-        for folder, value in (("xyz", joints.tolist()), ("calib", {"K": [K] * 2, "M": [m.tolist()] * 2})):
-            file = root / folder / f"{s:04d}/00000000.json"
-            file.parent.mkdir(parents=True)
-            file.write_text(json.dumps(value))
-        for c in range(2):
-            file = root / f"rgb/{s:04d}/cam{c}/00000000.jpg"
-            file.parent.mkdir(parents=True)
-            cv2.imwrite(str(file), np.full((64, 64, 3), 120, np.uint8))
+        write_frame(root, s, 0, joints, [K] * 2, [m] * 2, ["rgb"], lambda file: cv2.imwrite(str(file), grey))
     meta = {k: [[True]] * 4 for k in ("is_train", "is_valid", "has_fit")}
     meta |= {"subject_id": [[s % 2] for s in range(4)], "object_id": [[None]] * 4}
     (root / "meta.json").write_text(json.dumps(meta))

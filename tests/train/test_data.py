@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from tiny.hanco import write_frame
 from tiny.hands import template
 
 from handcoach.crop import Crop
@@ -29,26 +30,19 @@ def rotation(seed: int) -> np.ndarray:
     return q * np.sign(np.linalg.det(q))
 
 
-def write_hanco(
-    root: Path, sequences: int = 2, frames: int = 2, cameras: int = 3, pictures: bool = True
-) -> Path:
+def write_hanco(root: Path, sequences: int = 2, frames: int = 2, cameras: int = 3) -> Path:
     """A HanCo folder of one hand, each camera turned and moved in its own way."""
+    k = [[[200.0 + 10 * c, 0, 110.0 + c], [0, 210.0, 112.0], [0, 0, 1]] for c in range(cameras)]
+    m = np.tile(np.eye(4), (cameras, 1, 1))
+    for c in range(cameras):
+        m[c, :3, :3] = rotation(c)
+        m[c, :3, 3] = [0.01 * c, 0.02, 0.5]
+    grey = np.full((224, 224, 3), 90, np.uint8)
     for s in range(sequences):
         for f in range(frames):
-            name = f"{s:04d}/{f:08d}.json"
-            k = [[[200.0 + 10 * c, 0, 110.0 + c], [0, 210.0, 112.0], [0, 0, 1]] for c in range(cameras)]
-            m = np.tile(np.eye(4), (cameras, 1, 1))
-            for c in range(cameras):
-                m[c, :3, :3] = rotation(c)
-                m[c, :3, 3] = [0.01 * c, 0.02, 0.5]
-            for folder, value in (("xyz", JOINTS - [0, 0, 0.6]), ("calib", {"K": k, "M": m.tolist()})):
-                file = root / folder / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(value.tolist() if folder == "xyz" else value))
-            for c in range(cameras if pictures else 0):
-                file = root / f"rgb_merged/{s:04d}/cam{c}/{f:08d}.jpg"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(file), np.full((224, 224, 3), 90, np.uint8))
+            write_frame(
+                root, s, f, JOINTS - [0, 0, 0.6], k, m, picture=lambda file: cv2.imwrite(str(file), grey)
+            )
     return root
 
 
@@ -255,11 +249,33 @@ def test_augmented_landmarks_turn_with_the_picture(tmp_path, plain):
             assert towards_palm == bool(item["right"])
 
 
-def test_upright_cut_outs_are_turned_a_little_in_training_only(tmp_path, plain):
-    samples = painted(tmp_path, 9, "right")
-    item = LandmarkSet(samples, 64, False, roll=True)[0]
-    up = item["points"][9] - item["points"][0]
-    assert abs(np.arctan2(up[0], -up[1])) < 0.4
+def ways(items: LandmarkSet, count: int) -> np.ndarray:
+    """How far hands are turned from upright in so many of their cut-outs, radians."""
+    up = np.array([p[9] - p[0] for p in (items[Draw(0, place)]["points"] for place in range(count))])
+    return np.arctan2(np.abs(up[:, 0]), -up[:, 1])
+
+
+def test_cut_outs_are_turned_a_little_and_upright_ones_more_so_in_training(tmp_path, plain):
+    """A network whose cut-outs are not turned with the hand meets hands that lean."""
+    far = painted(tmp_path, 9, "right", far=True)
+    assert ways(LandmarkSet(far, 32, False, roll=True), 1) < 0.3
+    assert 0.08 < ways(LandmarkSet(far, 32, True, roll=True), 60).mean() < 0.25
+    at_rest, leaning = (ways(LandmarkSet(far, 32, train, roll=False), 60).std() for train in (False, True))
+    assert at_rest < 0.01 and leaning > 0.3
+
+
+def test_in_training_some_hands_are_shown_as_the_other_sides_and_some_half(tmp_path, plain):
+    for side in ("right", "left"):
+        samples = painted(tmp_path, 9, side)
+        items = [LandmarkSet(samples, 32, True)[Draw(0, place)] for place in range(120)]
+        assert 0.13 < np.mean([item["right"] == 0 for item in items]) < 0.27
+        half = [item for item in items if not item["presence"]]
+        assert 1 <= len(half) <= 10
+        outside = [((item["points"] < 0) | (item["points"] > 1)).any(1).mean() for item in half]
+        assert min(outside) > 0.4
+    alike = LandmarkSet(samples, 32, True, other_side=0.5)
+    assert 0.35 < np.mean([alike[Draw(0, place)]["right"] for place in range(60)]) < 0.65
+    assert all(LandmarkSet(samples, 32, False, seed=seed)[0]["presence"] for seed in range(5))
 
 
 def test_validation_is_the_same_every_time(tmp_path):
@@ -325,13 +341,31 @@ def test_emptiness_keeps_away_from_hands(tmp_path, plain):
         assert item["image"].mean() < 255 * 0.3
 
 
-def test_colour_keeps_shape_and_type():
-    image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8)
+def test_colours_differ_as_cameras_do_and_what_is_seen_stays():
+    image = np.random.default_rng(0).integers(60, 190, (50, 40, 3), dtype=np.uint8)
     kept = image.copy()
-    for seed in range(30):
-        changed = data.colour(image, np.random.default_rng(seed))
-        assert changed.shape == image.shape and changed.dtype == np.uint8
+    changed = [data.colour(image, np.random.default_rng(seed)) for seed in range(100)]
+    assert {(c.shape, c.dtype) for c in changed} == {(image.shape, image.dtype)}
     np.testing.assert_array_equal(image, kept)
+    means = np.array([c.mean((0, 1)) for c in changed])
+    light = means.mean(1)
+    assert np.ptp(light) > 80 and abs(np.median(light) - image.mean()) < 25  # too dark, too bright
+    assert np.median(means.std(1)) > 2  # white balance
+    alike = [np.corrcoef(c.ravel(), image.ravel())[0, 1] for c in changed]
+    assert 0.5 < np.median(alike) < 0.99
+
+
+def test_only_what_is_trained_on_changes_its_colours(tmp_path, monkeypatch):
+    for module in ("cutouts", "frames"):
+        monkeypatch.setattr(f"handcoach_train.data.{module}.colour", lambda image, rng: image * 0 + 77)
+    samples = painted(tmp_path, 9, "right")
+    frame = {"file": samples.files[0], "group": "g", "hands": []}
+    empty = [{"file": samples.files[0], "boxes": []}]
+    nothing = LandmarkSet(samples, 32, True, empty=empty, empty_share=1.0)[0]
+    assert not nothing["presence"] and (nothing["image"] == 77).all()
+    for train in (True, False):
+        for items in (LandmarkSet(samples, 32, train), FinderSet([frame], 32, 32, train)):
+            assert (items[0]["image"] == 77).all() == train
 
 
 def write_labels(file: Path, photos: dict) -> Path:

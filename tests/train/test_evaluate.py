@@ -17,6 +17,7 @@ pytest.importorskip("matplotlib")
 
 import torch
 from tiny import hands
+from tiny.hanco import write_frame
 from tiny.networks import FINDER, LANDMARKS, SMALL
 
 from handcoach_train import evaluate as rooms
@@ -134,17 +135,9 @@ def test_faces_and_facts_sort_the_hands(drawn, tmp_path):
 def hanco(root: Path, drawn: Samples) -> None:
     """The drawn hands as right hands in the HanCo layout: six sequences of two frames, one camera."""
     for i in range(12):
-        place = f"{i // 2:04d}", f"{i % 2:08d}"
-        for kind, content in (
-            ("xyz", drawn.joints[i].tolist()),
-            ("calib", {"K": [K.tolist()], "M": [np.eye(4).tolist()]}),
-        ):
-            file = root / kind / place[0] / f"{place[1]}.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(content))
-        picture = root / "rgb" / place[0] / "cam0" / f"{place[1]}.jpg"
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(picture), cv2.imread(str(drawn.files[i])))
+        image = cv2.imread(str(drawn.files[i]))
+        write_frame(root, i // 2, i % 2, drawn.joints[i], [K], variants=["rgb"],
+                    picture=lambda file, image=image: cv2.imwrite(str(file), image))  # fmt: skip
 
 
 def test_the_command_writes_one_file_and_the_figures(drawn, tmp_path, tiny_landmarks, monkeypatch, capsys):

@@ -229,14 +229,16 @@ def test_the_committed_list_is_sound():
     assert all(len(s.commit) == 40 and s.licence in gather.LICENCES for s in sources)
 
 
-def test_pseudo_label_runs_the_script_with_another_python(tmp_path, monkeypatch):
+def test_pseudo_label_runs_the_script_with_another_python(tmp_path, monkeypatch, capfd):
     """With an own environment the script is run in it, and its failure is one sentence."""
     photos = tmp_path / "photos"
     photos.mkdir()
     (tmp_path / "mediapipe.py").write_text("__version__ = '0'\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     arguments = ["pseudo-label", str(photos), str(tmp_path / "out.json"), "--python", sys.executable]
-    assert cli.main(arguments) == 2  # no photographs
+    assert cli.main(arguments) == 2
+    script, ours = capfd.readouterr().err.splitlines()
+    assert script == f"{photos} holds no photographs." and "Labelling failed" in ours
     assert not (tmp_path / "out.json").exists()
     with pytest.raises(TrainError, match="not a folder"):
         labelling.pseudo_label(tmp_path / "nowhere", tmp_path / "out.json")

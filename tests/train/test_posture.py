@@ -86,6 +86,43 @@ def test_the_papers_held_out_figure_is_of_the_papers_way(monkeypatch):
     assert clusters.held_out(features, folds, 0, 0)[0] == 1.0
 
 
+def test_frames_of_one_session_are_judged_by_what_the_others_taught():
+    """Its own neighbours are nearly the same picture."""
+    features = {label: np.zeros((60, 63), np.float32) for label in LABELS}
+    sessions = {label: 3 + np.arange(60) % 2 for label in LABELS}
+    blocks = np.arange(60) * clusters.FOLDS // 60
+    for label, fold in clusters.folds(features, sessions).items():
+        np.testing.assert_array_equal(fold, sessions[label] - 3)
+    missed = sessions | {"fist": np.full(60, 3)}
+    short = sessions | {"fist": np.where(np.arange(60) < clusters.MIN_FRAMES - 1, 3, 4)}
+    for groups in (None, missed, short):
+        for fold in clusters.folds(features, groups).values():
+            np.testing.assert_array_equal(fold, blocks)
+
+
+@pytest.mark.parametrize(
+    ("open_", "fist", "whose"),
+    [
+        ((100, 0), (0, 100), ("open", "fist")),
+        ((980, 20), (0, 15), ("open", "fist")),  # recorded for longer, it outvotes nobody
+        ((100, 0), (40, 60), None),  # a cluster of both stands for neither
+        ((100, 0), (60, 40), None),
+    ],
+)
+def test_a_cluster_stands_for_the_posture_that_it_is_nearly_all_of(open_, fist, whose):
+    """So many frames of either lie at the one and at the other place."""
+    places = np.array([[0.0] * 63, [1.0] * 63], np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.01, (1000, 63)).astype(np.float32)
+    features = {
+        label: np.repeat(places, counts, axis=0) + noise[: sum(counts)]
+        for label, counts in (("open", open_), ("fist", fist))
+    }
+    found = clusters._cluster_all(features, 0)
+    assert (found is None) == (whose is None)
+    if found is not None:
+        assert tuple(found[1][k] for k in found[0].predict(places)) == whose
+
+
 def test_impure_clusters_are_fitted_within_each_label():
     data = recording()
     # Two very different fists: one k-means over all would split them and merge open with almost.
@@ -121,11 +158,25 @@ def test_weights_from_the_recording_calm_what_scatters():
         x[:, 5:9] = hand_frame(one)[:, 5:9]
         x[:, [4, 16, 20]] += rng.normal(0, 0.3, (80, 3, 3))
         data[label] = x.astype(np.float32)
-    equal, calm = (posture.fit(data, ("lifted", "resting"), weights=w) for w in ("equal", "recorded"))
-    assert calm.quality["accuracy_held_out"] > equal.quality["accuracy_held_out"] + 0.05
-    assert calm.quality["accuracy_held_out"] > 0.9
-    with pytest.raises(HandCoachError, match="equal or recorded"):
+    right = {
+        weights: posture.fit(data, ("lifted", "resting"), weights=weights).quality["accuracy_held_out"]
+        for weights in clusters.WEIGHTS
+    }
+    assert right["few"] > right["equal"] + 0.05 and right["many"] > right["equal"] + 0.05
+    assert right["many"] > 0.9
+    with pytest.raises(HandCoachError, match="are equal, few, many"):
         posture.fit(data, ("lifted", "resting"), weights="heavy")
+
+
+def test_a_recording_of_few_hands_says_little_of_what_other_hands_differ_in():
+    """One hand held still scatters by the noise alone: nothing may count for much more because of that."""
+    data = {label: hands(bend, 40) for label, bend in zip(LABELS, (0, 0.4, 1.2), strict=True)}
+
+    def most(weights):
+        ways = np.linalg.svd(posture.fit(data, LABELS, weights=weights).pipeline[0].mix, compute_uv=False)
+        return ways.max() / ways.min()
+
+    assert most("few") < 1.1 and most("many") > 1.5
 
 
 def test_margin_is_towards_another_label():

@@ -168,12 +168,6 @@ def test_what_does_not_fit_is_refused(hanco, capsys, options, word):
     assert sorted(contents(hanco)) == before
 
 
-def test_nothing_to_render_is_refused(tmp_path, capsys):
-    assert main(["render", str(tmp_path / "none"), "--count", "0"]) == 2
-    assert "--count" in capsys.readouterr().err
-    assert not (tmp_path / "none").exists()
-
-
 def test_a_disk_that_is_too_small_is_refused(tmp_path, capsys, monkeypatch):
     # 8000 pictures of 224 x 224, twice each, are more than 100 MB, and not as much as 5 GB.
     free = shutil.disk_usage(tmp_path)._replace(free=100_000_000)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from tiny import arms
+from tiny.hanco import write_frame
 
 from handcoach_train.cli import main
 from handcoach_train.commands.options import provenance
@@ -32,27 +33,19 @@ def labels(tmp_path) -> Path:
 
 
 def hanco(root: Path) -> Path:
-    """Four frames of labels; the pictures are not opened before training."""
+    """Ten sequences of a frame; the pictures are not opened before training."""
     joints = arms.bones()[0][:21] + np.array([0, 0, 0.6])
     for n in range(10):
-        for folder, value in (
-            ("xyz", joints.tolist()),
-            ("calib", {"K": [np.eye(3).tolist()], "M": [np.eye(4).tolist()]}),
-        ):
-            file = root / folder / f"{n:04d}/00000000.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(value))
-        picture = root / f"rgb_merged/{n:04d}/cam0/00000000.jpg"
-        picture.parent.mkdir(parents=True)
-        picture.touch()
+        write_frame(root, n, 0, joints, [np.eye(3)])
     return root
 
 
 def test_render_refuses(tmp_path, capsys):
     assert main(["render", str(tmp_path / "r"), "--skins", str(tmp_path / "none")]) == 2
     refused(capsys, "none", "not a folder")
-    assert main(["render", str(tmp_path / "r"), "--count", "-1"]) == 2
-    refused(capsys, "--count")
+    for count in ("0", "-1"):
+        assert main(["render", str(tmp_path / "r"), "--count", count]) == 2
+        refused(capsys, "--count")
     assert main(["render", str(tmp_path / "r"), "--posture", "salute"]) == 2
     refused(capsys, "salute", "fist")
     assert main(["render", str(tmp_path / "r"), "--hands", "0"]) == 2

@@ -34,18 +34,21 @@ MIN_PURITY = 0.9
 # distance between the two closest labels if that is larger: another person's hand lies farther from the
 # centroids than the recorded one (on the paper's two people p99 grows by about a tenth).
 DISTANCE_PERCENTILE, HEADROOM = 99.0, 1.5
-# Frames that the paper's clusters get wrong have a median margin of 0.22; 95 % of all have more than 0.4.
-MIN_MARGIN = 0.1
 FOLDS = 5
 MOST_CLUSTERS = 5  # of one label
 AS_WELL = 0.005  # of `_merit` on held-out frames, by which more clusters must do better
 # Where the orientation counts: a turn by 30 degrees moves a hand by 1, which lies between a hand's shaking
 # (0.3) and what parts a fist from a stretched hand (3).
 ROTATION_WEIGHT = 2.0
-# How the coordinates count: all alike, or by how little they scatter within a posture.
-WEIGHTS = ("equal", "recorded")
-# Of the mean variance within a posture that is added to each direction, so that no direction counts too much.
-CALM = 0.3
+# How the coordinates count: all alike, or by how little those of one posture scatter, as a recording of a few
+# hands tells, from which other people's differ, or one of many.
+WEIGHTS = ("equal", "few", "many")
+# The variance, in hand units squared, that is added in every direction for what a recording does not show:
+# a few hands lack the 0.2 units by which people differ, many lack next to nothing.
+CALM = {"few": 0.045, "many": 0.0002}
+# Below such a margin a posture is unsure. Frames that the paper's clusters get wrong have a median margin of
+# 0.22; 95 % of all have more than 0.4. After a recording of many people it costs more than it saves.
+MIN_MARGIN = {"equal": 0.1, "few": 0.1, "many": 0.0}
 
 
 class HandFrame(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -96,26 +99,25 @@ class HandFrame(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([features, turned.astype(np.float32)], axis=1)
 
 
-def calmed(features: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+def calmed(features: Mapping[str, NDArray[np.floating]], calm: float) -> NDArray[np.float64]:
     """A matrix (D, D) that makes directions count the less, the more hands of one posture scatter in them.
 
-    The inverse root of the covariance within the postures with CALM of its mean variance added, as in
-    regularised discriminant analysis (Friedman 1989), scaled so that the postures' means stay as far apart.
+    The inverse root of the covariance within the postures, `calm` added to each variance, as in regularised
+    discriminant analysis (Friedman 1989), scaled so that the postures' means stay as far apart.
 
     Args:
         features: of each label (N, D).
+        calm: see CALM.
     """
     means = np.array([rows.mean(0, dtype=np.float64) for rows in features.values()])
     within = np.mean([np.cov(rows.T, bias=True) for rows in features.values()], axis=0)
-    # One part of all variance at least: hands that are all alike have none.
-    variance, ways = np.linalg.eigh(
-        within + (CALM * within.trace() / len(within) + 1e-9) * np.eye(len(within))
-    )
+    variance, ways = np.linalg.eigh(within + calm * np.eye(len(within)))
     mix = (ways / np.sqrt(variance)) @ ways.T
-    apart = np.linalg.norm(means - means.mean(0)) / max(
-        float(np.linalg.norm((means - means.mean(0)) @ mix)), 1e-9
-    )
-    return np.asarray(mix * apart)
+    apart = means - means.mean(0)
+    before, now = float(np.linalg.norm(apart)), float(np.linalg.norm(apart @ mix))
+    return np.asarray(
+        mix * (before / now if now > 1e-9 else 1.0)
+    )  # postures may be the same: the gate says so
 
 
 def counts(fingers: Sequence[str]) -> NDArray[np.bool_]:
@@ -182,7 +184,8 @@ def fit(
         groups: session (N,) of each label's frames; where every label has the same two or more, held-out
             accuracy is by leave-one-session-out, else on FOLDS contiguous blocks.
         paper: as the paper did it: scikit-learn's defaults, which are one start, over all frames.
-        weights: equal, or recorded: directions in which hands of one posture scatter count less (`calmed`).
+        weights: equal; or few or many: directions in which hands of one posture scatter count less, as a
+            recording of so many people tells (`calmed`).
         per_label: clusters of each label, where somebody knows better than the recording; 0: as above.
 
     Raises:
@@ -191,7 +194,7 @@ def fit(
     """
     labels = tuple(labels)
     if weights not in WEIGHTS:
-        raise HandCoachError(f"The weights are {' or '.join(WEIGHTS)}, not {weights!r}.")
+        raise HandCoachError(f"The weights are {', '.join(WEIGHTS)}, not {weights!r}.")
     frame = HandFrame(kept_axes, fingers).fit(np.empty((0, 63)))
     features = {label: _features(recording, label, frame) for label in labels}
     if len(labels) < 2:
@@ -206,9 +209,9 @@ def fit(
             )
 
     held = folds(features, groups)
-    plain, calm = features, weights == "recorded"
-    if calm:
-        frame.mix = calmed(plain)
+    plain, calm = features, CALM.get(weights)
+    if calm is not None:
+        frame.mix = calmed(plain, calm)
         features = {label: np.asarray(rows @ frame.mix, np.float32) for label, rows in plain.items()}
     one = _cluster_all(features, seed, paper)
     if one is None and paper:
@@ -245,7 +248,7 @@ def fit(
         pipeline=Pipeline([("hand_frame", frame), ("kmeans", kmeans)]),
         labels=labels,
         clusters=clusters,
-        unsure={"max_distance": round(max(HEADROOM * reach, apart), 4), "min_margin": MIN_MARGIN},
+        unsure={"max_distance": round(max(HEADROOM * reach, apart), 4), "min_margin": MIN_MARGIN[weights]},
         quality={
             "frames": {label: len(features[label]) for label in labels},
             "method": method,
@@ -254,7 +257,7 @@ def fit(
             "confusion_held_out": confusion,
             "held_out_by": "session" if groups and shared_sessions(features, groups) else "block",
             "accuracy_recorded": round(float(np.mean(predicted == truth)), 4),
-            "below_min_margin": round(float(np.mean(margin < MIN_MARGIN)), 4),
+            "below_min_margin": round(float(np.mean(margin < MIN_MARGIN[weights])), 4),
             "distance_p99": round(reach, 4),
             "labels_apart": round(apart, 4),
             "inertia": round(float(kmeans.inertia_), 3),
@@ -347,7 +350,7 @@ def held_out(
     fold_of: Mapping[str, NDArray[np.integer]],
     seed: int,
     k: int,
-    calm: bool = False,
+    calm: float | None = None,
     paper: bool = False,
 ) -> tuple[float, dict[str, dict[str, int]]]:
     """Accuracy (mean over labels) and confusion on folds that the centroids did not see.
@@ -355,13 +358,13 @@ def held_out(
     Args:
         features: of each label (N, D). fold_of: fold (N,) of each label's frames, see `folds`.
         k: clusters of each label; 0: one k-means over all where that is pure.
-        calm: the features are yet to be mixed by `calmed`, which sees as little of the fold.
+        calm: where the features are yet to be mixed: by `calmed`, which sees as little of the fold.
         paper: one start, as the fit has it; where it merges postures, all of the fold is wrong.
     """
     confusion = {label: dict.fromkeys(features, 0) for label in features}
     for fold in range(1 + max(int(numbers.max()) for numbers in fold_of.values())):
         train = {label: rows[fold_of[label] != fold] for label, rows in features.items()}
-        mix = calmed(train) if calm else None
+        mix = None if calm is None else calmed(train, calm)
         if mix is not None:
             train = {label: np.asarray(rows @ mix, np.float32) for label, rows in train.items()}
         found = None if k else _cluster_all(train, seed, paper)
