@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 
 pytest.importorskip("torch")
@@ -14,6 +13,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("torchvision")
 pytest.importorskip("safetensors")
 
+import onnx
 import torch
 from torch import nn
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 
 pytest.importorskip("torch")
@@ -15,6 +14,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("torchvision")
 pytest.importorskip("safetensors")
 
+import onnx
 import torch
 from tiny import hands
 from tiny.hanco import write_frame

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-import tkinter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("tkinter")
+
+import tkinter
+
 from tiny.colours import contrast, rgb
 from tiny.hands import blank
 from tiny.onnx_parts import with_meta

@@ -9,10 +9,14 @@ import json
 import shutil
 import threading
 import time
-import tkinter
 import weakref
 
 import pytest
+
+pytest.importorskip("tkinter")
+
+import tkinter
+
 from tiny.hands import BENDS
 from tiny.live import Hands, pump
 

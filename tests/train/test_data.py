@@ -339,6 +339,10 @@ def test_emptiness_keeps_away_from_hands(tmp_path, plain):
         item = items[Draw(0, place)]
         assert item["presence"] == 0 and item["known3d"] == 0 and item["right"] == 0.5
         assert item["image"].mean() < 255 * 0.3
+    rng = np.random.default_rng(0)
+    for _ in range(300):  # also where the square is turned, and its corners reach farther
+        shown, crop = items._anywhere(rng)
+        assert crop.cut(shown, 64).mean() / 255 * crop.size**2 < 0.15 * 60 * 40
 
 
 def test_colours_differ_as_cameras_do_and_what_is_seen_stays():

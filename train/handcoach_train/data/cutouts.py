@@ -163,14 +163,16 @@ class LandmarkSet(Drawn):
         image = read_image(frame["file"])
         h, w = image.shape[:2]
         boxes = np.reshape(np.asarray(frame["boxes"], float), (-1, 4))
+        roll = float(rng.uniform(-np.pi, np.pi))
+        around = abs(np.cos(roll)) + abs(np.sin(roll))  # the upright square that holds the turned one
         for _ in range(20):
             size = min(h, w) * rng.uniform(0.15, 0.9)
             x, y = rng.uniform(0, w), rng.uniform(0, h)
-            if overlap(x, y, size, boxes) < 0.1:
+            if overlap(x, y, size * around, boxes) < 0.1:
                 break
         else:
             image = np.full_like(image, rng.integers(0, 256))
-        return image, Crop(x, y, size, float(rng.uniform(-np.pi, np.pi)), bool(rng.random() < 0.5))
+        return image, Crop(x, y, size, roll, bool(rng.random() < 0.5))
 
 
 def overlap(x: float, y: float, size: float, boxes: NDArray[np.floating]) -> float:
