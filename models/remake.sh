@@ -13,7 +13,8 @@
 #   EVAL     real_3d/, teacher_sessions/, webcam_hands/: what `compare` measures and `gather` refuses (default PHOTOS)
 #   PEER     python of an environment with mediapipe==0.10.21, which `compare` then measures beside ours
 #   LIBRARY  what the exercises are rendered, recorded and judged in (default WORK/library)
-#   FRAMES   of each posture of the library, to record, choose and judge by (default "240 120 120", times SHARE)
+#   FRAMES   of each posture of the library, to record, choose and judge by, and of single teachers (default
+#            "240 120 120 40", times SHARE)
 #   WORKERS  that render the library (default 1)
 #   WORK     what is made on the way (default build/remake); every stage goes on with what it finds there
 #   SHARE    how much of the full numbers to render and train (default 1; 0.01 tries the whole way in minutes)
@@ -153,11 +154,11 @@ BETTER
 # The starter library, checked on people of its own. Without ASSETS it takes the renderings that are there, so that after
 # a new landmark model it takes minutes.
 library() {
-    local work=${LIBRARY:-$WORK/library} frames=(${FRAMES:-$(some 240 24) $(some 120 12) $(some 120 12)})
+    local work=${LIBRARY:-$WORK/library} frames=(${FRAMES:-$(some 240 24) $(some 120 12) $(some 120 12) $(some 40 30)})
     [ -d "$work/frames" ] || need ASSETS
     say "the exercises: models/exercises/library.md"
     handcoach-export library "$work" ${ASSETS:+--assets "$ASSETS"} --workers "${WORKERS:-1}" \
-        --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" \
+        --own "${frames[0]}" --choose "${frames[1]}" --final "${frames[2]}" --teachers "${frames[3]:-40}" \
         --model models/mobilenetv2.onnx --finder models/finder.onnx --ship models/exercises
 }
 

@@ -76,10 +76,10 @@ def run(content: dict[str, Any], jobs: Sequence[Job], args: argparse.Namespace) 
         if before is not None:
             found.append(before)
             continue
-        left = len(jobs) - len(found) - len(kept)
+        left = sum(not other.impossible for other in jobs[number - 1 :]) - len(kept)
         late = (time.monotonic() - began) / measured * left if measured else None
         result = _measure(job, args.timeout, f"[{number}/{len(jobs)}] {job.case['key']}", late)
-        measured += 1
+        measured += not job.impossible
         found.append({"case": dict(job.case), "repeat": job.repeat} | result)
         if args.json is not None:
             # What the file has of jobs that are still to come must outlive a second interruption too.

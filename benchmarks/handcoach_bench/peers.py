@@ -148,7 +148,7 @@ class Pictures:
     Attributes:
         photographs: with `joints` (N, 21, 3) in cm. guess: (21, 3), what a program would say without looking,
             which a missed hand counts as.
-        frames: of clips, one after the other; `sessions` (T,), which clip each is of.
+        frames: of clips, one after the other; `numbers` (T,): neighbours of one clip have successive ones.
         unreadable: how many photographs and frames were left out, since they cannot be decoded.
     """
 
@@ -156,7 +156,7 @@ class Pictures:
     joints: NDArray[np.float64]
     guess: NDArray[np.floating]
     frames: list[Path] = field(default_factory=list)
-    sessions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     unreadable: int = 0
 
 
@@ -172,14 +172,15 @@ def read_pictures(data: Path, exercise: Path, most: int | None) -> Pictures:
         photographs, joints = read_joints(data / "real_3d")
         photographs, joints = photographs[:most], joints[:most]
     frames: list[Path] = []
-    sessions: list[int] = []
+    numbers: list[int] = []
     clips = sorted(p for p in (data / "teacher_sessions").glob("*") if p.is_dir())
     for session, clip in enumerate(clips):
         found = [p for p in clip.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")]
         found = sorted(found, key=lambda p: camera.natural(p.name))
         found = found[: None if most is None else max(1, most // len(clips))]
+        # A gap after every clip: its last frame and the next one's first are no neighbours.
+        numbers += [len(frames) + session + i for i in range(len(found))]
         frames += found
-        sessions += [session] * len(found)
     if not photographs and not frames:
         raise HandCoachError(
             f"{data} has no folder real_3d or teacher_sessions: give the one that holds them."
@@ -192,7 +193,7 @@ def read_pictures(data: Path, exercise: Path, most: int | None) -> Pictures:
     reference = np.asarray(model.read(exercise, "exercise").meta["reference"], np.float32)
     return Pictures(
         list(itertools.compress(photographs, seen)), joints[seen], mirror(reference),
-        list(itertools.compress(frames, followed)), np.array(sessions, np.int64)[followed], unreadable,
+        list(itertools.compress(frames, followed)), np.array(numbers, np.int64)[followed], unreadable,
     )  # fmt: skip
 
 
@@ -236,12 +237,12 @@ def jobs(
 def read_clips(peer: Peer, found: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
     """Times, the share of frames in which a hand was found, and how much a held hand jitters."""
     rows, numbers = [], []
-    for i, (joints, session) in enumerate(zip(found["landmarks"], pictures.sessions, strict=True)):
+    for joints, place in zip(found["landmarks"], pictures.numbers, strict=True):
         try:
             rows.append(normalise(np.array(joints, np.float64))[0])
         except (DegenerateHandError, IndexError, TypeError, ValueError):  # not found, or no hand's shape
             continue
-        numbers.append(i + session)  # the last frame of a clip and the first of the next are no neighbours
+        numbers.append(place)
     moved = jitter(np.array(rows), np.array(numbers)) if peer.trained else float("nan")
     seen = [joints is not None for joints in found["landmarks"]]
     return {

@@ -58,7 +58,7 @@ recorded label is the posture to reach. At least 20 frames of each of two postur
 
 LIBRARY = """\
 examples:
-  handcoach-export library build/library --assets ASSETS --own 20 --choose 8 --final 10
+  handcoach-export library build/library --assets ASSETS --own 20 --choose 8 --final 10 --teachers 0
   handcoach-export library build/library --assets ASSETS --ship models/exercises
   handcoach-export library build/library --model new.onnx --ship models/exercises     renders nothing: minutes
 
@@ -219,6 +219,9 @@ def _library(kinds: Any, raw: Any) -> None:
         "--final", type=int, default=120, metavar="N", help="to judge by in the end (%(default)s)"
     )
     sub.add_argument(
+        "--teachers", type=int, default=40, metavar="N", help="of each of four single teachers (%(default)s)"
+    )
+    sub.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that render (%(default)s)"
     )
     sub.add_argument(
@@ -296,7 +299,8 @@ def _make_library(args: argparse.Namespace) -> int:
     found = library.make(
         args.work, library.Assets(args.assets) if args.assets else None,
         library.Models(args.model, args.finder),
-        {"own": args.own, "choose": args.choose, "final": args.final}, args.ship, args.workers,
+        {"own": args.own, "choose": args.choose, "final": args.final}
+        | dict.fromkeys(library.TEACHERS, args.teachers), args.ship, args.workers,
     )  # fmt: skip
     passed = [name for name, figures in found.items() if library.passes(figures)]
     print(

@@ -255,7 +255,7 @@ def _read(
     """A recording, the words and numbers of an exercise called so, and what they say of how it is fitted."""
     recorded, given = _named(recording.read(folder), settings)
     per_label = given.pop("per_label", 0)
-    words = _words(({"weights": "equal"} if paper else {}) | given, list(recorded.labels), name)
+    words = _words(given | ({"weights": "equal"} if paper else {}), list(recorded.labels), name)
     how = {key: words[key] for key in ("kept_axes", "fingers", "weights")}
     how |= {"per_label": per_label, "paper": paper}
     return recorded, words, how

@@ -7,8 +7,9 @@
     WORK/exercises/EXERCISE.onnx     and its picture
 
 Three sets of people: `own` is recorded, `choose` decides what an almost good posture counts as, `final` is
-looked at once, for the figures that are reported. Everything that is there and fits is kept, so that the
-command goes on where it stopped.
+looked at once, for the figures that are reported. And single teachers, to see how well an exercise that one
+person records tells other people's hands. Everything that is there and fits is kept, so that the command goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from handcoach_export import exercise
 
 SETS = {"own": 9001, "choose": 9002, "final": 9003}  # and the seed of their people
 PEOPLE = {"own": 60, "choose": 40, "final": 40}
+TEACHERS = {f"teacher-{n}": 9010 + n for n in range(1, 5)}  # sets of one person
 SIZE = 640  # pixels across a frame
 LARGE = 64  # pixels from the middle MCP to the farthest joint
 FOLLOWED = 6  # frames, at 30 a second, that a hand is followed for before it is judged as tracked
@@ -140,16 +142,17 @@ def render(work: Path, assets: Assets, counts: dict[str, int], workers: int = 1)
     """Render what is missing: so many frames of each posture, by set."""
     from handcoach_train.render import starter, write
 
+    seeds = SETS | TEACHERS
     for name, count in counts.items():
         people = work / "bodies" / f"{name}.npz"
         if not people.is_file():
-            write.bake(people, PEOPLE[name], SETS[name], "mixed", assets.godot)
+            write.bake(people, PEOPLE.get(name, 1), seeds[name], "mixed", assets.godot)
         for posture in postures():
             # Of the view on a table only a part is large and wholly in the picture; of a fist a third.
             wanted = count * (3 if posture in STRETCH else 1)
             job = write.Job(
                 work / "frames" / name / posture, wanted, SIZE,
-                seed=SETS[name] * 1000 + zlib.crc32(posture.encode()) % 1000,
+                seed=seeds[name] * 1000 + zlib.crc32(posture.encode()) % 1000,
                 view="exercise" if posture in STRETCH else "library",
                 posture=posture, full_frames=True, hands=1, skins=assets.skins, hdri=assets.hdri,
                 godot=assets.godot, arms=people,
@@ -310,13 +313,13 @@ def shown_to(
     }
 
 
-def record(work: Path, folder: str, models: Models, shows: Shows) -> Path:
-    """A recording of the own people, as `handcoach record` writes it; made anew in WORK/recordings."""
+def record(work: Path, folder: str, models: Models, shows: Shows, people: str = "own") -> Path:
+    """A recording of these people, as `handcoach record` writes it; made anew in WORK/recordings."""
     to = work / "recordings" / folder
     shutil.rmtree(to, ignore_errors=True)
     for label, shown in shows.items():
         for posture in shown:
-            seen = read(work, "own", posture, models, known_side=True)
+            seen = read(work, people, posture, models, known_side=True)
             there = seen.score > 0
             # Single pictures, as `record` gives to those of a folder: their times say nothing.
             recording.add(
@@ -480,11 +483,36 @@ def judge(work: Path, name: str, models: Models, shows: Shows) -> dict[str, Any]
             "said": {label: words for label, words in between.items() if words},
             "with": _figures({label: words + between[label] for label, words in said.items()}),
         }
+    result["taught"] = [found for one in TEACHERS if (found := _taught(work, name, models, shows, one))]
     result["praised"] = {}
     for posture in postures():
         verdicts = judged(runs, read(work, "final", posture, models, along=runs.along))
         result["praised"][posture] = float(np.mean([word == runs.labels[0] for word in verdicts]))
     return result
+
+
+def _taught(work: Path, name: str, models: Models, shows: Shows, teacher: str) -> dict[str, Any] | None:
+    """Figures on the people of `final`, with the exercise that one person's recording gives; or why that was
+    refused. None where this person is not rendered."""
+    if not (work / "frames" / teacher).is_dir():
+        return None
+    words = exercise.read_settings(name)
+    settings = words | {
+        "labels": list(shows),
+        "messages": {label: words["messages"][label] for label in shows},
+    }
+    recorded = record(work, "trial", models, shows, teacher)
+    file = work / "exercises" / "trial.onnx"
+    try:
+        exercise.build(recorded, file, settings)
+        runs = Exercise(model.read(file, "exercise"))
+        people = shown_to(runs, work, "final", shows, models)
+        return _figures({label: judged(runs, seen) for label, seen in people.items()})
+    except HandCoachError as error:
+        return {"refused": str(error)}
+    finally:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(recorded)
 
 
 def make(
@@ -554,7 +582,8 @@ def as_markdown(found: dict[str, dict[str, Any]], models: Models) -> str:
     lines = [
         "# The starter library", "",
         "Written by `models/remake.sh library`; do not edit. Every exercise is made of rendered recordings "
-        "of made-up people, read by finder and landmark network and built as a therapist's recording is, and "
+        "of made-up people, read by finder and landmark network, all built by one rule "
+        f"({HOW['per_label']} clusters of each posture, weighed as a recording of many people is) and "
         "judged on people that are in no recording. Between the good and the almost good posture lies a gap "
         "in which nobody shows anything; how well real hands "
         "are told apart is known of the finger stretch only (finger-stretch.md).", "",
@@ -564,22 +593,26 @@ def as_markdown(found: dict[str, dict[str, Any]], models: Models) -> str:
         f"costs more than {ALMOST_COSTS:.0%} of what is right, counts as the one where the exercise starts, "
         "or where that costs too much as well as none: the last column but one says how often it is praised "
         "for a good one. Shares are means over the labels. Tracked: each picture followed for a fifth of a "
-        "second as a hand that shakes. Nothing is made easier, as it gets for a person whose tries fail.", "",
+        "second as a hand that shakes. Nothing is made easier, as it gets for a person whose tries fail. "
+        "By one teacher: the same exercise from one person's recording, as a therapist makes it, judged on "
+        "the same people: stills right, wrong praise and unsure, the mean of up to four teachers.", "",
         "| exercise | på dansk | postures, best first | frames own / judged | stills right | tracked right | "
-        "wrong praise | unsure | almost good | |", "|---|---|---|---|---:|---:|---:|---:|---|---|",
+        "wrong praise | unsure | by one teacher | almost good | |",
+        "|---|---|---|---|---:|---:|---:|---:|---|---|---|",
     ]  # fmt: skip
     for name, figures in found.items():
         labels = ", ".join(figures["meta"]["labels"] if "meta" in figures else LIBRARY[name])
         first = f"| {titles[name]['en']} (`{name}`) | {titles[name]['da']} | {labels} "
         if "refused" in figures:
-            lines.append(f"{first}| | | | | | | not shipped: {figures['refused']} |")
+            lines.append(f"{first}| | | | | | | | not shipped: {figures['refused']} |")
             continue
         stills, tracked = figures["stills"], figures["tracked"]
         own = sum(figures["meta"]["quality"]["frames"].values())
         what = f"![]({name}.png)" if passes(figures) else "not shipped"
         lines.append(
             f"{first}| {own} / {stills['frames']} | {stills['right']:.1%} | {tracked['right']:.1%} | "
-            f"{stills['wrong_praise']:.1%} | {stills['unsure']:.1%} | {_almost(name, figures)} | {what} |"
+            f"{stills['wrong_praise']:.1%} | {stills['unsure']:.1%} | {_by_one(figures)} | "
+            f"{_almost(name, figures)} | {what} |"
         )
     for name, figures in found.items():
         if gap := figures.get("gap"):
@@ -616,6 +649,16 @@ def _in_the_gap(name: str, said: dict[str, list[str]], figures: dict[str, Any]) 
         f"nor judged above, are taken for what they are: {taken}. With them "
         f"{figures['right']:.1%} of the stills are right, {figures['wrong_praise']:.1%} wrong praise."
     )
+
+
+def _by_one(figures: dict[str, Any]) -> str:
+    """What single teachers' exercises say, in the mean; and how many recordings were refused."""
+    told = [found for found in figures.get("taught", []) if "refused" not in found]
+    refused = len(figures.get("taught", [])) - len(told)
+    means = " / ".join(
+        f"{np.mean([t[k] for t in told]):.1%}" for k in ("right", "wrong_praise", "unsure") if told
+    )
+    return f"{means} ({refused} refused)".strip() if refused else means
 
 
 def _almost(name: str, figures: dict[str, Any]) -> str:

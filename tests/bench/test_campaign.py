@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,7 +211,8 @@ def test_a_second_interruption_loses_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_time_left_is_told_on_a_terminal_only(terminal, tmp_path, monkeypatch, capsys):
-    """By what this run has measured: each takes ten seconds, and one of the five is there already."""
+    """By what this run has measured: each takes ten seconds, and one of the five is there already. What cannot
+    be measured here takes no time."""
     path, jobs, clock = tmp_path / "results.json", [good(name) for name in "abcde"], [0.0]
     done = {"case": dict(jobs[1].case), "repeat": 0, "status": "ok", "error": None, "wall_ms": [1.0]}
     results.write_json(path, envelope() | {"results": [done]})
@@ -222,10 +224,11 @@ def test_the_time_left_is_told_on_a_terminal_only(terminal, tmp_path, monkeypatc
     monkeypatch.setattr(runner, "attempt", attempt)
     monkeypatch.setattr(campaign.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    campaign.run(envelope(), jobs, args(path))
+    jobs += [replace(good("f"), impossible="not here")]
+    campaign.run(envelope(), [replace(good("g"), impossible="not here"), *jobs], args(path))
     said = capsys.readouterr().err
     assert re.findall(r"about (\d+) s left", said) == (["30", "20", "10"] if terminal else [])
-    assert "[3/5] c: 10 s, median 2.00 ms\n" in said and "b:" not in said
+    assert "[4/7] c: 10 s, median 2.00 ms\n" in said and "b:" not in said
 
 
 def test_a_child_says_how_far_it_is():

@@ -212,11 +212,13 @@ def test_what_cannot_be_read_is_nobodys_miss(
     data, fake, argv, tiny_landmarks, tiny_finder, tiny_exercise, capsys
 ):
     """A damaged photograph would be a miss of every program, and all would have its guess in their mean."""
-    for name in ("real_3d/images/1.png", "teacher_sessions/almost/0.png"):
+    for name in ("real_3d/images/1.png", "teacher_sessions/almost/1.png"):
         (data / name).write_bytes(b"none")
     pictures = peers.read_pictures(data, tiny_exercise, None)
     assert [f.name for f in pictures.photographs] == ["0.png", "2.png"] and len(pictures.joints) == 2
-    assert pictures.sessions.tolist() == [0] * 3 + [1] * 4 + [2] * 4 and len(pictures.frames) == 11
+    # Neither its neighbours nor the ends of two clips follow each other.
+    assert pictures.numbers.tolist() == [0, 2, 3, *range(5, 9), *range(10, 14)]
+    assert len(pictures.frames) == 11
     assert main([*argv, "--repeats", "1", "--only", "ours"]) == 0
     head = next(line for line in capsys.readouterr().out.splitlines() if "frames of" in line)
     assert head.startswith("11 frames") and head.endswith("each on its own; 2 more cannot be read")
@@ -239,7 +241,7 @@ def test_jitter_is_the_mean_of_all_pairs_of_neighbours():
     found = {"landmarks": [None if hand is None else hand.tolist() for hand in said], "startup_ms": 1.0,
              **dict.fromkeys(("warmup_ms", "wall_ms", "cpu_ms", "load_ms", "peak_rss_mb", "steady_rss_mb",
                               "versions", "pinned"))}  # fmt: skip
-    pictures = peers.Pictures([], np.zeros(0), np.zeros(0), [], np.array([0] * 5 + [1] * 6))
+    pictures = peers.Pictures([], np.zeros(0), np.zeros(0), [], np.array([*range(5), *range(6, 12)]))
     peer = peers.Peer("any", "mediapipe", "any", {}, [], [])
     read = peers.read_clips(peer, found, pictures)
     assert read["found"] == pytest.approx(9 / 11)

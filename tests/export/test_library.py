@@ -33,13 +33,14 @@ def crude(monkeypatch):
 
     def read(work, name, posture, models, known_side=False, tracked=False, along=False, in_gap=False):
         assert not along  # neither lies along the screen
-        assert known_side == (name == "own")
+        assert known_side == (name == "own" or name in library.TEACHERS)
         assert not in_gap or name == "final"
         # Ten of the stretched hands are bent too much to show it, one of which is not found.
         n = (10 if posture == "open" else 0) if in_gap else 40
         score = np.ones(n, np.float32)
         score[::10] = 0
-        x = bent_hands(BEND[posture], n, library.SETS[name] + tracked)
+        bend = 0.4 if name == "teacher-2" else BEND[posture]  # who shows one posture alone
+        x = bent_hands(bend, n, (library.SETS | library.TEACHERS)[name] + tracked)
         x[::10] = np.nan
         return library.Seen(x, score, score > 0, np.tile(np.float32([1, 0.5]), (n, 1)))
 
@@ -81,6 +82,29 @@ def test_what_passes_ships_with_its_picture_and_its_figures(tmp_path, crude, cap
     assert "for what they are: of 10 rendered as `open` 90%. With them 90.0% of the stills" in text
     assert "gap" not in found["finger-lift"]
     assert "finger-lift: right 90.0%" in capsys.readouterr().out
+
+
+def test_single_teachers_say_what_a_therapists_recording_would_give(tmp_path, crude, monkeypatch):
+    built, build = [], exercise.build
+
+    def watched(folder, file, settings, *rest):
+        built.append(settings)
+        return build(folder, file, settings, *rest)
+
+    monkeypatch.setattr(exercise, "build", watched)
+    work = shown(tmp_path)
+    for teacher in ("teacher-1", "teacher-2"):
+        (work / "frames" / teacher).mkdir()
+    found = library.make(work, None, library.Models(), {}, None)
+    one, other = found["finger-lift"]["taught"]
+    assert (
+        one["right"] == pytest.approx(0.9) and one["wrong_praise"] == 0 and "look alike" in other["refused"]
+    )
+    assert "| 90.0% / 0.0% / 10.0% (1 refused) |" in (work / "library.md").read_text()
+    assert not (work / "exercises/trial.onnx").exists() and not (work / "recordings/trial").exists()
+    # Theirs is built as a therapist's is, and the library's by its own rule.
+    assert sum(not set(library.HOW) & set(settings) for settings in built) == 4
+    assert found["finger-lift"]["meta"]["weights"] == "many"
 
 
 def test_what_fails_the_bar_is_named_and_taken_away(tmp_path, crude, monkeypatch):
@@ -138,7 +162,7 @@ def test_what_nobody_shows_yet_is_refused(tmp_path, crude):
     assert [(p.name, p.read_bytes()) for p in ship.iterdir()] == [("finger-lift.onnx", b"before")]
 
 
-def test_without_people_to_choose_by_the_recording_speaks(tmp_path, crude, monkeypatch):
+def test_without_people_to_choose_by_an_almost_good_posture_stays(tmp_path, crude, monkeypatch):
     read = library.read
 
     def nobody_to_choose(work, name, *rest, **how):
@@ -149,6 +173,7 @@ def test_without_people_to_choose_by_the_recording_speaks(tmp_path, crude, monke
 
     monkeypatch.setattr(library, "read", nobody_to_choose)
     found = library.make(shown(tmp_path), None, library.Models(), {}, None)
+    assert found["finger-stretch"]["shows"] == library.LIBRARY["finger-stretch"]
     assert found["finger-lift"]["stills"]["right"] == pytest.approx(0.9)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,11 +62,12 @@ def run(args: argparse.Namespace) -> int:
         except HandCoachError as error:  # the models' times are worth having without a roof
             case = {"key": what, "what": "peak", "name": "peak", "threads": n, "provider": None}
             failed.append({"case": case, "repeat": 0, "status": "failed", "error": str(error)})
+            print(f"{what}: {error}", file=sys.stderr, flush=True)
         else:
             print(f"{what}: {roofs[n].gflops:.0f} GFLOP/s, {roofs[n].gb_s:.1f} GB/s", flush=True)
     content = results.envelope(
         "roofline", now(), args.command, here.as_json(), model_table(files), origin.code(), {}
-    )
+    ) | {"roofs": [asdict(roof) for roof in roofs.values()]}
     todo = [
         campaign.of_case(inference.network_case(file, CPU, n, 10, args.runs), repeat)
         for repeat in range(args.repeats) for n in threads for file in files
@@ -80,8 +82,7 @@ def run(args: argparse.Namespace) -> int:
                 result["figures"] = point.figures()  # type: ignore[index]
     print("\n".join(["", *tables.roofline(rows), *_uncounted(costs)]))
     if args.json is not None:
-        whole = content | {"roofs": [asdict(roof) for roof in roofs.values()], "results": found}
-        results.write_json(args.json, whole)
+        results.write_json(args.json, content | {"results": found})
     return campaign.finished(found, args.json)
 
 
