@@ -68,7 +68,7 @@ was read of them is kept by the models' content.
 
 
 def parser() -> argparse.ArgumentParser:
-    from handcoach_export.exercise import built_in
+    from handcoach_export.exercise import WEIGHTS, built_in
 
     raw = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
@@ -162,9 +162,9 @@ def parser() -> argparse.ArgumentParser:
         help="how the hand is turned counts: x keeps where it points, z where the palm looks, xyz all of it",
     )  # fmt: skip
     sub.add_argument(
-        "--weights", choices=("few", "many", "equal"),
+        "--weights", choices=WEIGHTS,
         help="of how many people the recording is (default: few; many: ten or more): so much it says of what "
-        "differs between hands of one posture, which then counts less; equal: all counts alike",
+        "differs between hands of one posture, which then counts less; equal, as with --paper: all alike",
     )  # fmt: skip
     sub.add_argument(
         "--paper", action="store_true",

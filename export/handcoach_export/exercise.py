@@ -32,6 +32,7 @@ SETTINGS: dict[str, type | tuple[type, ...]] = {
     "kept_axes": str, "fingers": list, "weights": str, "hand": str,
     "author": str, "licence": str, "recorded_as": dict, "per_label": int,
 }  # fmt: skip
+WEIGHTS = ("few", "many", "equal")  # see `handcoach_train.posture.clusters`
 GENERAL = {
     "version": "1", "hold_s": 3.0, "repetitions": 5, "rest_s": 3.0, "kept_axes": "", "fingers": list(FINGERS),
     "weights": "few", "hand": "either", "author": "", "licence": "none stated",
@@ -90,6 +91,8 @@ def check_settings(settings: Any, where: str = "The settings") -> dict[str, Any]
         raise HandCoachError(f"{where}: recorded_as says by which names the recording has the labels.")
     if not 0 <= settings.get("per_label", 0) <= 5:
         raise HandCoachError(f"{where}: per_label must be 0 to 5 clusters, not {settings['per_label']}.")
+    if settings.get("weights", "few") not in WEIGHTS:
+        raise HandCoachError(f"{where}: weights must be {', '.join(WEIGHTS)}, not {settings['weights']!r}.")
     if not are_axes(settings.get("kept_axes", "")):
         raise HandCoachError(f"{where}: kept_axes must be some of x, y and z, not {settings['kept_axes']!r}.")
     return settings
@@ -255,7 +258,11 @@ def _read(
     """A recording, the words and numbers of an exercise called so, and what they say of how it is fitted."""
     recorded, given = _named(recording.read(folder), settings)
     per_label = given.pop("per_label", 0)
-    words = _words(given | ({"weights": "equal"} if paper else {}), list(recorded.labels), name)
+    if paper and given.setdefault("weights", "equal") != "equal":
+        raise HandCoachError(
+            "In the paper's way all coordinates count alike: leave out the weights or --paper."
+        )
+    words = _words(given, list(recorded.labels), name)
     how = {key: words[key] for key in ("kept_axes", "fingers", "weights")}
     how |= {"per_label": per_label, "paper": paper}
     return recorded, words, how

@@ -211,8 +211,8 @@ def test_a_second_interruption_loses_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_time_left_is_told_on_a_terminal_only(terminal, tmp_path, monkeypatch, capsys):
-    """By what this run has measured: each takes ten seconds, and one of the five is there already. What cannot
-    be measured here takes no time."""
+    """By what this run has measured: each takes ten seconds, and one of the five is there already. What
+    cannot be measured here takes no time."""
     path, jobs, clock = tmp_path / "results.json", [good(name) for name in "abcde"], [0.0]
     done = {"case": dict(jobs[1].case), "repeat": 0, "status": "ok", "error": None, "wall_ms": [1.0]}
     results.write_json(path, envelope() | {"results": [done]})

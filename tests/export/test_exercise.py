@@ -63,6 +63,8 @@ def test_an_exercise_as_the_papers_has_one_cluster_for_each_posture(tmp_path, ca
     meta = model.read(output, "exercise").meta
     assert meta["quality"]["method"] == "one k-means, as the paper's"
     assert sorted(meta["clusters"]) == ["almost", "fist", "open"] and meta["weights"] == "equal"
+    with pytest.raises(HandCoachError, match="all coordinates count alike"):
+        builder.build(tmp_path / "rec", output, {"weights": "many"}, paper=True)
 
 
 @pytest.mark.parametrize("weights", ["equal", "few", "many"])
@@ -228,6 +230,7 @@ def test_whoever_builds_over_a_signed_file_is_told(tmp_path, monkeypatch, capsys
         ({"labels": []}, "only the posture"),
         ({"labels": ["open", "open"]}, "different names"),
         ({"hold": 3}, "unknown entry 'hold'"),
+        ({"weights": "recorded"}, "weights must be few, many, equal, not 'recorded'"),
         ({"hold_s": "3"}, "wrong type"),
         ({"hold_s": float("nan")}, "no numbers"),
         ({"tolerance": {"green": 0.1, "red": float("inf")}}, "no numbers"),
