@@ -406,9 +406,7 @@ def _choose(work: Path, name: str, models: Models) -> Trial:
 
 def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
     """Record it on trial, and judge other people by it."""
-    words = exercise.read_settings(name)
-    messages = {label: words["messages"][label] for label in shows}
-    settings = words | HOW | {"labels": list(shows), "messages": messages}
+    settings = _settings(name, shows) | HOW
     recorded = record(work, "trial", models, shows)
     trial = work / "exercises" / "trial.onnx"
     trial.parent.mkdir(parents=True, exist_ok=True)
@@ -427,6 +425,12 @@ def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
     trial.unlink(missing_ok=True)
     shutil.rmtree(recorded)
     return Trial(shows, settings, figures, problem)
+
+
+def _settings(name: str, shows: Shows) -> dict[str, Any]:
+    """An exercise's words, of the labels that it has."""
+    words = exercise.read_settings(name)
+    return words | {"labels": list(shows), "messages": {label: words["messages"][label] for label in shows}}
 
 
 def judged(judge: Exercise, seen: Seen) -> list[str]:
@@ -496,15 +500,10 @@ def _taught(work: Path, name: str, models: Models, shows: Shows, teacher: str) -
     refused. None where this person is not rendered."""
     if not (work / "frames" / teacher).is_dir():
         return None
-    words = exercise.read_settings(name)
-    settings = words | {
-        "labels": list(shows),
-        "messages": {label: words["messages"][label] for label in shows},
-    }
     recorded = record(work, "trial", models, shows, teacher)
     file = work / "exercises" / "trial.onnx"
     try:
-        exercise.build(recorded, file, settings)
+        exercise.build(recorded, file, _settings(name, shows))
         runs = Exercise(model.read(file, "exercise"))
         people = shown_to(runs, work, "final", shows, models)
         return _figures({label: judged(runs, seen) for label, seen in people.items()})

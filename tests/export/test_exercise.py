@@ -186,6 +186,13 @@ def test_an_exercise_knows_whether_it_is_about_the_thumb(tmp_path):
     assert meta["about_thumb"] is False
 
 
+def test_the_weights_that_are_offered_are_those_that_there_are():
+    """The command says which without what builds exercises being installed."""
+    from handcoach_train.posture import clusters
+
+    assert set(builder.WEIGHTS) == set(clusters.WEIGHTS)
+
+
 def test_settings_come_from_a_file(tmp_path):
     folder = record(tmp_path / "rec")
     words = tmp_path / "words.json"

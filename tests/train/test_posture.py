@@ -164,6 +164,7 @@ def test_weights_from_the_recording_calm_what_scatters():
     }
     assert right["few"] > right["equal"] + 0.05 and right["many"] > right["equal"] + 0.05
     assert right["many"] > 0.9
+    assert set(clusters.CALM) < set(clusters.WEIGHTS) == set(clusters.MIN_MARGIN)
     with pytest.raises(HandCoachError, match="are equal, few, many"):
         posture.fit(data, ("lifted", "resting"), weights="heavy")
 

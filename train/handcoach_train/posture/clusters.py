@@ -115,9 +115,8 @@ def calmed(features: Mapping[str, NDArray[np.floating]], calm: float) -> NDArray
     mix = (ways / np.sqrt(variance)) @ ways.T
     apart = means - means.mean(0)
     before, now = float(np.linalg.norm(apart)), float(np.linalg.norm(apart @ mix))
-    return np.asarray(
-        mix * (before / now if now > 1e-9 else 1.0)
-    )  # postures may be the same: the gate says so
+    # Postures may be the same, which the gate says.
+    return np.asarray(mix * (before / now if now > 1e-9 else 1.0))
 
 
 def counts(fingers: Sequence[str]) -> NDArray[np.bool_]:
