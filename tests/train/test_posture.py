@@ -151,19 +151,20 @@ def test_weights_from_the_recording_calm_what_scatters():
     """Tips that jump about hide a small bend of the index, unless they count less."""
     rng = np.random.default_rng(5)
     data = {}
-    for label, bend in (("lifted", 0.0), ("resting", 0.12)):
+    for label, bend in (("lifted", 0.0), ("resting", 0.08)):
         x = hands(0.3, 80, seed=len(label))
         one = hands(bend, 80, seed=7 + len(label))
         x = hand_frame(x)
         x[:, 5:9] = hand_frame(one)[:, 5:9]
         x[:, [4, 16, 20]] += rng.normal(0, 0.3, (80, 3, 3))
         data[label] = x.astype(np.float32)
-    right = {
-        weights: posture.fit(data, ("lifted", "resting"), weights=weights).quality["accuracy_held_out"]
-        for weights in clusters.WEIGHTS
-    }
+    fits = {w: posture.fit(data, ("lifted", "resting"), weights=w) for w in clusters.WEIGHTS}
+    right = {weights: fit.quality["accuracy_held_out"] for weights, fit in fits.items()}
     assert right["few"] > right["equal"] + 0.05 and right["many"] > right["equal"] + 0.05
     assert right["many"] > 0.9
+    # So fine a posture takes all that a recording tells, though it be of few; and is unsure as theirs are.
+    assert fits["few"].quality["calm"] == clusters.CALM["many"] and right["few"] == right["many"]
+    assert fits["few"].unsure["min_margin"] == 0.1
     assert set(clusters.CALM) < set(clusters.WEIGHTS) == set(clusters.MIN_MARGIN)
     with pytest.raises(HandCoachError, match="are equal, few, many"):
         posture.fit(data, ("lifted", "resting"), weights="heavy")
@@ -174,7 +175,9 @@ def test_a_recording_of_few_hands_says_little_of_what_other_hands_differ_in():
     data = {label: hands(bend, 40) for label, bend in zip(LABELS, (0, 0.4, 1.2), strict=True)}
 
     def most(weights):
-        ways = np.linalg.svd(posture.fit(data, LABELS, weights=weights).pipeline[0].mix, compute_uv=False)
+        fit = posture.fit(data, LABELS, weights=weights)
+        assert fit.quality["calm"] == clusters.CALM[weights]
+        ways = np.linalg.svd(fit.pipeline[0].mix, compute_uv=False)
         return ways.max() / ways.min()
 
     assert most("few") < 1.1 and most("many") > 1.5
