@@ -46,11 +46,12 @@ WEIGHTS = ("equal", "few", "many")
 # The variance, in hand units squared, that is added in every direction for what a recording does not show:
 # a few hands lack the 0.2 units by which people differ, many lack next to nothing.
 CALM = {"few": 0.045, "many": 0.0002}
-# A few hands' recording is fitted as if of many, where so much more of its held-out frames is told then: where the
-# postures differ in little, and the pictures in much.
+# A few hands' recording is fitted as if of many, where so much more of its held-out frames is told then: where
+# the postures differ in little, and the pictures in much.
 FINE = 0.02
 # Below such a margin a posture is unsure. Frames that the paper's clusters get wrong have a median margin of
-# 0.22; 95 % of all have more than 0.4. After a recording of many people it costs more than it saves.
+# 0.22; 95 % of all have more than 0.4. After a recording of many people it costs more than it saves, and half
+# of it is enough after one that is fitted so.
 MIN_MARGIN = {"equal": 0.1, "few": 0.1, "many": 0.0}
 
 
@@ -187,8 +188,8 @@ def fit(
             accuracy is by leave-one-session-out, else on FOLDS contiguous blocks.
         paper: as the paper did it: scikit-learn's defaults, which are one start, over all frames.
         weights: equal; or few or many: directions in which hands of one posture scatter count less, as a
-            recording of so many people tells (`calmed`). Few takes what `many` would, where held-out frames are
-            told better by FINE.
+            recording of so many people tells (`calmed`). Few takes what `many` would, where by FINE more of
+            the held-out frames are told so.
         per_label: clusters of each label, where somebody knows better than the recording; 0: as above.
 
     Raises:
@@ -215,7 +216,7 @@ def fit(
     margin = MIN_MARGIN[weights]
     made = _fitted_by(CALM.get(weights), frame, features, held, seed, paper, per_label, margin)
     if weights == "few" and made.quality["accuracy_held_out"] < 1 - FINE:
-        fine = _fitted_by(CALM["many"], frame, features, held, seed, paper, per_label, margin)
+        fine = _fitted_by(CALM["many"], frame, features, held, seed, paper, per_label, margin / 2)
         if fine.quality["accuracy_held_out"] > made.quality["accuracy_held_out"] + FINE:
             made = fine
     made.quality["held_out_by"] = "session" if groups and shared_sessions(features, groups) else "block"
