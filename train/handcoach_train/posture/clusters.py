@@ -46,7 +46,7 @@ WEIGHTS = ("equal", "few", "many")
 # The variance, in hand units squared, that is added in every direction for what a recording does not show:
 # a few hands lack the 0.2 units by which people differ, many lack next to nothing.
 CALM = {"few": 0.045, "many": 0.0002}
-# A few hands' recording is fitted as if of many, where so much more of its held-out frames is told then: where
+# A few hands' recording is fitted as if of many where so much more of its held-out frames is told then: where
 # the postures differ in little, and the pictures in much.
 FINE = 0.02
 # Below such a margin a posture is unsure. Frames that the paper's clusters get wrong have a median margin of
