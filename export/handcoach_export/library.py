@@ -18,7 +18,6 @@ import hashlib
 import json
 import shutil
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,10 +194,6 @@ class Seen:
         """Only these hands (N,)."""
         return Seen(self.landmarks[these], self.score[these], self.right_side[these], self.view[these])
 
-    def found(self) -> Seen:
-        """Without the frames in which no hand was found."""
-        return self.of(self.score > 0)
-
 
 def read(
     work: Path, name: str, posture: str, models: Models, *, known_side: bool = False, tracked: bool = False,
@@ -303,14 +298,18 @@ def _shaken(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.ui
 # --- Recording, building, judging ---
 
 
-def shown_to(
+def said_of(
     judge: Exercise, work: Path, people: str, shows: Shows, models: Models, **how: bool
-) -> dict[str, Seen]:
-    """What these people show of each label, as it is seen where this exercise runs; `how` as of `read`."""
+) -> dict[str, list[str]]:
+    """What the exercise says of these people's hands, by label, as they are seen where it runs; `how` as of
+    `read`."""
     return {
-        label: _together([read(work, people, p, models, along=judge.along, **how) for p in shown])
+        label: [
+            word for posture in shown
+            for word in judged(judge, read(work, people, posture, models, along=judge.along, **how))
+        ]
         for label, shown in shows.items()
-    }
+    }  # fmt: skip
 
 
 def record(work: Path, folder: str, models: Models, shows: Shows, people: str = "own") -> Path:
@@ -334,13 +333,12 @@ class Trial:
     """An exercise as it might be.
 
     Attributes:
-        shows: see `Shows`. settings: what it is built with.
+        shows: see `Shows`.
         figures: on those people of `choose` whose hand is found; None if that leaves any label without one.
         problem: why the recording was refused, if it was.
     """
 
     shows: Shows
-    settings: dict[str, Any]
     figures: dict[str, Any] | None
     problem: HandCoachError | None
 
@@ -378,7 +376,7 @@ def build(work: Path, name: str, models: Models) -> tuple[Path, dict[str, Any], 
     if chosen.problem:
         raise chosen.problem
     file = work / "exercises" / f"{name}.onnx"
-    meta = exercise.build(recorded, file, chosen.settings)
+    meta = exercise.build(recorded, file, _settings(name, chosen.shows) | HOW)
     return file, meta, chosen.shows
 
 
@@ -406,25 +404,31 @@ def _choose(work: Path, name: str, models: Models) -> Trial:
 
 def _try(work: Path, name: str, models: Models, shows: Shows) -> Trial:
     """Record it on trial, and judge other people by it."""
-    settings = _settings(name, shows) | HOW
-    recorded = record(work, "trial", models, shows)
-    trial = work / "exercises" / "trial.onnx"
-    trial.parent.mkdir(parents=True, exist_ok=True)
-    figures, problem = None, None
     try:
-        exercise.build(recorded, trial, settings)
-        judge = Exercise(model.read(trial, "exercise"))
-        # A hand that is not found says nothing about whether postures can be told apart.
-        others = {
-            label: seen.found() for label, seen in shown_to(judge, work, "choose", shows, models).items()
-        }
-        if all(map(len, others.values())):
-            figures = _figures({label: judged(judge, seen) for label, seen in others.items()})
+        said = _on_trial(work, models, shows, _settings(name, shows) | HOW, "own", "choose")
     except HandCoachError as error:
-        problem = error
-    trial.unlink(missing_ok=True)
-    shutil.rmtree(recorded)
-    return Trial(shows, settings, figures, problem)
+        return Trial(shows, None, error)
+    # A hand that is not found says nothing about whether postures can be told apart.
+    found = {label: [word for word in words if word != NOT_FOUND] for label, words in said.items()}
+    return Trial(shows, _figures(found) if all(found.values()) else None, None)
+
+
+def _on_trial(
+    work: Path, models: Models, shows: Shows, settings: dict[str, Any], recorded: str, shown: str
+) -> dict[str, list[str]]:
+    """What an exercise that is made of the first people's recording says of the others, see `said_of`.
+
+    Raises:
+        HandCoachError: the recording is refused.
+    """
+    folder, file = record(work, "trial", models, shows, recorded), work / "exercises" / "trial.onnx"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        exercise.build(folder, file, settings)
+        return said_of(Exercise(model.read(file, "exercise")), work, shown, shows, models)
+    finally:
+        file.unlink(missing_ok=True)
+        shutil.rmtree(folder)
 
 
 def _settings(name: str, shows: Shows) -> dict[str, Any]:
@@ -440,11 +444,6 @@ def judged(judge: Exercise, seen: Seen) -> list[str]:
         judge.assess(Hand(hand, nowhere, "right", float(score))).label if score > 0 else NOT_FOUND
         for hand, score in zip(seen.landmarks, seen.score, strict=True)
     ]
-
-
-def _together(parts: Sequence[Seen]) -> Seen:
-    columns = ("landmarks", "score", "right_side", "view")
-    return Seen(*(np.concatenate([getattr(part, column) for part in parts]) for column in columns))
 
 
 def _figures(said: dict[str, list[str]]) -> dict[str, Any]:
@@ -475,13 +474,9 @@ def judge(work: Path, name: str, models: Models, shows: Shows) -> dict[str, Any]
     runs = Exercise(model.read(work / "exercises" / f"{name}.onnx", "exercise"))
     result: dict[str, Any] = {"shows": shows}
     for mode in ("tracked", "stills"):
-        people = shown_to(runs, work, "final", shows, models, tracked=mode == "tracked")
-        said = {label: judged(runs, seen) for label, seen in people.items()}
+        said = said_of(runs, work, "final", shows, models, tracked=mode == "tracked")
         result[mode] = _figures(said)
-    between = {
-        label: judged(runs, seen)
-        for label, seen in shown_to(runs, work, "final", shows, models, in_gap=True).items()
-    }
+    between = said_of(runs, work, "final", shows, models, in_gap=True)
     if any(between.values()):
         result["gap"] = {
             "said": {label: words for label, words in between.items() if words},
@@ -500,18 +495,10 @@ def _taught(work: Path, name: str, models: Models, shows: Shows, teacher: str) -
     refused. None where this person is not rendered."""
     if not (work / "frames" / teacher).is_dir():
         return None
-    recorded = record(work, "trial", models, shows, teacher)
-    file = work / "exercises" / "trial.onnx"
     try:
-        exercise.build(recorded, file, _settings(name, shows))
-        runs = Exercise(model.read(file, "exercise"))
-        people = shown_to(runs, work, "final", shows, models)
-        return _figures({label: judged(runs, seen) for label, seen in people.items()})
+        return _figures(_on_trial(work, models, shows, _settings(name, shows), teacher, "final"))
     except HandCoachError as error:
         return {"refused": str(error)}
-    finally:
-        file.unlink(missing_ok=True)
-        shutil.rmtree(recorded)
 
 
 def make(

@@ -343,7 +343,7 @@ def test_an_almost_good_posture_is_told_apart_or_the_start_or_left_out(
         figures = how["figures"]
         if figures and "almost" not in shows:
             figures = figures | {"right_by_label": {}, "frames_by_label": {}}
-        return library.Trial(shows, {}, figures, how["problem"])
+        return library.Trial(shows, figures, how["problem"])
 
     monkeypatch.setattr(library, "_try", attempt)
     chosen = library._choose(tmp_path, "wrist-up", None)
